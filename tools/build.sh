@@ -1,0 +1,59 @@
+# Building and testing: sourced by ./x.
+# shellcheck shell=bash
+
+# As many compilers as cores, but no more than memory carries (2 GiB each).
+jobs_for_machine() {
+  local cores memory
+  cores=$(nproc)
+  memory=$(awk '/MemAvailable/ {print int($2 / 2097152)}' /proc/meminfo)
+  ((memory < 1)) && memory=1
+  printf '%s' "${ALGA_JOBS:-$((cores < memory ? cores : memory))}"
+}
+
+build() { # PRESET
+  local folder=$ROOT/build/$1
+  # A configured folder that was moved is of no use to CMake.
+  if [[ -e $folder/CMakeCache.txt ]] && ! grep -qxF "CMAKE_HOME_DIRECTORY:INTERNAL=$ROOT" "$folder/CMakeCache.txt"; then
+    rm -rf "$folder"
+  fi
+  CARGO_BUILD_JOBS=$(jobs_for_machine)
+  export ALGA_CACHE CARGO_BUILD_JOBS
+  run "configure ($1)" cmake --preset "$1"
+  run "build ($1, $CARGO_BUILD_JOBS at a time)" cmake --build "$folder" --parallel "$CARGO_BUILD_JOBS"
+}
+
+# The guests that the tests run, built once for each state of their sources.
+fixtures() {
+  ALGA_FIXTURES=
+  [[ -x $ROOT/tests/guests/build.sh ]] || return 0
+  local key
+  key=$(cd "$ROOT" && find tests/guests wit sdk/package-lock.json sdk/runtime-bindings/src sdk/alga-cli/src \
+    -type f -not -path '*/node_modules/*' -print0 2>/dev/null | sort -z | xargs -0 sha256sum | sha256sum | cut -c1-16)
+  ALGA_FIXTURES=$ALGA_CACHE/guests-$key
+  export ALGA_FIXTURES
+  [[ -e $ALGA_FIXTURES/.complete ]] && return 0
+  rm -rf "$ALGA_FIXTURES"
+  mkdir -p "$ALGA_FIXTURES"
+  run 'build the guests of the tests' "$ROOT/tests/guests/build.sh" "$ALGA_FIXTURES"
+  touch "$ALGA_FIXTURES/.complete"
+}
+
+run_tests() {
+  local status=0
+  setup
+  build "$PRESET"
+  fixtures
+  open_logs
+  ALGA_SUMMARY=$LOGS/summary
+  export ALGA_SUMMARY PRESET ROOT
+  /usr/bin/python3 "$ROOT/tools/run-tests" --preset "$PRESET" "$@" </dev/null &
+  wait $! || status=$?
+  if [[ -s $ALGA_SUMMARY ]]; then CLOSING_LINE=$(<"$ALGA_SUMMARY"); fi
+  return "$status"
+}
+
+run_ci() {
+  say "machine: $(nproc) cores, $(awk '/MemTotal/ {printf "%.0f GiB", $2 / 1048576}' /proc/meminfo), $(df -h --output=avail "$ROOT" | tail -n 1 | tr -d ' ') free"
+  run_tests "$@"
+  if command -v ccache >/dev/null; then ccache --show-stats 2>/dev/null | head -n 6 || true; fi
+}

@@ -1,0 +1,1 @@
+"""How ./x test runs and counts the suites."""

@@ -1,0 +1,201 @@
+"""The suites of ./x test. Each takes a Runner and yields Outcomes."""
+
+import json
+import os
+import re
+from pathlib import Path
+
+from .outcome import Outcome
+
+CPP_SECONDS = 900
+RUST_SECONDS = 1800
+SDK_SECONDS = 1800
+E2E_SECONDS = 900
+CHECK_SECONDS = 120
+SANITIZER_SETTINGS = {
+    # Wasmtime's own handlers decide about traps in guest code.
+    "ASAN_OPTIONS": "handle_segv=0:handle_sigbus=0:handle_sigfpe=0:handle_sigill=0:detect_leaks=1:"
+    "detect_stack_use_after_return=0",
+    "UBSAN_OPTIONS": "print_stacktrace=1:halt_on_error=1",
+    "TSAN_OPTIONS": "halt_on_error=1:second_deadlock_stack=1:handle_segv=0:handle_sigbus=0:"
+    "handle_sigfpe=0:handle_sigill=0",
+}
+
+
+def surroundings(runner):
+    """What a test program may read from its environment; tests/README.md lists it."""
+    settings = {
+        "ALGA_ROOT": str(runner.root),
+        "ALGA_BUILD": str(runner.build),
+        "ALGAD": str(runner.build / "src" / "app" / "algad"),
+        "ALGA_PRESET": runner.preset,
+    }
+    if runner.preset in ("asan", "tsan"):
+        settings.update(SANITIZER_SETTINGS)
+        ignored = runner.root / "tests" / "tsan.supp"
+        if ignored.exists():
+            settings["TSAN_OPTIONS"] += f":suppressions={ignored}"
+    return settings
+
+
+def cpp(runner):
+    programs = sorted(runner.build.glob("src/*/*_test"))
+    if not programs:
+        yield Outcome("cpp", failures=[f"no test program in {runner.build}"])
+
+    def one(program):
+        name = program.name
+        report = runner.scratch / f"{name}.json"
+        done = runner.run(
+            name,
+            [program, "--gtest_brief=1", f"--gtest_output=json:{report}"],
+            CPP_SECONDS,
+            cwd=runner.root / "src" / program.parent.name,
+            env=surroundings(runner),
+        )
+        return read_gtest(name, report, done)
+
+    yield from runner.each(one, programs, os.cpu_count() or 1)
+
+
+def read_gtest(name, report, done):
+    outcome = Outcome(name, seconds=done.seconds, output=done.output)
+    if report.exists():
+        for group in json.loads(report.read_text())["testsuites"]:
+            for test in group["testsuite"]:
+                count_gtest(outcome, f"{group['name']}.{test['name']}", test)
+    if done.status != 0 and not outcome.failures:
+        outcome.failures.append(f"{name} {done.how()}")
+    if done.status == 0 and not outcome.passed and not outcome.skipped:
+        outcome.failures.append(f"{name} ran no test")
+    return outcome
+
+
+def count_gtest(outcome, name, test):
+    if test.get("failures"):
+        outcome.failures.append(name)
+        outcome.output += "\n" + "\n".join(entry["failure"] for entry in test["failures"])
+    elif test.get("result") == "SKIPPED" or "skipped" in test:
+        reasons = [entry.get("message", "") for entry in test.get("skipped") or []]
+        outcome.skipped.append((name, "; ".join(filter(None, reasons)) or "no reason given"))
+    elif test.get("status") == "RUN":
+        outcome.passed += 1
+    else:
+        outcome.skipped.append((name, "switched off"))
+
+
+CARGO_RESULT = re.compile(r"^test result: \w+\. (\d+) passed; (\d+) failed; (\d+) ignored", re.M)
+
+
+def rust(runner):
+    if not (runner.root / "bridge" / "Cargo.toml").exists():
+        return
+    done = runner.run("bridge", [runner.root / "tools" / "test-bridge"], RUST_SECONDS, env=surroundings(runner))
+    yield read_cargo("bridge", done)
+
+
+def read_cargo(name, done):
+    outcome = Outcome(name, seconds=done.seconds, output=done.output)
+    for passed, _, _ in CARGO_RESULT.findall(done.output):
+        outcome.passed += int(passed)
+    for test, state in re.findall(r"^test (.+?) \.\.\. (FAILED|ignored)", done.output, re.M):
+        if state == "FAILED":
+            outcome.failures.append(test)
+        else:
+            outcome.skipped.append((test, "ignored"))
+    if done.status != 0 and not outcome.failures:
+        outcome.failures.append(f"{name} {done.how()}")
+    return outcome
+
+
+def sdk(runner):
+    folder = runner.root / "sdk"
+    if not (folder / "package-lock.json").exists():
+        return
+    done = runner.run("npm packages", [runner.root / "tools" / "prepare-sdk"], SDK_SECONDS, env=surroundings(runner))
+    if done.status != 0:
+        yield Outcome("sdk", failures=[f"tools/prepare-sdk {done.how()}"], output=done.output, seconds=done.seconds)
+        return
+    for workspace in workspaces_with_tests(folder):
+        yield vitest(runner, folder, workspace)
+
+
+def workspaces_with_tests(folder):
+    for pattern in json.loads((folder / "package.json").read_text()).get("workspaces", []):
+        for path in sorted(folder.glob(pattern)):
+            package = path / "package.json"
+            if package.exists() and "test" in json.loads(package.read_text()).get("scripts", {}):
+                yield path
+
+
+def vitest(runner, folder, workspace):
+    name = f"sdk/{workspace.relative_to(folder)}"
+    report = runner.scratch / (name.replace("/", "-") + ".json")
+    command = ["npm", "test", "--workspace", workspace.relative_to(folder), "--"]
+    command += ["--reporter=default", "--reporter=json", f"--outputFile={report}"]
+    done = runner.run(name, command, SDK_SECONDS, cwd=folder, env={**surroundings(runner), "NO_COLOR": "1"})
+    outcome = Outcome(name, seconds=done.seconds, output=done.output)
+    if report.exists():
+        for file in json.loads(report.read_text())["testResults"]:
+            count_vitest(outcome, file)
+    if done.status != 0 and not outcome.failures:
+        outcome.failures.append(f"{name} {done.how()}")
+    return outcome
+
+
+def count_vitest(outcome, file):
+    if file.get("status") == "failed" and not file["assertionResults"]:
+        outcome.failures.append(f"{Path(file['name']).name}: {file.get('message', '')[:200]}")
+    for test in file["assertionResults"]:
+        if test["status"] == "passed":
+            outcome.passed += 1
+        elif test["status"] == "failed":
+            outcome.failures.append(test["fullName"])
+        else:
+            outcome.skipped.append((test["fullName"], test["status"]))
+
+
+TAP = re.compile(r"^(ok|not ok)\b[ \t]*\d*[ \t]*(?:-[ \t]*)?(.*?)(?:[ \t]*#[ \t]*(SKIP|skip)\b[ \t]*(.*))?$", re.M)
+
+
+def e2e(runner):
+    scripts = []
+    for folder in ("integration", "e2e"):
+        found = sorted((runner.root / "tests" / folder).glob("*_test*"))
+        scripts += [path for path in found if path.is_file() and os.access(path, os.X_OK)]
+
+    def one(script):
+        name = f"{script.parent.name}/{script.name}"
+        done = runner.run(name, [script], E2E_SECONDS, env=surroundings(runner))
+        return read_tap(name, done)
+
+    # One after another: they measure time and start several servers each.
+    yield from runner.each(one, scripts, 1)
+
+
+def read_tap(name, done):
+    outcome = Outcome(name, seconds=done.seconds, output=done.output)
+    for verdict, title, skip, reason in TAP.findall(done.output):
+        title = title.strip() or "unnamed"
+        if skip:
+            outcome.skipped.append((title, reason.strip() or "no reason given"))
+        elif verdict == "ok":
+            outcome.passed += 1
+        else:
+            outcome.failures.append(title)
+    if done.status != 0 and not outcome.failures:
+        outcome.failures.append(f"{name} {done.how()}")
+    if done.status == 0 and not (outcome.passed or outcome.skipped):
+        outcome.failures.append(f"{name} ran no test")
+    return outcome
+
+
+def checks(runner):
+    for check in sorted((runner.root / "tools").glob("check-*")):
+        done = runner.run(check.name, [check], CHECK_SECONDS)
+        outcome = Outcome(check.name, seconds=done.seconds, output=done.output)
+        if done.status == 0:
+            outcome.passed = 1
+        else:
+            outcome.failures.append(check.name)
+        yield outcome
