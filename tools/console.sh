@@ -41,7 +41,7 @@ run() {
   heartbeat "$label" "$log" "$began" &
   beat=$!
   wait "$pid" || status=$?
-  kill "$beat" 2>/dev/null && wait "$beat" 2>/dev/null
+  { kill "$beat" && wait "$beat"; } 2>/dev/null || true
   if ((status)); then
     warn "✗ $label failed ($(clock $((EPOCHSECONDS - began))), status $status); the end of its output:"
     [[ -e $log ]] && tail -n 60 "$log" >&2
