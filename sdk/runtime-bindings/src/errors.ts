@@ -1,0 +1,177 @@
+import { CAPABILITY_OF, type InterfaceName } from './generated/capabilities.js';
+import type {
+  ConfigErrorCode,
+  HttpErrorCode,
+  ProxyErrorCode,
+  SecretErrorCode,
+  StorageErrorCode,
+  UserErrorCode,
+} from './wit.js';
+
+/**
+ * An error that the host answered a call with. `code` is the case of the interface's own enum, so
+ * `switch (error.code)` is checked by the compiler on each subclass. The stack starts where the
+ * extension made the call.
+ */
+export abstract class HostError<Code extends string = string> extends Error {
+  /** The WIT interface that refused, for example `secrets`. */
+  abstract readonly interface: InterfaceName;
+  readonly code: Code;
+
+  constructor(code: Code, message: string) {
+    super(message);
+    this.name = new.target.name;
+    this.code = code;
+  }
+}
+
+export class ConfigError extends HostError<ConfigErrorCode | 'missing'> {
+  readonly interface = 'config';
+  static readonly undeclared = 'denied';
+}
+
+export class SecretError extends HostError<SecretErrorCode> {
+  readonly interface = 'secrets';
+  static readonly undeclared = 'denied';
+}
+
+export class HttpError extends HostError<HttpErrorCode> {
+  readonly interface = 'http';
+  static readonly undeclared = 'not-allowed';
+}
+
+export class StorageError extends HostError<StorageErrorCode> {
+  readonly interface = 'storage';
+  static readonly undeclared = 'denied';
+}
+
+export class ProxyError extends HostError<ProxyErrorCode> {
+  readonly interface = 'ui-proxy';
+  static readonly undeclared = 'denied';
+}
+
+export class UserError extends HostError<UserErrorCode> {
+  readonly interface = 'user';
+  static readonly undeclared = 'not-allowed';
+}
+
+type ErrorClass<Code extends string> = new (code: Code, message: string) => HostError<Code>;
+
+const ADVICE: Partial<Record<InterfaceName, Record<string, string>>> = {
+  config: { denied: 'the install was not granted cap:config.read' },
+  secrets: {
+    missing: 'no secret of that name is set for this install',
+    denied: 'the install was not granted cap:secrets.get',
+    expired: 'the secret material ran out of its lifetime during this call',
+  },
+  http: {
+    'invalid-url': 'the URL, the method or a header is not valid',
+    'not-allowed': 'the capability or an egress rule of the install is missing',
+    transport: 'the connection could not be made or broke',
+    timeout: 'the call or the execution ran out of time',
+    'too-large': 'the response is larger than the limit',
+    limit: 'too many calls in this execution',
+  },
+  storage: {
+    missing: 'there is no such record',
+    conflict: 'the record changed, or exists already',
+    denied: 'the install was not granted cap:storage.kv',
+    invalid: 'the namespace, key, cursor, TTL or value is not acceptable',
+    quota: 'the storage quota of the install is used up',
+  },
+  'ui-proxy': {
+    'route-not-found': 'the host application has no such route',
+    denied: 'the capability is missing or the user may not call it',
+    'bad-request': 'the host application did not accept the request',
+  },
+  user: {
+    'not-available': 'this call is not made on behalf of a user',
+    'not-allowed': 'the install was not granted cap:user.read',
+  },
+};
+
+/** The error case inside what a failed import throws, or undefined for anything else. */
+function errorCase(thrown: unknown): string | undefined {
+  if (typeof thrown === 'string') return thrown;
+  if (typeof thrown !== 'object' || thrown === null || !('payload' in thrown)) return undefined;
+  return typeof thrown.payload === 'string' ? thrown.payload : undefined;
+}
+
+/**
+ * Calls an imported function and turns its error case into a typed error.
+ *
+ * @param site created by the facade before any `await`, so that its stack holds the author's line
+ */
+export function callHost<Api, Result, Code extends string>(
+  api: Api | undefined,
+  name: InterfaceName,
+  operation: string,
+  Failure: ErrorClass<Code> & { readonly undeclared: Code },
+  site: Error,
+  call: (api: Api) => Result,
+): Result {
+  if (api === undefined) {
+    const capability = CAPABILITY_OF[name];
+    const message =
+      `${operation}: the extension does not declare ${capability}; ` +
+      `add "${capability}" to "capabilities" in manifest.json and build again`;
+    throw located(new Failure(Failure.undeclared, message), site);
+  }
+  try {
+    return call(api);
+  } catch (thrown) {
+    const code = errorCase(thrown);
+    if (code === undefined) throw thrown;
+    const advice = ADVICE[name]?.[code];
+    const message = `${operation}: ${code}${advice === undefined ? '' : ` (${advice})`}`;
+    throw located(new Failure(code as Code, message), site);
+  }
+}
+
+/** Gives `error` the stack of `site`, under its own name and message where the engine prints them. */
+export function located<E extends Error>(error: E, site: Error): E {
+  const frames = stackFrames(site);
+  if (frames.length === 0) return error;
+  const v8 = error.stack?.startsWith(error.name) === true || /^\s+at /m.test(error.stack ?? '');
+  error.stack = v8
+    ? `${error.name}: ${error.message}\n${frames.join('\n')}`
+    : frames.join('\n');
+  return error;
+}
+
+function stackFrames(error: Error): string[] {
+  const lines = (error.stack ?? '').split('\n').filter((line) => line.trim() !== '');
+  return lines.filter((line) => /^\s+at /.test(line) || /@.*:\d+:\d+$/.test(line));
+}
+
+/**
+ * An error as text for the log: name, message and stack in one notation for every engine
+ * (`    at function (main.js:line:column)`), followed by its causes. Frames of the component's
+ * generated glue are left out; `alga logs` maps the others to the author's source.
+ */
+export function describeError(thrown: unknown, depth = 0): string {
+  if (!(thrown instanceof Error)) return `Thrown value: ${describeValue(thrown)}`;
+  const head = `${thrown.name}: ${thrown.message}`;
+  const frames = stackFrames(thrown)
+    .map((line) => {
+      const gecko = /^(.*?)@(.*):(\d+):(\d+)$/.exec(line);
+      if (!gecko) return `    ${line.trim()}`;
+      const [, name = '', file = '', row = '', column = ''] = gecko;
+      return `    at ${name === '' ? '<anonymous>' : name} (${file}:${row}:${column})`;
+    })
+    .filter((line) => !line.includes('/initializer.js:'));
+  const cause =
+    thrown.cause === undefined || depth >= 4
+      ? ''
+      : `\nCaused by: ${describeError(thrown.cause, depth + 1)}`;
+  return [head, ...frames].join('\n') + cause;
+}
+
+function describeValue(value: unknown): string {
+  if (typeof value === 'string') return value;
+  try {
+    return JSON.stringify(value) ?? String(value);
+  } catch {
+    return String(value);
+  }
+}

@@ -1,0 +1,62 @@
+import { createLog } from '../capabilities.js';
+import { describeError } from '../errors.js';
+import { assertHandler, execute } from '../execute.js';
+import { createFetch } from '../fetch.js';
+import type { ExecuteRequest, ExecuteResponse, HostImports, LogLevel } from '../wit.js';
+
+/** The function that the component exports as `handler`. */
+export type GuestExport = (request: ExecuteRequest) => Promise<ExecuteResponse>;
+
+/**
+ * Connects the author's module with the component's imports. The entry that `alga build` generates
+ * calls this once, while the component is being built; nothing here may use the host before the
+ * first request.
+ *
+ * @param exported the author's default export or `handler` export: made by `handler()`, or a
+ *   function `(request, host)` in the reference's style
+ */
+export function serve(exported: unknown, imports: HostImports): GuestExport {
+  assertHandler(exported);
+  installGlobals(imports);
+  return (request) => execute(exported, request, imports);
+}
+
+/**
+ * Replaces what would end the execution without a word (the engine's own `fetch`, whose network is
+ * switched off) or bypass the tenant's log (`console`).
+ */
+function installGlobals(imports: HostImports): void {
+  const log = createLog(imports.logging);
+  const write =
+    (level: LogLevel) =>
+    (...values: unknown[]) =>
+      log[level](values.map(formatValue).join(' '));
+  const console = {
+    ...globalThis.console,
+    debug: write('debug'),
+    trace: write('debug'),
+    log: write('info'),
+    info: write('info'),
+    warn: write('warn'),
+    error: write('error'),
+    assert: (held?: boolean, ...values: unknown[]) => {
+      if (held !== true) write('error')('Assertion failed:', ...values);
+    },
+  };
+  for (const [name, value] of Object.entries({ fetch: createFetch(imports.http), console })) {
+    Object.defineProperty(globalThis, name, { value, writable: true, configurable: true });
+  }
+}
+
+function formatValue(value: unknown): string {
+  if (typeof value === 'string') return value;
+  if (value instanceof Error) return describeError(value);
+  if (typeof value !== 'object' || value === null) return String(value);
+  try {
+    return JSON.stringify(value, (_key, inner: unknown) =>
+      typeof inner === 'bigint' ? `${inner}n` : inner,
+    );
+  } catch {
+    return Object.prototype.toString.call(value);
+  }
+}
