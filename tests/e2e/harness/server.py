@@ -1,0 +1,135 @@
+"""algad as a child process: free port, readiness, output kept, ended by id."""
+
+import os
+import signal
+import subprocess
+import time
+from pathlib import Path
+
+from .client import Client
+
+READY_SECONDS = 60
+STOP_SECONDS = 20
+
+
+class Algad:
+    """One `algad serve`. Use as a context manager; `client()` speaks to it."""
+
+    def __init__(self, role, folder, config=None, arguments=(), env=None):
+        self.role = role
+        self.folder = Path(folder)
+        self.folder.mkdir(parents=True, exist_ok=True)
+        self.arguments = list(arguments)
+        self.env = dict(env or {})
+        self.log = self.folder / f"{role}.log"
+        self.port_file = self.folder / f"{role}.port"
+        self.config = None
+        if config is not None:
+            self.config = self.folder / f"{role}.toml"
+            self.config.write_text(config)
+            self.config.chmod(0o600)
+        self.process = None
+        self.port = None
+
+    def __enter__(self):
+        self.start()
+        return self
+
+    def __exit__(self, *_):
+        self.stop()
+
+    @property
+    def origin(self):
+        return f"http://127.0.0.1:{self.port}"
+
+    def client(self, headers=None, timeout=60.0):
+        return Client(self.origin, headers, timeout)
+
+    def output(self):
+        return self.log.read_text(errors="replace") if self.log.exists() else ""
+
+    def start(self):
+        self.port_file.unlink(missing_ok=True)
+        command = [program(), "serve", "--role", self.role, "--data", str(self.folder / "data")]
+        command += ["--listen", "127.0.0.1:0", "--port-file", str(self.port_file)]
+        if self.config:
+            command += ["--config", str(self.config)]
+        with open(self.log, "ab") as out:
+            self.process = subprocess.Popen(
+                command + self.arguments,
+                stdin=subprocess.DEVNULL,
+                stdout=out,
+                stderr=subprocess.STDOUT,
+                env={**os.environ, **self.env},
+            )
+        self._wait_until_ready()
+        return self
+
+    def _wait_until_ready(self):
+        deadline = time.monotonic() + READY_SECONDS
+        while time.monotonic() < deadline:
+            status = self.process.poll()
+            if status is not None:
+                raise RuntimeError(f"algad {self.role} ended with {status} before it was ready:\n{self.output()[-4000:]}")
+            if self._ready():
+                return
+            time.sleep(0.02)
+        self.stop()
+        raise RuntimeError(f"algad {self.role} was not ready within {READY_SECONDS} s:\n{self.output()[-4000:]}")
+
+    def _ready(self):
+        try:
+            self.port = int(self.port_file.read_text().strip().rsplit(":", 1)[-1])
+            return Client(self.origin, timeout=5).get("/readyz").status == 200
+        except (OSError, ValueError):
+            return False
+
+    def stop(self, sign=signal.SIGTERM):
+        """Ends the server and returns its exit status."""
+        if self.process is None:
+            return None
+        if self.process.poll() is None:
+            self.process.send_signal(sign)
+            try:
+                self.process.wait(STOP_SECONDS)
+            except subprocess.TimeoutExpired:
+                self.process.kill()
+                self.process.wait()
+                raise RuntimeError(f"algad {self.role} did not stop within {STOP_SECONDS} s") from None
+        return self.process.returncode
+
+    def peak_memory_bytes(self):
+        for line in Path(f"/proc/{self.process.pid}/status").read_text().splitlines():
+            if line.startswith("VmHWM:"):
+                return int(line.split()[1]) * 1024
+        return 0
+
+
+def program():
+    """The server under test: $ALGAD, or the release build of this checkout."""
+    root = Path(__file__).resolve().parents[3]
+    return os.environ.get("ALGAD") or str(root / "build" / "release" / "src" / "app" / "algad")
+
+
+def run(*arguments, timeout=120, env=None):
+    """Runs `algad ARGUMENT…` to its end; returns (status, output, errors)."""
+    done = subprocess.run(
+        [program(), *map(str, arguments)],
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        timeout=timeout,
+        env={**os.environ, **(env or {})},
+    )
+    return done.returncode, done.stdout, done.stderr
+
+
+def fixture(name):
+    """A component built by tests/guests/build.sh, by file name."""
+    folder = os.environ.get("ALGA_FIXTURES")
+    if not folder:
+        raise RuntimeError("ALGA_FIXTURES is not set; run through ./x test --only e2e")
+    path = Path(folder) / name
+    if not path.exists():
+        raise RuntimeError(f"{path} was not built by tests/guests/build.sh")
+    return path
