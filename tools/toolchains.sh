@@ -95,6 +95,9 @@ need_node() {
   local own=$ALGA_CACHE/node version
   version=$(node_version)
   if [[ -z $version ]] || ! at_least "$version" "$NODE_MINIMUM" || ! command -v npm >/dev/null; then
+    # A Node.js of our own trusts what the machine trusts.
+    [[ ! -r /etc/ssl/certs/ca-certificates.crt ]] ||
+      export NODE_EXTRA_CA_CERTS=${NODE_EXTRA_CA_CERTS:-/etc/ssl/certs/ca-certificates.crt}
     if [[ ! -x $own/node_modules/.bin/npm ]] || ! "$own/node_modules/.bin/node" --version >/dev/null 2>&1; then
       command -v npm >/dev/null || need_packages 'npm' npm
       mkdir -p "$own"
