@@ -12,6 +12,7 @@
 #include <system_error>
 
 #include "archive/entry_path.h"
+#include "archive/file.h"
 #include "archive/tar_stream.h"
 #include "archive/tree_writer.h"
 #include "crypto/digest.h"
@@ -112,7 +113,7 @@ const ExtractedFile* ExtractedBundle::find(std::string_view path) const {
 Result<ByteSource> file_source(const std::filesystem::path& file) {
   FileDescriptor fd(::open(file.c_str(), O_RDONLY | O_NOFOLLOW | O_CLOEXEC));
   if (!fd.valid()) {
-    return fail(Kind::unavailable, "archive.io", "open: " + std::generic_category().message(errno));
+    return fail(io_error(errno, "open"));
   }
   auto buffer = std::make_unique<std::array<std::uint8_t, kPieceBytes>>();
   return [fd = std::move(fd), buffer = std::move(buffer)]() -> Result<ByteSpan> {
@@ -120,8 +121,7 @@ Result<ByteSource> file_source(const std::filesystem::path& file) {
       const ssize_t size = ::read(fd.get(), buffer->data(), buffer->size());
       if (size >= 0) return ByteSpan{buffer->data(), static_cast<std::size_t>(size)};
       if (errno != EINTR) {
-        return fail(Kind::unavailable, "archive.io",
-                    "read: " + std::generic_category().message(errno));
+        return fail(io_error(errno, "read"));
       }
     }
   };

@@ -17,31 +17,9 @@ namespace {
 constexpr std::string_view kUnfinishedPrefix = ".unpack-";
 constexpr int kOpenDirectory = O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC;
 
-std::unexpected<Error> io_error(int error, std::string_view action) {
-  const std::string text = std::string(action) + ": " + std::generic_category().message(error);
-  if (error == ENOSPC || error == EDQUOT) {
-    return fail(Kind::unavailable, "archive.disk_full", text);
-  }
-  return fail(Kind::unavailable, "archive.io", text);
-}
-
 }  // namespace
 
-FileDescriptor::~FileDescriptor() {
-  if (fd_ >= 0) ::close(fd_);
-}
-
 bool is_unfinished(std::string_view name) { return name.starts_with(kUnfinishedPrefix); }
-
-Status write_all(int fd, ByteSpan bytes) {
-  while (!bytes.empty()) {
-    const ssize_t written = ::write(fd, bytes.data(), bytes.size());
-    if (written < 0 && errno == EINTR) continue;
-    if (written < 0) return io_error(errno, "write");
-    bytes = bytes.subspan(static_cast<std::size_t>(written));
-  }
-  return {};
-}
 
 Result<TreeWriter> TreeWriter::create(const std::filesystem::path& destination, Random& random) {
   TreeWriter writer;
@@ -50,7 +28,7 @@ Result<TreeWriter> TreeWriter::create(const std::filesystem::path& destination, 
   writer.destination_name_ = destination.filename().string();
   writer.parent_ =
       FileDescriptor(::open(writer.parent_path_.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
-  if (!writer.parent_.valid()) return io_error(errno, "open the parent directory");
+  if (!writer.parent_.valid()) return fail(io_error(errno, "open the parent directory"));
 
   struct stat existing{};
   if (::fstatat(writer.parent_.get(), writer.destination_name_.c_str(), &existing,
@@ -61,11 +39,11 @@ Result<TreeWriter> TreeWriter::create(const std::filesystem::path& destination, 
   random.fill(suffix);
   const std::string name = std::string(kUnfinishedPrefix) + hex_encode(suffix);
   if (::mkdirat(writer.parent_.get(), name.c_str(), 0700) != 0) {
-    return io_error(errno, "make a temporary directory");
+    return fail(io_error(errno, "make a temporary directory"));
   }
   writer.temporary_name_ = name;
   writer.root_ = FileDescriptor(::openat(writer.parent_.get(), name.c_str(), kOpenDirectory));
-  if (!writer.root_.valid()) return io_error(errno, "open a temporary directory");
+  if (!writer.root_.valid()) return fail(io_error(errno, "open a temporary directory"));
   return writer;
 }
 
@@ -84,10 +62,10 @@ Result<int> TreeWriter::open_directory(std::string_view path) {
     const std::size_t slash = rest.find('/');
     const std::string segment(rest.substr(0, slash));
     if (::mkdirat(at, segment.c_str(), 0700) != 0 && errno != EEXIST) {
-      return io_error(errno, "make a directory");
+      return fail(io_error(errno, "make a directory"));
     }
     FileDescriptor next(::openat(at, segment.c_str(), kOpenDirectory));
-    if (!next.valid()) return io_error(errno, "open a directory");
+    if (!next.valid()) return fail(io_error(errno, "open a directory"));
     directory = std::move(next);
     at = directory.get();
     rest = slash == std::string_view::npos ? std::string_view{} : rest.substr(slash + 1);
@@ -110,13 +88,13 @@ Result<FileDescriptor> TreeWriter::create_file(std::string_view path) {
   TRY(const int directory, open_directory(parent));
   FileDescriptor file(::openat(directory, name.c_str(),
                                O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0600));
-  if (!file.valid()) return io_error(errno, "create a file");
+  if (!file.valid()) return fail(io_error(errno, "create a file"));
   return file;
 }
 
 Status TreeWriter::commit() {
   // One flush for the whole tree: a marker must never survive a power cut that its files did not.
-  if (::syncfs(root_.get()) != 0) return io_error(errno, "flush");
+  if (::syncfs(root_.get()) != 0) return fail(io_error(errno, "flush"));
   const char* from = temporary_name_.c_str();
   const char* to = destination_name_.c_str();
   int moved = ::renameat2(parent_.get(), from, parent_.get(), to, RENAME_NOREPLACE);
@@ -125,9 +103,9 @@ Status TreeWriter::commit() {
   if (moved != 0 && (errno == EEXIST || errno == ENOTEMPTY)) {
     return fail(Kind::conflict, "archive.destination_exists", "the destination exists already");
   }
-  if (moved != 0) return io_error(errno, "rename into place");
+  if (moved != 0) return fail(io_error(errno, "rename into place"));
   temporary_name_.clear();
-  if (::fsync(parent_.get()) != 0) return io_error(errno, "flush the parent directory");
+  if (::fsync(parent_.get()) != 0) return fail(io_error(errno, "flush the parent directory"));
   return {};
 }
 

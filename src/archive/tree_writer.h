@@ -3,33 +3,12 @@
 #include <filesystem>
 #include <string>
 #include <string_view>
-#include <utility>
 
-#include "base/bytes.h"
+#include "archive/file.h"
 #include "base/random.h"
 #include "base/result.h"
 
 namespace alga::archive {
-
-/// Owns a file descriptor.
-class FileDescriptor {
- public:
-  FileDescriptor() = default;
-  explicit FileDescriptor(int fd) : fd_(fd) {}
-  FileDescriptor(FileDescriptor&& other) noexcept : fd_(std::exchange(other.fd_, -1)) {}
-  FileDescriptor& operator=(FileDescriptor&& other) noexcept {
-    std::swap(fd_, other.fd_);
-    return *this;
-  }
-  FileDescriptor(const FileDescriptor&) = delete;
-  FileDescriptor& operator=(const FileDescriptor&) = delete;
-  ~FileDescriptor();
-  [[nodiscard]] int get() const { return fd_; }
-  [[nodiscard]] bool valid() const { return fd_ >= 0; }
-
- private:
-  int fd_ = -1;
-};
 
 /// Builds a directory tree beside its destination and renames it into place as a whole. No path
 /// component is ever followed through a link: each is opened relative to its parent with
@@ -60,8 +39,5 @@ class TreeWriter {
   FileDescriptor current_;    ///< the directory of the last file
   std::string current_path_;  ///< and its path
 };
-
-/// Writes all bytes; `archive.disk_full` or `archive.io`.
-Status write_all(int fd, ByteSpan bytes);
 
 }  // namespace alga::archive
