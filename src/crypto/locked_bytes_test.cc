@@ -1,0 +1,66 @@
+#include "crypto/locked_bytes.h"
+
+#include <gtest/gtest.h>
+
+#include <cstdint>
+#include <fstream>
+#include <sstream>
+#include <string>
+#include <type_traits>
+#include <utility>
+
+namespace alga::crypto {
+namespace {
+
+/// VmFlags of the mapping that contains `address`, from /proc/self/smaps.
+std::string flags_of(const void* address) {
+  std::ifstream maps("/proc/self/smaps");
+  auto wanted = reinterpret_cast<std::uintptr_t>(address);
+  bool inside = false;
+  for (std::string line; std::getline(maps, line);) {
+    std::uintptr_t from = 0;
+    std::uintptr_t to = 0;
+    char dash = 0;
+    std::istringstream range(line);
+    if (range >> std::hex >> from >> dash >> to && dash == '-') {
+      inside = wanted >= from && wanted < to;
+    } else if (inside && line.starts_with("VmFlags:")) {
+      return line + " ";
+    }
+  }
+  return {};
+}
+
+TEST(LockedBytes, StartsAsZerosAndKeepsWhatIsWritten) {
+  LockedBytes bytes(100);
+  for (std::uint8_t byte : bytes.reveal()) EXPECT_EQ(byte, 0);
+  bytes.bytes()[99] = 7;
+  LockedBytes moved = std::move(bytes);
+  EXPECT_EQ(moved.size(), 100U);
+  EXPECT_EQ(moved.reveal()[99], 7);
+}
+
+TEST(LockedBytes, StaysOutOfCoreDumpsAndSwap) {
+  LockedBytes bytes = LockedBytes::copy_of(as_bytes("secret"));
+  std::string flags = flags_of(bytes.reveal().data());
+  ASSERT_FALSE(flags.empty());
+  EXPECT_NE(flags.find(" dd "), std::string::npos) << flags;
+  if (can_lock_memory(4096)) EXPECT_NE(flags.find(" lo "), std::string::npos) << flags;
+}
+
+TEST(LockedBytes, FaultsOnAnOverrun) {
+  LockedBytes bytes(16);
+  volatile const std::uint8_t* data = bytes.reveal().data();
+  EXPECT_DEATH({ [[maybe_unused]] std::uint8_t beyond = data[16]; }, "");
+}
+
+TEST(LockedBytes, MayBeEmpty) {
+  EXPECT_TRUE(LockedBytes{}.empty());
+  EXPECT_TRUE(LockedBytes{0}.empty());
+  EXPECT_EQ(LockedBytes{}.reveal_text(), "");
+}
+
+static_assert(!std::is_copy_constructible_v<LockedBytes>);
+
+}  // namespace
+}  // namespace alga::crypto
