@@ -1,0 +1,116 @@
+#pragma once
+
+#include <chrono>
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <type_traits>
+#include <utility>
+#include <vector>
+
+#include "base/clock.h"
+#include "base/result.h"
+#include "sql/value.h"
+
+namespace alga::sql {
+
+enum class Dialect : std::uint8_t { sqlite, postgres };
+
+/// The time until which a database call may take. Real time, whatever clock the caller lives by.
+[[nodiscard]] inline SteadyTime within(std::chrono::milliseconds span) {
+  return std::chrono::steady_clock::now() + span;
+}
+
+/// Runs statements on one connection until the deadline of the call that lent it. Parameters are
+/// `$1`, `$2`, … in both dialects. Blocking. Not thread-safe. Errors, with SQLSTATE or SQLite's
+/// code in the message and never a parameter's value: `sql.unique_violation`,
+/// `sql.foreign_key_violation`, `sql.check_violation`, `sql.invalid_text` (NUL or not UTF-8),
+/// `sql.busy`, `sql.timeout`, `sql.unavailable`, `sql.disk_full`, `sql.corrupt`, `sql.failed`.
+class Executor {
+ public:
+  virtual ~Executor() = default;
+  [[nodiscard]] virtual Dialect dialect() const = 0;
+  [[nodiscard]] virtual Result<Rows> query(std::string_view sql,
+                                           const std::vector<Value>& params) = 0;
+  /// Answers the number of rows inserted, changed or deleted.
+  virtual Result<std::uint64_t> execute(std::string_view sql, const std::vector<Value>& params) = 0;
+  /// Several statements without parameters, for migrations.
+  virtual Status script(std::string_view sql) = 0;
+
+  [[nodiscard]] Result<Rows> query(std::string_view sql, Params params = {}) {
+    return query(sql, std::vector<Value>(params));
+  }
+  Result<std::uint64_t> execute(std::string_view sql, Params params = {}) {
+    return execute(sql, std::vector<Value>(params));
+  }
+  /// The first row, or none.
+  [[nodiscard]] Result<std::optional<Row>> find(std::string_view sql, Params params = {}) {
+    TRY(Rows rows, query(sql, params));
+    if (rows.empty()) return std::optional<Row>{};
+    return std::optional<Row>{std::move(rows.front())};
+  }
+};
+
+/// Whether an acknowledged commit survives the loss of power (`yes`), or only of the process
+/// (`no`).
+enum class Durable : bool { no, yes };
+
+struct WriteOptions {
+  SteadyTime deadline = within(std::chrono::seconds{10});
+  Durable durable = Durable::yes;
+};
+
+/// A pool of connections to one database. Thread-safe. Every call blocks the calling thread.
+class Database {
+ public:
+  virtual ~Database() = default;
+  [[nodiscard]] virtual Dialect dialect() const = 0;
+  /// Cheap reachability check for readiness.
+  virtual Status probe() = 0;
+
+  /// Lends a connection for reading. Each statement sees committed data; two statements of one
+  /// call may see different states. `body` must be repeatable: it runs again on a fresh connection
+  /// when the first one turns out to be dead.
+  template <class Body>
+  auto read(Body&& body, SteadyTime deadline = within(std::chrono::seconds{10}))
+      -> std::invoke_result_t<Body&, Executor&> {
+    return lend<Body>(body, [&](Work work) { return run_read(deadline, std::move(work)); });
+  }
+
+  /// Runs `body` in a serialisable transaction: commits when it succeeds, rolls back when it fails.
+  /// A transaction that loses against another one runs again until the deadline, so `body` must be
+  /// repeatable. `sql.commit_unknown`: the connection broke during the commit.
+  template <class Body>
+  auto write(Body&& body, WriteOptions options = {}) -> std::invoke_result_t<Body&, Executor&> {
+    return lend<Body>(body, [&](Work work) { return run_write(options, std::move(work)); });
+  }
+
+ protected:
+  using Work = std::function<Status(Executor&)>;
+  virtual Status run_read(SteadyTime deadline, Work work) = 0;
+  virtual Status run_write(const WriteOptions& options, Work work) = 0;
+
+ private:
+  template <class Body, class Run>
+  static auto lend(Body& body, Run run) -> std::invoke_result_t<Body&, Executor&> {
+    using Outcome = std::invoke_result_t<Body&, Executor&>;
+    std::optional<Outcome> outcome;
+    Status status = run([&](Executor& executor) -> Status {
+      outcome.emplace(body(executor));
+      if (!*outcome) return fail(outcome->error());
+      return {};
+    });
+    if (!status) return fail(std::move(status).error());
+    return std::move(*outcome);
+  }
+};
+
+/// Opens what the address names: `sqlite:<path>` (the file is made, mode 0600) or a libpq address
+/// (`postgres://…` or `postgresql://…`). `connections` bounds the pool.
+[[nodiscard]] Result<std::unique_ptr<Database>> open_database(const std::string& address,
+                                                              std::uint32_t connections = 8);
+
+}  // namespace alga::sql

@@ -1,0 +1,250 @@
+#include "sql/database.h"
+
+#include <gmock/gmock.h>
+#include <sys/stat.h>
+
+#include <thread>
+
+#include "sql/sqlite.h"
+#include "sql/testing/databases.h"
+
+namespace alga::sql {
+namespace {
+
+using testing::OnEveryDatabase;
+using testing::TemporaryFolder;
+
+class DatabaseContract : public OnEveryDatabase {
+ protected:
+  void SetUp() override {
+    OnEveryDatabase::SetUp();
+    if (!database_) return;
+    must("CREATE TABLE parent (id TEXT PRIMARY KEY)");
+    must("CREATE TABLE item (id TEXT PRIMARY KEY, number BIGINT, bytes " +
+         std::string(GetParam() == Dialect::sqlite ? "BLOB" : "BYTEA") +
+         ", parent TEXT REFERENCES parent (id), CHECK (number >= 0))");
+  }
+  void must(const std::string& sql) {
+    Status done = database_->write([&](Executor& on) { return on.script(sql); });
+    ASSERT_TRUE(done.has_value()) << done.error().message;
+  }
+  Result<std::uint64_t> insert(std::string_view id, std::int64_t number) {
+    return database_->write([&](Executor& sql) {
+      return sql.execute("INSERT INTO item (id, number) VALUES ($1, $2)", {id, number});
+    });
+  }
+  std::int64_t count() {
+    auto rows =
+        database_->read([](Executor& sql) { return sql.query("SELECT count(*) FROM item"); });
+    return rows.value().front().at<std::int64_t>(0);
+  }
+  template <class T>
+  static std::string_view code(const Result<T>& result) {
+    return result ? "ok" : result.error().code;
+  }
+};
+
+TEST_P(DatabaseContract, GivesBackWhatItWasGiven) {
+  std::string bytes("\0\xff\x01 bytes", 9);
+  auto row = database_->write([&](Executor& sql) -> Result<std::optional<Row>> {
+    TRY_VOID(sql.execute("INSERT INTO item (id, number, bytes) VALUES ($1, $2, $3)",
+                         {"näme", std::int64_t{9'007'199'254'740'993}, Blob{bytes}}));
+    return sql.find("SELECT id, number, bytes, parent FROM item WHERE id = $1", {"näme"});
+  });
+  ASSERT_TRUE(row.has_value()) << row.error().message;
+  auto [id, number, blob, parent] =
+      row->value().as<std::string, std::int64_t, Blob, std::optional<std::string>>();
+  EXPECT_EQ(id, "näme");
+  EXPECT_EQ(number, 9'007'199'254'740'993);
+  EXPECT_EQ(blob.bytes, bytes);
+  EXPECT_EQ(parent, std::nullopt);
+}
+
+TEST_P(DatabaseContract, KeepsEmptyBytesApartFromNull) {
+  auto row = database_->write([&](Executor& sql) -> Result<std::optional<Row>> {
+    TRY_VOID(sql.execute("INSERT INTO item (id, bytes) VALUES ($1, $2)", {"a", Blob{}}));
+    return sql.find("SELECT bytes FROM item");
+  });
+  EXPECT_EQ(row.value()->at<std::optional<Blob>>(0), Blob{});
+}
+
+TEST_P(DatabaseContract, NamesWhatAConstraintRefused) {
+  ASSERT_TRUE(insert("a", 1));
+  EXPECT_EQ(code(insert("a", 2)), "sql.unique_violation");
+  EXPECT_EQ(code(insert("b", -1)), "sql.check_violation");
+  auto orphan = database_->write([](Executor& sql) {
+    return sql.execute("INSERT INTO item (id, parent) VALUES ('c', 'nobody')");
+  });
+  EXPECT_EQ(code(orphan), "sql.foreign_key_violation");
+  EXPECT_EQ(count(), 1);
+}
+
+TEST_P(DatabaseContract, KeepsValuesOutOfErrors) {
+  ASSERT_TRUE(insert("canary-7f3a", 1));
+  auto again = insert("canary-7f3a", 1);
+  ASSERT_FALSE(again);
+  EXPECT_THAT(again.error().message, ::testing::Not(::testing::HasSubstr("canary-7f3a")));
+}
+
+TEST_P(DatabaseContract, RefusesTextThatIsNotTextOnBothEngines) {
+  EXPECT_EQ(code(insert(std::string_view("a\0b", 3), 1)), "sql.invalid_text");
+  EXPECT_EQ(code(insert("\xff\xfe", 1)), "sql.invalid_text");
+  EXPECT_EQ(code(insert("\xed\xa0\x80", 1)), "sql.invalid_text");
+}
+
+TEST_P(DatabaseContract, CountsTheRowsItChanged) {
+  ASSERT_TRUE(insert("a", 1));
+  ASSERT_TRUE(insert("b", 1));
+  auto changed = database_->write([](Executor& sql) {
+    return sql.execute("UPDATE item SET number = $1 WHERE number = $2", {5, 1});
+  });
+  EXPECT_EQ(changed.value(), 2U);
+  auto none = database_->write(
+      [](Executor& sql) { return sql.execute("DELETE FROM item WHERE id = $1", {"nobody"}); });
+  EXPECT_EQ(none.value(), 0U);
+}
+
+TEST_P(DatabaseContract, RollsBackWhatFails) {
+  Status status = database_->write([&](Executor& sql) -> Status {
+    TRY_VOID(sql.execute("INSERT INTO item (id) VALUES ('a')"));
+    return fail(Kind::conflict, "test.refused");
+  });
+  EXPECT_EQ(status.error().code, "test.refused");
+  EXPECT_EQ(count(), 0);
+}
+
+TEST_P(DatabaseContract, RollsBackWhatThrows) {
+  EXPECT_THROW((void)database_->write([&](Executor& sql) -> Status {
+    TRY_VOID(sql.execute("INSERT INTO item (id) VALUES ('a')"));
+    throw std::runtime_error("bug");
+  }),
+               std::runtime_error);
+  EXPECT_EQ(count(), 0);
+  EXPECT_TRUE(insert("b", 1));
+}
+
+TEST_P(DatabaseContract, DoesNotCommitAfterASwallowedFailure) {
+  ASSERT_TRUE(insert("a", 1));
+  Status status = database_->write([&](Executor& sql) -> Status {
+    TRY_VOID(sql.execute("INSERT INTO item (id) VALUES ('b')"));
+    (void)sql.execute("INSERT INTO item (id) VALUES ('a')");
+    return {};
+  });
+  EXPECT_EQ(status.error().code, "sql.transaction_failed");
+  EXPECT_EQ(count(), 1);
+}
+
+TEST_P(DatabaseContract, LosesNoIncrementUnderContention) {
+  ASSERT_TRUE(insert("a", 0));
+  std::vector<std::jthread> threads;
+  for (int t = 0; t < 4; ++t) {
+    threads.emplace_back([&] {
+      for (int i = 0; i < 25; ++i) {
+        Status done = database_->write([](Executor& sql) -> Status {
+          TRY(auto row, sql.find("SELECT number FROM item WHERE id = 'a'"));
+          TRY_VOID(sql.execute("UPDATE item SET number = $1 WHERE id = 'a'",
+                               {row->at<std::int64_t>(0) + 1}));
+          return {};
+        });
+        EXPECT_TRUE(done) << done.error().message;
+      }
+    });
+  }
+  threads.clear();
+  auto row = database_->read([](Executor& sql) { return sql.find("SELECT number FROM item"); });
+  EXPECT_EQ(row.value()->at<std::int64_t>(0), 100);
+}
+
+TEST_P(DatabaseContract, AllowsNoWriteSkew) {
+  // Both transactions read both rows and each clears one, provided that one remains.
+  ASSERT_TRUE(insert("a", 1));
+  ASSERT_TRUE(insert("b", 1));
+  auto clear = [&](const char* id) {
+    (void)database_->write([&](Executor& sql) -> Status {
+      TRY(auto row, sql.find("SELECT sum(number) >= 2 FROM item"));
+      if (row->at<std::int64_t>(0) == 0) return fail(Kind::conflict, "test.last");
+      std::this_thread::sleep_for(std::chrono::milliseconds{20});
+      TRY_VOID(sql.execute("UPDATE item SET number = 0 WHERE id = $1", {id}));
+      return {};
+    });
+  };
+  {
+    std::jthread one(clear, "a");
+    std::jthread two(clear, "b");
+  }
+  auto left = database_->read(
+      [](Executor& sql) { return sql.query("SELECT 1 FROM item WHERE number = 1"); });
+  EXPECT_EQ(left.value().size(), 1U);
+}
+
+TEST_P(DatabaseContract, EndsAStatementAtItsDeadline) {
+  std::string_view endless =
+      "WITH RECURSIVE loop (n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM loop) "
+      "SELECT count(*) FROM loop";
+  auto started = std::chrono::steady_clock::now();
+  auto rows = database_->read([&](Executor& sql) { return sql.query(endless); },
+                              within(std::chrono::milliseconds{200}));
+  EXPECT_EQ(code(rows), "sql.timeout");
+  EXPECT_LT(std::chrono::steady_clock::now() - started, std::chrono::seconds{5});
+  EXPECT_TRUE(insert("still works", 1));
+}
+
+TEST_P(DatabaseContract, OrdersTextByBytes) {
+  must(GetParam() == Dialect::sqlite ? "CREATE TABLE k (key TEXT PRIMARY KEY)"
+                                     : "CREATE TABLE k (key TEXT COLLATE \"C\" PRIMARY KEY)");
+  must("INSERT INTO k VALUES ('b'), ('B'), ('a'), ('_'), ('ä')");
+  auto rows =
+      database_->read([](Executor& sql) { return sql.query("SELECT key FROM k ORDER BY key"); });
+  std::string order;
+  for (const Row& row : rows.value()) order += row.at<std::string>(0);
+  EXPECT_EQ(order, "B_abä");
+}
+
+ALGA_ON_EVERY_DATABASE(DatabaseContract);
+
+TEST(SqliteDatabase, MakesItsFileReadableByItsOwnerOnly) {
+  TemporaryFolder folder;
+  auto database = open_sqlite(folder.path() + "/a.db", 1);
+  ASSERT_TRUE(database.has_value());
+  ASSERT_TRUE((*database)->write([](Executor& sql) { return sql.script("CREATE TABLE t (a)"); }));
+  for (const auto& entry : std::filesystem::directory_iterator(folder.path())) {
+    struct stat info{};
+    ASSERT_EQ(stat(entry.path().c_str(), &info), 0);
+    EXPECT_EQ(info.st_mode & 0777U, 0600U) << entry.path();
+  }
+}
+
+TEST(SqliteDatabase, RefusesWritesOnAReadingConnection) {
+  TemporaryFolder folder;
+  auto database = open_sqlite(folder.path() + "/a.db", 1);
+  Status written =
+      (*database)->read([](Executor& sql) { return sql.script("CREATE TABLE t (a)"); });
+  EXPECT_FALSE(written);
+}
+
+TEST(PostgresDatabase, SaysUnavailableWithoutAServer) {
+  auto database = open_database("postgresql:///x?host=/nonexistent-folder");
+  EXPECT_EQ((*database)->probe().error().code, "sql.unavailable");
+}
+
+TEST(PostgresDatabase, OutlivesARestartOfTheServer) {
+  auto server = testing::PostgresServer::start();
+  if (!server) GTEST_SKIP() << "no PostgreSQL on this machine";
+  auto database = open_database(server->address());
+  auto create = [](Executor& sql) { return sql.script("CREATE TABLE t (a BIGINT)"); };
+  ASSERT_TRUE((*database)->write(create));
+  server->crash();
+  EXPECT_EQ((*database)->probe().error().code, "sql.unavailable");
+  ASSERT_TRUE(server->restart());
+  EXPECT_TRUE(
+      (*database)->write([](Executor& sql) { return sql.execute("INSERT INTO t VALUES (1)"); }));
+  auto rows = (*database)->read([](Executor& sql) { return sql.query("SELECT a FROM t"); });
+  EXPECT_EQ(rows.value().size(), 1U);
+}
+
+TEST(OpenDatabase, RefusesAnAddressItDoesNotKnow) {
+  EXPECT_EQ(open_database("mysql://x").error().code, "sql.invalid_address");
+}
+
+}  // namespace
+}  // namespace alga::sql

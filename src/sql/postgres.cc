@@ -1,0 +1,180 @@
+#include "sql/postgres.h"
+
+#include <condition_variable>
+#include <mutex>
+#include <random>
+#include <thread>
+
+#include "sql/error.h"
+#include "sql/postgres_connection.h"
+
+namespace alga::sql {
+namespace {
+
+using Connection = std::unique_ptr<PostgresConnection>;
+
+/// At most `limit` connections, made on demand, used last in first out.
+class ConnectionPool {
+ public:
+  ConnectionPool(std::string address, std::uint32_t limit)
+      : address_(std::move(address)), limit_(std::max(limit, 1U)) {}
+
+  /// A borrowed connection; gives itself back.
+  class Lease {
+   public:
+    Lease(ConnectionPool& pool, Connection connection, bool fresh)
+        : pool_(&pool), connection_(std::move(connection)), fresh_(fresh) {}
+    Lease(Lease&&) = default;
+    Lease& operator=(Lease&&) = delete;
+    ~Lease() {
+      if (connection_) pool_->give_back(std::move(connection_));
+    }
+    [[nodiscard]] PostgresConnection& operator*() const { return *connection_; }
+    [[nodiscard]] PostgresConnection* operator->() const { return connection_.get(); }
+    /// True when the connection had slept in the pool and turned out to be dead.
+    [[nodiscard]] bool stale() const { return !fresh_ && !connection_->usable(); }
+
+   private:
+    ConnectionPool* pool_;
+    Connection connection_;
+    bool fresh_;
+  };
+
+  Result<Lease> take(SteadyTime deadline) {
+    {
+      std::unique_lock lock(mutex_);
+      bool got =
+          returned_.wait_until(lock, deadline, [&] { return !idle_.empty() || made_ < limit_; });
+      if (!got) return fail(Kind::unavailable, "sql.busy", "no connection became free in time");
+      if (!idle_.empty()) {
+        Connection connection = std::move(idle_.back());
+        idle_.pop_back();
+        return Lease{*this, std::move(connection), false};
+      }
+      ++made_;
+    }
+    auto connection = PostgresConnection::open(address_, deadline);
+    if (!connection) {
+      forget();
+      return fail(std::move(connection).error());
+    }
+    return Lease{*this, std::move(*connection), true};
+  }
+
+  void give_back(Connection connection) {
+    // Work that left by an exception leaves its transaction open: that connection is dropped too.
+    if (!connection->idle()) {
+      connection.reset();
+      forget();
+      return;
+    }
+    std::lock_guard lock(mutex_);
+    idle_.push_back(std::move(connection));
+    returned_.notify_one();
+  }
+
+ private:
+  void forget() {
+    std::lock_guard lock(mutex_);
+    --made_;
+    returned_.notify_one();
+  }
+
+  std::string address_;
+  std::uint32_t limit_;
+  std::mutex mutex_;
+  std::condition_variable returned_;
+  std::vector<Connection> idle_;
+  std::uint32_t made_ = 0;
+};
+
+/// Waits a little, longer each time and never twice the same, so that losers do not meet again.
+class Backoff {
+ public:
+  /// False when the deadline leaves no time for another attempt.
+  bool pause(SteadyTime deadline) {
+    std::uniform_int_distribution<int> spread(1, ceiling_ms_);
+    auto wait = std::chrono::milliseconds{spread(generator_)};
+    ceiling_ms_ = std::min(ceiling_ms_ * 2, 100);
+    if (std::chrono::steady_clock::now() + wait >= deadline) return false;
+    std::this_thread::sleep_for(wait);
+    return true;
+  }
+
+ private:
+  std::minstd_rand generator_{std::random_device{}()};
+  int ceiling_ms_ = 2;
+};
+
+class PostgresDatabase final : public Database {
+ public:
+  PostgresDatabase(std::string address, std::uint32_t connections)
+      : pool_(std::move(address), connections) {}
+
+  [[nodiscard]] Dialect dialect() const override { return Dialect::postgres; }
+
+  Status probe() override {
+    return read(
+        [](Executor& sql) -> Status {
+          TRY_VOID(sql.query("SELECT 1"));
+          return {};
+        },
+        within(std::chrono::seconds{1}));
+  }
+
+ protected:
+  Status run_read(SteadyTime deadline, Work work) override {
+    while (true) {
+      TRY(auto connection, pool_.take(deadline));
+      connection->set_deadline(deadline);
+      Status status = work(*connection);
+      // A connection that slept in the pool may have died there; the next one is asked instead.
+      if (status || !connection.stale() || !is_connection_lost(status.error())) return status;
+    }
+  }
+
+  Status run_write(const WriteOptions& options, Work work) override {
+    Backoff backoff;
+    while (true) {
+      TRY(auto connection, pool_.take(options.deadline));
+      connection->set_deadline(options.deadline);
+      Status status = try_write(*connection, options, work);
+      if (status) return status;
+      if (connection.stale() && is_connection_lost(status.error())) continue;
+      if (!is_contention(status.error())) return status;
+      if (!backoff.pause(options.deadline)) return status;
+    }
+  }
+
+ private:
+  static Status try_write(PostgresConnection& connection, const WriteOptions& options, Work& work) {
+    TRY_VOID(connection.script(
+        options.durable == Durable::yes
+            ? "BEGIN ISOLATION LEVEL SERIALIZABLE"
+            : "BEGIN ISOLATION LEVEL SERIALIZABLE; SET LOCAL synchronous_commit = off"));
+    Status status = work(connection);
+    if (status) {
+      status = connection.commit();
+      if (!status && !connection.usable()) {
+        return fail(Kind::unavailable, "sql.commit_unknown",
+                    "the connection broke while the transaction was being committed");
+      }
+    }
+    if (status || !connection.usable()) return status;
+    // The deadline may be the reason for the failure, so the rollback has time of its own.
+    connection.set_deadline(within(std::chrono::seconds{5}));
+    [[maybe_unused]] Status ignored = connection.script("ROLLBACK");
+    return status;
+  }
+
+  ConnectionPool pool_;
+};
+
+}  // namespace
+
+Result<std::unique_ptr<Database>> open_postgres(const std::string& address,
+                                                std::uint32_t connections) {
+  return std::make_unique<PostgresDatabase>(address, connections);
+}
+
+}  // namespace alga::sql

@@ -1,0 +1,17 @@
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <string>
+
+#include "sql/database.h"
+
+namespace alga::sql {
+
+/// PostgreSQL 15 or newer through libpq. Connections are made when needed, at most `connections`,
+/// and replaced when they break. Opening succeeds without a server: the first call then fails with
+/// `sql.unavailable`.
+[[nodiscard]] Result<std::unique_ptr<Database>> open_postgres(const std::string& address,
+                                                              std::uint32_t connections);
+
+}  // namespace alga::sql

@@ -1,0 +1,150 @@
+#pragma once
+
+#include <fcntl.h>
+#include <grp.h>
+#include <pwd.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <atomic>
+#include <chrono>
+#include <csignal>
+#include <cstdlib>
+#include <filesystem>
+#include <memory>
+#include <string>
+#include <thread>
+#include <vector>
+
+#include "sql/database.h"
+
+namespace alga::sql::testing {
+
+/// A PostgreSQL of one's own for a test: a fresh cluster in a temporary folder that listens on a
+/// Unix socket there and nowhere else. Ends and vanishes with the object. PostgreSQL refuses to run
+/// as root, so root hands it to the user `postgres` or `nobody`.
+class PostgresServer {
+ public:
+  /// None, with the reason on stderr, when the server's programs are not on this machine.
+  static std::unique_ptr<PostgresServer> start() {
+    std::string bin;
+    for (const char* folder : {"/usr/lib/postgresql/15/bin", "/usr/local/bin", "/usr/bin"}) {
+      if (access((std::string(folder) + "/initdb").c_str(), X_OK) == 0 &&
+          access((std::string(folder) + "/postgres").c_str(), X_OK) == 0) {
+        bin = folder;
+        break;
+      }
+    }
+    if (bin.empty()) {
+      std::fprintf(stderr,
+                   "SKIPPED LOUDLY: no initdb and postgres here, nothing ran on PostgreSQL\n");
+      return nullptr;
+    }
+    auto server = std::unique_ptr<PostgresServer>(new PostgresServer(bin));
+    if (server->boot()) return server;
+    std::fprintf(stderr, "SKIPPED LOUDLY: PostgreSQL did not start, see the lines above\n");
+    return nullptr;
+  }
+
+  PostgresServer(const PostgresServer&) = delete;
+  PostgresServer& operator=(const PostgresServer&) = delete;
+  ~PostgresServer() {
+    stop();
+    std::error_code ignored;
+    std::filesystem::remove_all(folder_, ignored);
+  }
+
+  [[nodiscard]] std::string address(const std::string& database = "postgres") const {
+    return "postgresql:///" + database + "?host=" + folder_ + "&user=alga";
+  }
+  /// The address of a new empty database.
+  [[nodiscard]] std::string fresh_database() {
+    std::string name = "t" + std::to_string(next_++);
+    auto admin = open_database(address(), 1);
+    ALGA_CHECK(admin.has_value());
+    Status made = (*admin)->read([&](Executor& sql) -> Status {
+      TRY_VOID(sql.script("CREATE DATABASE " + name));
+      return {};
+    });
+    ALGA_CHECK(made.has_value());
+    return address(name);
+  }
+
+  void stop() {
+    if (process_ <= 0) return;
+    kill(process_, SIGINT);  // "fast shutdown": ends its sessions
+    waitpid(process_, nullptr, 0);
+    process_ = -1;
+  }
+  void crash() {
+    if (process_ <= 0) return;
+    kill(process_, SIGQUIT);  // "immediate shutdown": recovery at the next start
+    waitpid(process_, nullptr, 0);
+    process_ = -1;
+  }
+  bool restart() {
+    process_ =
+        spawn({bin_ + "/postgres", "-D", folder_ + "/data", "-k", folder_, "-c",
+               "listen_addresses=", "-c", "max_connections=50", "-c", "log_min_messages=panic"});
+    for (int i = 0; i < 300; ++i) {
+      auto database = open_database(address(), 1);
+      if (database && (*database)->probe()) return true;
+      if (waitpid(process_, nullptr, WNOHANG) == process_) {
+        process_ = -1;
+        return false;
+      }
+      std::this_thread::sleep_for(std::chrono::milliseconds{50});
+    }
+    return false;
+  }
+
+ private:
+  explicit PostgresServer(std::string bin) : bin_(std::move(bin)) {
+    std::string pattern = (std::filesystem::temp_directory_path() / "alga-pg-XXXXXX").string();
+    ALGA_CHECK(mkdtemp(pattern.data()) != nullptr);
+    folder_ = pattern;
+    if (geteuid() == 0) {
+      for (const char* name : {"postgres", "nobody"}) {
+        if (passwd* user = getpwnam(name); user != nullptr) {
+          uid_ = user->pw_uid;
+          gid_ = user->pw_gid;
+          break;
+        }
+      }
+      ALGA_CHECK(chown(folder_.c_str(), uid_, gid_) == 0);
+    }
+  }
+
+  bool boot() {
+    pid_t init = spawn({bin_ + "/initdb", "-D", folder_ + "/data", "-U", "alga", "-A", "trust",
+                        "-N", "--no-locale", "-E", "UTF8"});
+    int status = 0;
+    waitpid(init, &status, 0);
+    return status == 0 && restart();
+  }
+
+  pid_t spawn(std::vector<std::string> arguments) {
+    pid_t child = fork();
+    ALGA_CHECK(child >= 0);
+    if (child > 0) return child;
+    if (geteuid() == 0) {
+      if (setgroups(0, nullptr) != 0 || setgid(gid_) != 0 || setuid(uid_) != 0) _exit(125);
+    }
+    if (chdir(folder_.c_str()) != 0) _exit(126);
+    int nowhere = open("/dev/null", O_WRONLY);
+    dup2(nowhere, STDOUT_FILENO);
+    std::vector<char*> raw;
+    for (std::string& argument : arguments) raw.push_back(argument.data());
+    raw.push_back(nullptr);
+    execv(raw[0], raw.data());
+    _exit(127);
+  }
+
+  std::string bin_, folder_;
+  pid_t process_ = -1;
+  uid_t uid_ = 0;
+  gid_t gid_ = 0;
+  std::atomic<int> next_{0};
+};
+
+}  // namespace alga::sql::testing
