@@ -19,10 +19,7 @@ pub struct AbStr {
 pub type AbView = AbStr;
 
 impl AbStr {
-    pub const EMPTY: AbStr = AbStr {
-        data: std::ptr::null(),
-        len: 0,
-    };
+    pub const EMPTY: AbStr = AbStr { data: std::ptr::null(), len: 0 };
 
     /// The bytes behind the view; NULL counts as empty.
     ///
@@ -54,10 +51,7 @@ impl From<&str> for AbStr {
 
 impl From<&[u8]> for AbStr {
     fn from(bytes: &[u8]) -> Self {
-        AbStr {
-            data: bytes.as_ptr(),
-            len: bytes.len(),
-        }
+        AbStr { data: bytes.as_ptr(), len: bytes.len() }
     }
 }
 
@@ -71,12 +65,8 @@ pub struct AbOwned {
 }
 
 impl AbOwned {
-    pub const EMPTY: AbOwned = AbOwned {
-        data: std::ptr::null(),
-        len: 0,
-        release: None,
-        ctx: std::ptr::null_mut(),
-    };
+    pub const EMPTY: AbOwned =
+        AbOwned { data: std::ptr::null(), len: 0, release: None, ctx: std::ptr::null_mut() };
 
     /// Hands bytes of ours to C.
     pub fn from_vec(bytes: Vec<u8>) -> AbOwned {
@@ -113,10 +103,7 @@ unsafe impl Send for Foreign {}
 
 impl AsRef<[u8]> for Foreign {
     fn as_ref(&self) -> &[u8] {
-        let view = AbStr {
-            data: self.0.data,
-            len: self.0.len,
-        };
+        let view = AbStr { data: self.0.data, len: self.0.len };
         // SAFETY: promised to AbOwned::into_bytes.
         unsafe { view.bytes() }
     }

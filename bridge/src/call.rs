@@ -21,21 +21,11 @@ pub struct HostRequest {
 
 impl HostRequest {
     pub fn new(op: AbOp, via: AbVia) -> HostRequest {
-        HostRequest {
-            op,
-            via,
-            key: String::new(),
-            body: None,
-            http: None,
-            storage: None,
-        }
+        HostRequest { op, via, key: String::new(), body: None, http: None, storage: None }
     }
 
     pub fn keyed(op: AbOp, via: AbVia, key: String) -> HostRequest {
-        HostRequest {
-            key,
-            ..HostRequest::new(op, via)
-        }
+        HostRequest { key, ..HostRequest::new(op, via) }
     }
 
     /// Bytes that came from the guest.
@@ -89,10 +79,7 @@ impl HostValue {
     /// Bytes that go to the guest.
     fn weight(&self) -> u64 {
         let pairs = |pairs: &[(String, String)]| -> usize {
-            pairs
-                .iter()
-                .map(|(name, value)| name.len() + value.len())
-                .sum()
+            pairs.iter().map(|(name, value)| name.len() + value.len()).sum()
         };
         let entry = |e: &StoredEntry| e.ns.len() + e.key.len() + e.value.len();
         (match self {
@@ -289,9 +276,7 @@ impl Future for CallFuture {
 
 impl Drop for CallFuture {
     fn drop(&mut self) {
-        let previous = self
-            .mailbox
-            .with(|slot| std::mem::replace(slot, Slot::Closed));
+        let previous = self.mailbox.with(|slot| std::mem::replace(slot, Slot::Closed));
         if let Slot::Waiting(_) = previous {
             self.shared.abandoned(self.id);
         }
@@ -303,11 +288,7 @@ pub fn issue(shared: &Arc<Shared>, request: HostRequest) -> Result<CallFuture, S
     let id = shared.count_call(request.weight());
     let mailbox = Arc::new(Mailbox(Mutex::new(Slot::Waiting(None))));
     let call = Box::into_raw(AbCall::new(id, mailbox.clone(), request));
-    let future = CallFuture {
-        id,
-        mailbox: mailbox.clone(),
-        shared: shared.clone(),
-    };
+    let future = CallFuture { id, mailbox: mailbox.clone(), shared: shared.clone() };
     // SAFETY: `call` is valid until consumed, and the host may consume it from here on.
     let refused = shared.call(unsafe { &raw const (*call).view }, call) != 0;
     if !refused {
@@ -481,10 +462,7 @@ pub unsafe extern "C" fn ab_call_ok_page(
     // SAFETY: promised by the caller.
     unsafe {
         complete(call, || {
-            let entries = array(entries, n)
-                .iter()
-                .map(|entry| stored(entry))
-                .collect();
+            let entries = array(entries, n).iter().map(|entry| stored(entry)).collect();
             let next = (has_next != 0).then(|| next_cursor.to_text());
             Completion::Value(HostValue::Page(entries, next))
         })

@@ -42,10 +42,7 @@ unsafe fn load(engine: &Arc<EngineState>, fd: RawFd) -> Result<AbComponent, AbEr
     // of its directory entry, so that what the caller authenticated is what is mapped.
     let path = format!("/proc/self/fd/{fd}");
     if let Err(error) = std::fs::File::open(&path) {
-        return Err(AbError::new(
-            AbStatus::Io,
-            format!("descriptor {fd}: {error}"),
-        ));
+        return Err(AbError::new(AbStatus::Io, format!("descriptor {fd}: {error}")));
     }
     // SAFETY: promised by the caller.
     let component = unsafe { Component::deserialize_file(&engine.engine, &path) }
@@ -57,11 +54,7 @@ unsafe fn load(engine: &Arc<EngineState>, fd: RawFd) -> Result<AbComponent, AbEr
         .instantiate_pre(&component)
         .map_err(|error| AbError::new(AbStatus::Link, all_unknown(&linker, &component, error)))?;
     let handler = handler_export(&linker, &component)?;
-    Ok(AbComponent {
-        pre,
-        handler,
-        engine: engine.clone(),
-    })
+    Ok(AbComponent { pre, handler, engine: engine.clone() })
 }
 
 fn handler_export(
@@ -71,13 +64,10 @@ fn handler_export(
     let link_error = |text: String| AbError::new(AbStatus::Link, text);
     let Some((ComponentItem::ComponentFunc(function), index)) = component.get_export(None, HANDLER)
     else {
-        return Err(link_error(format!(
-            "the component exports no function `{HANDLER}`"
-        )));
+        return Err(link_error(format!("the component exports no function `{HANDLER}`")));
     };
-    let types = linker
-        .substituted_component_type(component)
-        .map_err(|error| link_error(chain(&error)))?;
+    let types =
+        linker.substituted_component_type(component).map_err(|error| link_error(chain(&error)))?;
     function
         .typecheck::<(ExecuteRequest,), (ExecuteResponse,)>(&types.instance_type())
         .map_err(|error| link_error(format!("export `{HANDLER}`: {}", chain(&error))))?;
@@ -93,9 +83,8 @@ fn all_unknown(linker: &Linker<Guest>, component: &Component, first: wasmtime::E
     let mut problems = vec![chain(&first)];
     let mut culprit = first.to_string();
     for _ in 0..component_type.imports(engine).len() {
-        let import = component_type
-            .imports(engine)
-            .find(|(name, _)| culprit.contains(&format!("`{name}`")));
+        let import =
+            component_type.imports(engine).find(|(name, _)| culprit.contains(&format!("`{name}`")));
         let Some((name, import)) = import else {
             break;
         };
@@ -118,9 +107,9 @@ fn all_unknown(linker: &Linker<Guest>, component: &Component, first: wasmtime::E
 fn stub(linker: &mut Linker<Guest>, name: &str, item: &ComponentItem) -> wasmtime::Result<()> {
     let engine = linker.engine().clone();
     match item {
-        ComponentItem::ComponentFunc(_) => linker
-            .root()
-            .func_new(name, |_, _, _, _| wasmtime::bail!("never called")),
+        ComponentItem::ComponentFunc(_) => {
+            linker.root().func_new(name, |_, _, _, _| wasmtime::bail!("never called"))
+        }
         ComponentItem::ComponentInstance(instance) => {
             let mut root = linker.root();
             let mut target = root.instance(name)?;
@@ -154,9 +143,7 @@ pub unsafe extern "C" fn ab_component_load_fd(
     // SAFETY: pointers are NULL or valid, and the artefact is trusted, promised by the caller.
     unsafe {
         guard(error, || {
-            let engine = engine
-                .as_ref()
-                .ok_or_else(|| AbError::invalid("engine is NULL"))?;
+            let engine = engine.as_ref().ok_or_else(|| AbError::invalid("engine is NULL"))?;
             if out.is_null() {
                 return Err(AbError::invalid("out is NULL"));
             }

@@ -86,9 +86,7 @@ pub(crate) fn check_abi(abi: u32) -> Result<(), AbError> {
     if abi == AB_ABI_VERSION {
         return Ok(());
     }
-    Err(AbError::invalid(format!(
-        "interface version {abi}, this library speaks {AB_ABI_VERSION}"
-    )))
+    Err(AbError::invalid(format!("interface version {abi}, this library speaks {AB_ABI_VERSION}")))
 }
 
 fn default_config() -> AbEngineConfig {
@@ -122,23 +120,17 @@ fn size(value: u64) -> Result<usize, AbError> {
 fn pool(config: &AbEngineConfig) -> Result<PoolingAllocationConfig, AbError> {
     let slots = config.max_executions;
     let total = |per_component: u32, what: &str| {
-        slots
-            .checked_mul(per_component)
-            .filter(|&n| n > 0)
-            .ok_or_else(|| {
-                AbError::new(
-                    AbStatus::Limit,
-                    format!("{slots} executions of {per_component} {what} each"),
-                )
-            })
+        slots.checked_mul(per_component).filter(|&n| n > 0).ok_or_else(|| {
+            AbError::new(
+                AbStatus::Limit,
+                format!("{slots} executions of {per_component} {what} each"),
+            )
+        })
     };
     let mut pool = PoolingAllocationConfig::new();
     pool.total_component_instances(total(1, "instances")?)
         .total_stacks(total(1, "stacks")?)
-        .total_core_instances(total(
-            config.core_instances_per_component,
-            "core instances",
-        )?)
+        .total_core_instances(total(config.core_instances_per_component, "core instances")?)
         .total_memories(total(config.memories_per_component, "memories")?)
         .total_tables(total(config.tables_per_component, "tables")?)
         .max_core_instances_per_component(config.core_instances_per_component)
@@ -222,10 +214,7 @@ impl AbEngine {
         let mut feed = Feed(Sha256::new());
         feed.write(b"alga-bridge artefact 1");
         feed.write(WASMTIME_VERSION.as_bytes());
-        self.0
-            .engine
-            .precompile_compatibility_hash()
-            .hash(&mut feed);
+        self.0.engine.precompile_compatibility_hash().hash(&mut feed);
         feed.0.finalize().into()
     }
 
@@ -283,9 +272,7 @@ pub unsafe extern "C" fn ab_engine_new(
     // SAFETY: pointers are NULL or valid, promised by the caller.
     unsafe {
         guard(error, || {
-            let config = config
-                .as_ref()
-                .ok_or_else(|| AbError::invalid("config is NULL"))?;
+            let config = config.as_ref().ok_or_else(|| AbError::invalid("config is NULL"))?;
             if out.is_null() {
                 return Err(AbError::invalid("out is NULL"));
             }
@@ -358,9 +345,7 @@ pub unsafe extern "C" fn ab_precompile(
     // SAFETY: pointers are NULL or valid, promised by the caller.
     unsafe {
         guard(error, || {
-            let engine = engine
-                .as_ref()
-                .ok_or_else(|| AbError::invalid("engine is NULL"))?;
+            let engine = engine.as_ref().ok_or_else(|| AbError::invalid("engine is NULL"))?;
             if artefact.is_null() {
                 return Err(AbError::invalid("artefact is NULL"));
             }
@@ -382,13 +367,11 @@ pub(crate) fn require_component(wasm: &[u8]) -> Result<(), AbError> {
     if wasmparser::Parser::is_component(wasm) {
         return Ok(());
     }
-    Err(AbError::invalid(
-        if wasmparser::Parser::is_core_wasm(wasm) {
-            "a core module, not a component"
-        } else {
-            "not a WebAssembly component"
-        },
-    ))
+    Err(AbError::invalid(if wasmparser::Parser::is_core_wasm(wasm) {
+        "a core module, not a component"
+    } else {
+        "not a WebAssembly component"
+    }))
 }
 
 #[cfg(test)]

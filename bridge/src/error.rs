@@ -17,10 +17,7 @@ pub struct AbError {
 impl AbError {
     /// An error of the given kind.
     pub fn new(status: AbStatus, message: impl Display) -> AbError {
-        AbError {
-            status,
-            message: message.to_string(),
-        }
+        AbError { status, message: message.to_string() }
     }
 
     /// `AB_E_INVALID`.

@@ -104,10 +104,7 @@ fn store(
         wasi: wasi::context(shared),
         table,
         http,
-        hooks: HttpHooks {
-            shared: shared.clone(),
-            body_limit: host_call_bytes,
-        },
+        hooks: HttpHooks { shared: shared.clone(), body_limit: host_call_bytes },
     };
     let mut store = Store::new(&component.engine.engine, guest);
     store.limiter(|guest| &mut guest.limiter);
@@ -136,9 +133,7 @@ impl AbExec {
         exec_user: *mut c_void,
     ) -> Result<AbExec, AbError> {
         let running = component.engine.running.as_ref();
-        let host = running
-            .ok_or_else(|| AbError::invalid("this engine runs no guests"))?
-            .host;
+        let host = running.ok_or_else(|| AbError::invalid("this engine runs no guests"))?.host;
         let shared = Arc::new(Shared::new(host, exec_user));
         let clock = Arc::new(Clock::default());
         let born = Instant::now();
@@ -220,11 +215,7 @@ impl AbExec {
         let finished = self.finished.as_ref();
         AbStats {
             instantiate_ns,
-            call_ns: if instantiate_ns == 0 {
-                0
-            } else {
-                poll_ns.saturating_sub(instantiate_ns)
-            },
+            call_ns: if instantiate_ns == 0 { 0 } else { poll_ns.saturating_sub(instantiate_ns) },
             poll_ns,
             peak_memory_bytes: finished.map_or(0, |f| f.peak_memory),
             peak_table_elements: finished.map_or(0, |f| f.peak_tables),
@@ -249,13 +240,7 @@ impl Drop for AbExec {
 }
 
 fn ended(outcome: Outcome) -> Finished {
-    Finished {
-        outcome,
-        peak_memory: 0,
-        peak_tables: 0,
-        memory_denied: false,
-        table_denied: false,
-    }
+    Finished { outcome, peak_memory: 0, peak_tables: 0, memory_denied: false, table_denied: false }
 }
 
 /// The whole life of a guest. Owns its store, so that dropping this future ends everything.
@@ -290,9 +275,7 @@ async fn call(
     born: Instant,
 ) -> wasmtime::Result<ExecuteResponse> {
     let instance = component.pre.instantiate_async(&mut *store).await?;
-    clock
-        .instantiated
-        .store(clock.polled(born), Ordering::Relaxed);
+    clock.instantiated.store(clock.polled(born), Ordering::Relaxed);
     let function = instance
         .get_func(&mut *store, component.handler)
         .ok_or_else(|| wasmtime::Error::msg("the handler export is gone"))?;
@@ -317,13 +300,9 @@ pub unsafe extern "C" fn ab_exec_new(
     // SAFETY: pointers are NULL or valid, promised by the caller; the body is moved out once.
     unsafe {
         guard(error, || {
-            let request = request
-                .as_ref()
-                .ok_or_else(|| AbError::invalid("request is NULL"))?;
+            let request = request.as_ref().ok_or_else(|| AbError::invalid("request is NULL"))?;
             let body = std::ptr::read(&request.body).into_bytes();
-            let limits = *limits
-                .as_ref()
-                .ok_or_else(|| AbError::invalid("limits is NULL"))?;
+            let limits = *limits.as_ref().ok_or_else(|| AbError::invalid("limits is NULL"))?;
             if component.is_null() || out.is_null() {
                 return Err(AbError::invalid("component or out is NULL"));
             }

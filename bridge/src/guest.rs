@@ -124,9 +124,7 @@ impl Shared {
     /// The end of what the guest wrote to standard error.
     pub fn stderr_tail(&self) -> String {
         let mut tail = lock(&self.stderr);
-        String::from_utf8_lossy(tail.make_contiguous())
-            .trim_end()
-            .to_owned()
+        String::from_utf8_lossy(tail.make_contiguous()).trim_end().to_owned()
     }
 
     pub fn count_call(&self, bytes: u64) -> u64 {
@@ -205,20 +203,13 @@ pub struct Guest {
 
 impl WasiView for Guest {
     fn ctx(&mut self) -> WasiCtxView<'_> {
-        WasiCtxView {
-            ctx: &mut self.wasi,
-            table: &mut self.table,
-        }
+        WasiCtxView { ctx: &mut self.wasi, table: &mut self.table }
     }
 }
 
 impl WasiHttpView for Guest {
     fn http(&mut self) -> WasiHttpCtxView<'_> {
-        WasiHttpCtxView {
-            ctx: &mut self.http,
-            table: &mut self.table,
-            hooks: &mut self.hooks,
-        }
+        WasiHttpCtxView { ctx: &mut self.http, table: &mut self.table, hooks: &mut self.hooks }
     }
 }
 
@@ -248,8 +239,5 @@ pub fn unoffered(shared: &Shared, function: &str) -> Result<(), Stop> {
         http: std::ptr::null(),
         storage: std::ptr::null(),
     };
-    refusal(
-        Some(shared.call(&request, std::ptr::null_mut())),
-        "the host refused a call",
-    )
+    refusal(Some(shared.call(&request, std::ptr::null_mut())), "the host refused a call")
 }

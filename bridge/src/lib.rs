@@ -10,6 +10,7 @@
 pub mod abi;
 mod call;
 pub mod component;
+mod describe;
 pub mod engine;
 pub mod error;
 pub mod exec;

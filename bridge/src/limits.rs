@@ -47,13 +47,7 @@ struct Meter {
 
 impl Meter {
     fn new(limit: u64) -> Meter {
-        Meter {
-            limit,
-            used: 0,
-            peak: 0,
-            last_growth: 0,
-            denied: false,
-        }
+        Meter { limit, used: 0, peak: 0, last_growth: 0, denied: false }
     }
 
     /// Grows one instance; on refusal returns the total that was wanted.
@@ -126,11 +120,10 @@ impl ResourceLimiter for Limiter {
         self.memory.settle();
         match self.memory.grow(current, desired, self.memory_ceiling) {
             Ok(()) => Ok(true),
-            Err(wanted) => Err(Stop::Memory {
-                wanted,
-                limit: self.memory.limit.min(self.memory_ceiling),
+            Err(wanted) => {
+                Err(Stop::Memory { wanted, limit: self.memory.limit.min(self.memory_ceiling) }
+                    .into())
             }
-            .into()),
         }
     }
 
@@ -148,11 +141,7 @@ impl ResourceLimiter for Limiter {
         self.tables.settle();
         match self.tables.grow(current, desired, u64::MAX) {
             Ok(()) => Ok(true),
-            Err(wanted) => Err(Stop::Table {
-                wanted,
-                limit: self.tables.limit,
-            }
-            .into()),
+            Err(wanted) => Err(Stop::Table { wanted, limit: self.tables.limit }.into()),
         }
     }
 
@@ -186,13 +175,7 @@ mod tests {
         let mut limiter = limiter(100, 1000);
         assert!(limiter.memory_growing(0, 60, None).expect("first"));
         let error = limiter.memory_growing(0, 60, None).expect_err("second");
-        assert_eq!(
-            error.downcast_ref(),
-            Some(&Stop::Memory {
-                wanted: 120,
-                limit: 100
-            })
-        );
+        assert_eq!(error.downcast_ref(), Some(&Stop::Memory { wanted: 120, limit: 100 }));
         assert!(limiter.memory_denied());
         assert_eq!(limiter.peak_memory(), 60);
     }
@@ -201,12 +184,8 @@ mod tests {
     fn a_growth_that_failed_is_given_back_and_is_no_peak() {
         let mut limiter = limiter(100, 1000);
         limiter.memory_growing(0, 50, None).expect("initial");
-        limiter
-            .memory_growing(50, 90, Some(60))
-            .expect("allowed by us");
-        limiter
-            .memory_grow_failed(wasmtime::Error::msg("own maximum"))
-            .expect("noted");
+        limiter.memory_growing(50, 90, Some(60)).expect("allowed by us");
+        limiter.memory_grow_failed(wasmtime::Error::msg("own maximum")).expect("noted");
         assert_eq!(limiter.peak_memory(), 50);
         assert!(limiter.memory_growing(50, 100, None).expect("still fits"));
     }
@@ -228,10 +207,6 @@ mod tests {
     #[test]
     fn a_limit_of_nothing_allows_nothing() {
         assert!(limiter(0, 1000).memory_growing(0, 1, None).is_err());
-        assert!(
-            limiter(0, 1000)
-                .memory_growing(0, 0, None)
-                .expect("empty memory")
-        );
+        assert!(limiter(0, 1000).memory_growing(0, 0, None).expect("empty memory"));
     }
 }

@@ -25,12 +25,11 @@ impl WakeState {
     /// A wake-up from any thread; true when the host has to be notified.
     pub fn wake(&self) -> bool {
         let previous =
-            self.0
-                .fetch_update(Ordering::AcqRel, Ordering::Acquire, |state| match state {
-                    IDLE => Some(SCHEDULED),
-                    POLLING => Some(WOKEN),
-                    _ => None,
-                });
+            self.0.fetch_update(Ordering::AcqRel, Ordering::Acquire, |state| match state {
+                IDLE => Some(SCHEDULED),
+                POLLING => Some(WOKEN),
+                _ => None,
+            });
         previous == Ok(IDLE)
     }
 
@@ -46,9 +45,7 @@ impl WakeState {
     /// After a poll that waits for something; false when it was woken meanwhile and has to be polled
     /// again without a notification.
     pub fn end_waiting(&self) -> bool {
-        let parked = self
-            .0
-            .compare_exchange(POLLING, IDLE, Ordering::AcqRel, Ordering::Acquire);
+        let parked = self.0.compare_exchange(POLLING, IDLE, Ordering::AcqRel, Ordering::Acquire);
         if parked.is_err() {
             self.end_yielded();
         }
@@ -148,10 +145,7 @@ mod tests {
             assert!(state.begin_poll());
             seen += pending.swap(0, Ordering::SeqCst);
             if seen < WAKES && state.end_waiting() {
-                waker
-                    .1
-                    .recv()
-                    .expect("every parked poll is followed by a wake");
+                waker.1.recv().expect("every parked poll is followed by a wake");
             }
         }
         waker.0.join().expect("the waker ends");

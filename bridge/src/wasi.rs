@@ -20,10 +20,7 @@ const WRITE_PERMIT: usize = 64 << 10;
 
 /// The WASI context of one execution.
 pub fn context(shared: &Arc<Shared>) -> WasiCtx {
-    let stream = |fd| Capture {
-        fd,
-        shared: shared.clone(),
-    };
+    let stream = |fd| Capture { fd, shared: shared.clone() };
     WasiCtx::builder()
         .stdout(stream(1))
         .stderr(stream(2))
@@ -45,9 +42,7 @@ impl HostWallClock for CoarseWall {
     }
 
     fn now(&self) -> Duration {
-        let now = SystemTime::now()
-            .duration_since(SystemTime::UNIX_EPOCH)
-            .unwrap_or_default();
+        let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
         Duration::from_millis(now.as_millis() as u64)
     }
 }
@@ -96,9 +91,7 @@ impl Pollable for Capture {
 
 impl OutputStream for Capture {
     fn write(&mut self, bytes: Bytes) -> StreamResult<()> {
-        self.shared
-            .stdio(self.fd, &bytes)
-            .map_err(|stop| StreamError::Trap(stop.into()))
+        self.shared.stdio(self.fd, &bytes).map_err(|stop| StreamError::Trap(stop.into()))
     }
 
     fn flush(&mut self) -> StreamResult<()> {

@@ -72,11 +72,8 @@ async fn assemble(request: http::Request<WasiBody>, limit: usize) -> Result<Host
         collected.extend_from_slice(&data);
     }
     let text = |value: &http::HeaderValue| String::from_utf8_lossy(value.as_bytes()).into_owned();
-    let headers = parts
-        .headers
-        .iter()
-        .map(|(name, value)| (name.as_str().to_owned(), text(value)))
-        .collect();
+    let headers =
+        parts.headers.iter().map(|(name, value)| (name.as_str().to_owned(), text(value))).collect();
     let mut call = HostRequest::new(AbOp::HttpFetch, AbVia::Wasi);
     call.http = Some(HttpCall {
         method: parts.method.as_str().to_owned(),

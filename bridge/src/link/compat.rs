@@ -93,9 +93,7 @@ pub fn add(linker: &mut Linker<Guest>) -> Result<()> {
 
 fn basics(linker: &mut Linker<Guest>) -> Result<()> {
     let mut context = linker.instance("alga:extension/context")?;
-    host_func(&mut context, "get-context", |shared, ()| {
-        get_context(shared, VIA)
-    })?;
+    host_func(&mut context, "get-context", |shared, ()| get_context(shared, VIA))?;
 
     let mut logging = linker.instance("alga:extension/logging")?;
     for (name, level) in [
@@ -115,11 +113,7 @@ fn basics(linker: &mut Linker<Guest>) -> Result<()> {
     host_func(&mut secrets, "list-keys", |shared, ()| async move {
         let request = HostRequest::new(AbOp::SecretKeys, VIA);
         // This function has no error case: a denied guest sees no names.
-        Ok(host_call(shared, request)
-            .await?
-            .ok()
-            .and_then(names)
-            .unwrap_or_default())
+        Ok(host_call(shared, request).await?.ok().and_then(names).unwrap_or_default())
     })?;
 
     // `user` is defined per component, see `user_shapes`.
@@ -137,36 +131,22 @@ fn network(linker: &mut Linker<Guest>) -> Result<()> {
     })?;
 
     let mut proxy = linker.instance("alga:extension/ui-proxy")?;
-    host_func(
-        &mut proxy,
-        "call-route",
-        |shared, (route, payload): (String, Option<Bytes>)| {
-            let mut request = HostRequest::keyed(AbOp::UiCall, VIA, route);
-            request.body = payload;
-            ask::<_, ProxyError>(shared, request, bytes)
-        },
-    )
+    host_func(&mut proxy, "call-route", |shared, (route, payload): (String, Option<Bytes>)| {
+        let mut request = HostRequest::keyed(AbOp::UiCall, VIA, route);
+        request.body = payload;
+        ask::<_, ProxyError>(shared, request, bytes)
+    })
 }
 
 fn storage(linker: &mut Linker<Guest>) -> Result<()> {
     let mut storage = linker.instance("alga:extension/storage")?;
-    host_func(
-        &mut storage,
-        "get",
-        |shared, (ns, key): (String, String)| {
-            let request = storage_request(AbOp::StorageGet, VIA, ns, key);
-            ask::<_, StorageError>(shared, request, |value| {
-                entry(value).map(StorageEntry::from)
-            })
-        },
-    )?;
+    host_func(&mut storage, "get", |shared, (ns, key): (String, String)| {
+        let request = storage_request(AbOp::StorageGet, VIA, ns, key);
+        ask::<_, StorageError>(shared, request, |value| entry(value).map(StorageEntry::from))
+    })?;
     host_func(&mut storage, "put", |shared, (input,): (StorageEntry,)| {
-        let request = storage_request(
-            AbOp::StoragePut,
-            VIA,
-            input.namespace.clone(),
-            input.key.clone(),
-        );
+        let request =
+            storage_request(AbOp::StoragePut, VIA, input.namespace.clone(), input.key.clone());
         let request = with_storage(request, |put| {
             put.value = input.value.clone();
             if let Some(revision) = input.revision {
@@ -179,29 +159,18 @@ fn storage(linker: &mut Linker<Guest>) -> Result<()> {
             Some(StorageEntry { revision, ..input })
         })
     })?;
-    host_func(
-        &mut storage,
-        "delete",
-        |shared, (ns, key): (String, String)| {
-            let request = storage_request(AbOp::StorageDelete, VIA, ns, key);
-            ask::<_, StorageError>(shared, request, nothing)
-        },
-    )?;
-    host_func(
-        &mut storage,
-        "list-entries",
-        |shared, (ns, cursor): (String, Option<String>)| {
-            let request = storage_request(AbOp::StorageList, VIA, ns, String::new());
-            let request = with_storage(request, |list| list.cursor = cursor.unwrap_or_default());
-            ask::<_, StorageError>(shared, request, |value| match value {
-                HostValue::Page(entries, _) => Some(
-                    entries
-                        .into_iter()
-                        .map(StorageEntry::from)
-                        .collect::<Vec<_>>(),
-                ),
-                _ => None,
-            })
-        },
-    )
+    host_func(&mut storage, "delete", |shared, (ns, key): (String, String)| {
+        let request = storage_request(AbOp::StorageDelete, VIA, ns, key);
+        ask::<_, StorageError>(shared, request, nothing)
+    })?;
+    host_func(&mut storage, "list-entries", |shared, (ns, cursor): (String, Option<String>)| {
+        let request = storage_request(AbOp::StorageList, VIA, ns, String::new());
+        let request = with_storage(request, |list| list.cursor = cursor.unwrap_or_default());
+        ask::<_, StorageError>(shared, request, |value| match value {
+            HostValue::Page(entries, _) => {
+                Some(entries.into_iter().map(StorageEntry::from).collect::<Vec<_>>())
+            }
+            _ => None,
+        })
+    })
 }

@@ -59,10 +59,7 @@ impl HttpHeader {
 }
 
 pub fn headers(pairs: Vec<(String, String)>) -> Vec<HttpHeader> {
-    pairs
-        .into_iter()
-        .map(|(name, value)| HttpHeader { name, value })
-        .collect()
+    pairs.into_iter().map(|(name, value)| HttpHeader { name, value }).collect()
 }
 
 #[derive(Clone, Debug, ComponentType, Lift, Lower)]

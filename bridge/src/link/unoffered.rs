@@ -291,11 +291,9 @@ fn scheduler(linker: &mut Linker<Guest>) -> Result<()> {
             field_errors: None,
         }
     })?;
-    refuse::<(String,), _>(&mut scheduler, NAME, "delete-schedule", || {
-        DeleteScheduleResult {
-            success: false,
-            error: Some(SCHEDULER_DENIED.to_owned()),
-        }
+    refuse::<(String,), _>(&mut scheduler, NAME, "delete-schedule", || DeleteScheduleResult {
+        success: false,
+        error: Some(SCHEDULER_DENIED.to_owned()),
     })
 }
 

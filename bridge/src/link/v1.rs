@@ -330,11 +330,7 @@ pub(super) fn fetch_request(request: HttpRequest, via: AbVia) -> HostRequest {
     call.http = Some(HttpCall {
         method: request.method,
         url: request.url,
-        headers: request
-            .headers
-            .into_iter()
-            .map(|h| (h.name, h.value))
-            .collect(),
+        headers: request.headers.into_iter().map(|h| (h.name, h.value)).collect(),
         body: request.body,
     });
     call
@@ -402,9 +398,7 @@ pub fn add(linker: &mut Linker<Guest>) -> Result<()> {
 
 fn identity(linker: &mut Linker<Guest>) -> Result<()> {
     let mut context = linker.instance("alga:extension/context@1.0.0")?;
-    host_func(&mut context, "get-context", |shared, ()| {
-        get_context(shared, VIA)
-    })?;
+    host_func(&mut context, "get-context", |shared, ()| get_context(shared, VIA))?;
     host_func(&mut context, "remaining-time-ms", |shared, ()| async move {
         let request = HostRequest::new(AbOp::ContextRemaining, VIA);
         match host_call(shared, request).await? {
@@ -473,29 +467,19 @@ fn network(linker: &mut Linker<Guest>) -> Result<()> {
     })?;
 
     let mut proxy = linker.instance("alga:extension/ui-proxy@1.0.0")?;
-    host_func(
-        &mut proxy,
-        "call-route",
-        |shared, (route, payload): (String, Option<Bytes>)| {
-            let mut request = HostRequest::keyed(AbOp::UiCall, VIA, route);
-            request.body = payload;
-            ask::<_, ProxyError>(shared, request, bytes)
-        },
-    )
+    host_func(&mut proxy, "call-route", |shared, (route, payload): (String, Option<Bytes>)| {
+        let mut request = HostRequest::keyed(AbOp::UiCall, VIA, route);
+        request.body = payload;
+        ask::<_, ProxyError>(shared, request, bytes)
+    })
 }
 
 fn storage(linker: &mut Linker<Guest>) -> Result<()> {
     let mut storage = linker.instance("alga:extension/storage@1.0.0")?;
-    host_func(
-        &mut storage,
-        "get",
-        |shared, (ns, key): (String, String)| {
-            let request = storage_request(AbOp::StorageGet, VIA, ns, key);
-            ask::<_, StorageError>(shared, request, |value| {
-                entry(value).map(StorageEntry::from)
-            })
-        },
-    )?;
+    host_func(&mut storage, "get", |shared, (ns, key): (String, String)| {
+        let request = storage_request(AbOp::StorageGet, VIA, ns, key);
+        ask::<_, StorageError>(shared, request, |value| entry(value).map(StorageEntry::from))
+    })?;
     host_func(
         &mut storage,
         "put",
@@ -520,23 +504,19 @@ fn storage(linker: &mut Linker<Guest>) -> Result<()> {
             ask::<_, StorageError>(shared, request, nothing)
         },
     )?;
-    host_func(
-        &mut storage,
-        "list-entries",
-        |shared, (ns, options): (String, ListOptions)| {
-            let prefix = options.prefix.unwrap_or_default();
-            let request = storage_request(AbOp::StorageList, VIA, ns, prefix);
-            let request = with_storage(request, |list| {
-                list.cursor = options.cursor.unwrap_or_default();
-                list.limit = options.limit.unwrap_or(0);
-            });
-            ask::<_, StorageError>(shared, request, |value| match value {
-                HostValue::Page(entries, next_cursor) => Some(StoragePage {
-                    entries: entries.into_iter().map(StorageEntry::from).collect(),
-                    next_cursor,
-                }),
-                _ => None,
-            })
-        },
-    )
+    host_func(&mut storage, "list-entries", |shared, (ns, options): (String, ListOptions)| {
+        let prefix = options.prefix.unwrap_or_default();
+        let request = storage_request(AbOp::StorageList, VIA, ns, prefix);
+        let request = with_storage(request, |list| {
+            list.cursor = options.cursor.unwrap_or_default();
+            list.limit = options.limit.unwrap_or(0);
+        });
+        ask::<_, StorageError>(shared, request, |value| match value {
+            HostValue::Page(entries, next_cursor) => Some(StoragePage {
+                entries: entries.into_iter().map(StorageEntry::from).collect(),
+                next_cursor,
+            }),
+            _ => None,
+        })
+    })
 }
