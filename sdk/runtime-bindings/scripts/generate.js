@@ -2,7 +2,6 @@
 // hand twice:
 //   types/                          guest-side declarations of every interface (by jco)
 //   src/generated/capabilities.ts   interface -> capability, from the `@requires(cap:…)` notes
-//   wit/extension-runner.wit        the copy that travels inside the package
 //   ../../schema/capabilities.json  the same map for the server and for other tools
 // `--check` writes nothing and fails when a file on disk differs from what would be generated.
 
@@ -49,7 +48,9 @@ function declarations() {
     const api = fileURLToPath(import.meta.resolve('@bytecodealliance/jco'));
     const program = join(dirname(api), 'jco.js');
     const options = ['guest-types', witFile, '-n', 'runner', '-o', out, '-q'];
-    execFileSync(process.execPath, [program, ...options], { stdio: ['ignore', 'ignore', 'inherit'] });
+    execFileSync(process.execPath, [program, ...options], {
+      stdio: ['ignore', 'ignore', 'inherit'],
+    });
     return filesUnder(out);
   } finally {
     rmSync(out, { recursive: true });
@@ -75,7 +76,8 @@ export const WIT_VERSION = '${/^package alga:extension@([0-9.]+);/m.exec(wit)?.[
 `;
 
 const capabilitiesJson = {
-  $comment: 'Generated from the @requires notes in wit/ by sdk/runtime-bindings/scripts/generate.js',
+  $comment:
+    'Generated from the @requires notes in wit/ by sdk/runtime-bindings/scripts/generate.js',
   packages: {
     'alga:extension@1.0.0': Object.fromEntries(current.map((r) => [r.interface, r.capability])),
     'alga:extension': Object.fromEntries(
@@ -89,8 +91,6 @@ const capabilitiesJson = {
 const wanted = [
   ...declarations().map(([name, text]) => [join(packageDir, 'types', name), text]),
   [join(packageDir, 'src', 'generated', 'capabilities.ts'), capabilitiesTs],
-  [join(packageDir, 'wit', 'extension-runner.wit'), wit],
-  [join(packageDir, 'wit', 'compat', 'extension-runner.wit'), compat],
   [
     join(repository, 'schema', 'capabilities.json'),
     `${JSON.stringify(capabilitiesJson, null, 2)}\n`,

@@ -230,9 +230,7 @@ function createUi(api: HostImports['uiProxy']): Ui {
       const site = new Error();
       const body = payload === undefined ? undefined : encoder.encode(JSON.stringify(payload));
       const answer = call(route, body, site);
-      return answer.length === 0
-        ? undefined
-        : (JSON.parse(new TextDecoder().decode(answer)) as T);
+      return answer.length === 0 ? undefined : (JSON.parse(new TextDecoder().decode(answer)) as T);
     },
   };
 }

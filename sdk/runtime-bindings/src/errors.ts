@@ -133,9 +133,7 @@ export function located<E extends Error>(error: E, site: Error): E {
   const frames = stackFrames(site);
   if (frames.length === 0) return error;
   const v8 = error.stack?.startsWith(error.name) === true || /^\s+at /m.test(error.stack ?? '');
-  error.stack = v8
-    ? `${error.name}: ${error.message}\n${frames.join('\n')}`
-    : frames.join('\n');
+  error.stack = v8 ? `${error.name}: ${error.message}\n${frames.join('\n')}` : frames.join('\n');
   return error;
 }
 
@@ -170,7 +168,8 @@ export function describeError(thrown: unknown, depth = 0): string {
 function describeValue(value: unknown): string {
   if (typeof value === 'string') return value;
   try {
-    return JSON.stringify(value) ?? String(value);
+    const text = JSON.stringify(value) as string | undefined;
+    return text ?? String(value);
   } catch {
     return String(value);
   }

@@ -7,7 +7,9 @@ import { json, toExecuteResponse } from './response.js';
 import type { ExecuteRequest, ExecuteResponse, HostImports } from './wit.js';
 
 /** Checks, once, that a module exported something that can answer requests. */
-export function assertHandler(exported: unknown): asserts exported is (...args: never[]) => unknown {
+export function assertHandler(
+  exported: unknown,
+): asserts exported is (...args: never[]) => unknown {
   if (typeof exported === 'function') return;
   throw new TypeError(
     'The entry module must have a default export made by handler(…), for example: ' +

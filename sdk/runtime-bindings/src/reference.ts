@@ -1,11 +1,4 @@
-import {
-  callHost,
-  HttpError,
-  ProxyError,
-  SecretError,
-  StorageError,
-  UserError,
-} from './errors.js';
+import { callHost, HttpError, ProxyError, SecretError, StorageError, UserError } from './errors.js';
 import { json } from './response.js';
 import type {
   ContextData,
@@ -72,7 +65,8 @@ function unoffered(name: string): UnofferedHost {
       get: (_target, member) =>
         typeof member === 'symbol' || member === 'then'
           ? undefined
-          : () => Promise.reject(new Error(`${name}.${member}: denied (this host does not offer it)`)),
+          : () =>
+              Promise.reject(new Error(`${name}.${member}: denied (this host does not offer it)`)),
     },
   );
 }
@@ -100,8 +94,13 @@ export function createHostBindings(imports: HostImports, identity: ContextData):
     secrets: {
       get: async (key) => {
         const site = new Error();
-        return callHost(imports.secrets, 'secrets', `secrets.get ${key}`, SecretError, site, (api) =>
-          api.get(key),
+        return callHost(
+          imports.secrets,
+          'secrets',
+          `secrets.get ${key}`,
+          SecretError,
+          site,
+          (api) => api.get(key),
         );
       },
       list: async () => {

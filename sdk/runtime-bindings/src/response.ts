@@ -65,7 +65,10 @@ export function empty(options: ResponseOptions = {}): ExecuteResponse {
   return respond(undefined, undefined, { status: 204, ...options });
 }
 
-export function redirect(location: string, status: 301 | 302 | 303 | 307 | 308 = 302): ExecuteResponse {
+export function redirect(
+  location: string,
+  status: 301 | 302 | 303 | 307 | 308 = 302,
+): ExecuteResponse {
   return respond(undefined, undefined, { status, headers: { location } });
 }
 

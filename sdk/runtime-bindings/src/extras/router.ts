@@ -53,7 +53,7 @@ export class Router {
     if (segments.slice(0, -1).some((segment) => segment.startsWith('*'))) {
       throw new TypeError(`"*" may only be the last segment: ${pattern}`);
     }
-    this.#routes.push({ method: method.toUpperCase(), segments, run: run as RouteHandler });
+    this.#routes.push({ method: method.toUpperCase(), segments, run: run });
     return this;
   }
 
@@ -77,10 +77,8 @@ export class Router {
   };
 
   #adder(method: string) {
-    return <Pattern extends string>(
-      pattern: Pattern,
-      run: RouteHandler<ParamsOf<Pattern>>,
-    ): this => this.on(method, pattern, run);
+    return <Pattern extends string>(pattern: Pattern, run: RouteHandler<ParamsOf<Pattern>>): this =>
+      this.on(method, pattern, run);
   }
 }
 

@@ -72,7 +72,9 @@ export class MemoryStorage {
         return row === undefined ? [] : [entry(namespace, key, row)];
       });
       const last = entries.at(-1);
-      return keys.length > limit && last ? { entries, nextCursor: `after:${last.key}` } : { entries };
+      return keys.length > limit && last
+        ? { entries, nextCursor: `after:${last.key}` }
+        : { entries };
     },
   };
 

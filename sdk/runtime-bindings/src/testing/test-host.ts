@@ -178,8 +178,7 @@ export class TestHost {
       execute(exported, this.#request(request), this.imports, (thrown) => {
         uncaught = thrown;
       });
-    const raw =
-      this.#now === undefined ? await run() : await withFixedTime(() => this.now(), run);
+    const raw = this.#now === undefined ? await run() : await withFixedTime(() => this.now(), run);
     return new TestResponse(raw, uncaught);
   }
 
@@ -229,7 +228,7 @@ export class TestHost {
           }
           return run(...args);
         } catch (error) {
-          if (error instanceof ImportFailure) call.error = error.payload;
+          if (error instanceof ImportFailure) call.error = String(error.payload);
           throw error;
         }
       };
@@ -266,7 +265,7 @@ export class TestHost {
     const undeclared = new Set<string>(this.#options.undeclared);
     const keep = ([key]: [string, unknown]) =>
       !undeclared.has(key.replace(/[A-Z]/g, (letter) => `-${letter.toLowerCase()}`));
-    return Object.fromEntries(Object.entries(all).filter(keep)) as HostImports;
+    return Object.fromEntries(Object.entries(all).filter(keep));
   }
 
   #readSecret(key: string): string {
@@ -294,7 +293,9 @@ export class TestHost {
     const answer = this.#options.routes?.[route];
     if (answer === undefined) throw new ImportFailure('route-not-found');
     const value = answer(payload);
-    return value instanceof Uint8Array ? value : encode(JSON.stringify(value) ?? '');
+    if (value instanceof Uint8Array) return value;
+    const text = JSON.stringify(value) as string | undefined;
+    return encode(text ?? '');
   }
 
   #user(): UserData {

@@ -1,0 +1,18 @@
+// Packs @alga/extension-runtime into vendor/, so that `alga new` needs no registry for it.
+import { execFileSync } from 'node:child_process';
+import { mkdirSync, renameSync } from 'node:fs';
+import { dirname, join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+
+const packageDir = join(dirname(fileURLToPath(import.meta.url)), '..');
+const vendor = join(packageDir, 'vendor');
+mkdirSync(vendor, { recursive: true });
+
+// npm passes its own program to scripts; run it with this Node instead of looking in PATH.
+const npm = process.env.npm_execpath;
+if (npm === undefined) throw new Error('run this through npm: npm run build');
+const options = ['pack', '--json', '--silent', '--pack-destination', vendor];
+const runtime = join(packageDir, '..', 'runtime-bindings');
+const answer = execFileSync(process.execPath, [npm, ...options, runtime], { encoding: 'utf8' });
+const [{ filename }] = JSON.parse(answer);
+renameSync(join(vendor, filename), join(vendor, 'alga-extension-runtime.tgz'));

@@ -1,0 +1,128 @@
+import { createHash } from 'node:crypto';
+import { existsSync } from 'node:fs';
+import { mkdir, readFile, rename, writeFile } from 'node:fs/promises';
+import { dirname, join } from 'node:path';
+
+import { checkComponent, type ComponentFinding } from '../component/check.js';
+import { contractFile, PACKAGE_ROOT } from '../contracts.js';
+import { Failure } from '../failure.js';
+import { declaredCapabilities } from '../manifest/manifest.js';
+import { formatBytes, type Output } from '../output.js';
+import type { Project } from '../project/project.js';
+import { bundle } from './bundle.js';
+import { Componentizer } from './componentize.js';
+import { entryModule, writeWorld } from './world.js';
+
+export interface BuildResult {
+  component: string;
+  componentBytes: number;
+  bundleBytes: number;
+  /** Milliseconds of each step; a component that was up to date took none. */
+  timings: { bundle: number; componentize: number };
+  upToDate: boolean;
+  findings: ComponentFinding[];
+  /** Source files, relative to the project. */
+  inputs: string[];
+}
+
+/**
+ * Builds `dist/main.wasm` and `dist/main.js.map` from a TypeScript or JavaScript project.
+ *
+ * @param componentizer kept by callers that build again and again; one is made for this build
+ *   otherwise
+ */
+export async function buildProject(
+  project: Project,
+  output: Output,
+  componentizer?: Componentizer,
+): Promise<BuildResult> {
+  const { entry } = project;
+  if (entry === undefined) {
+    throw new Failure('build.no_entry', 'The project has no entry module', {
+      hint: 'create src/index.ts with: export default handler(async () => json({ ok: true }))',
+    });
+  }
+  const capabilities = declaredCapabilities(project.manifest);
+  await mkdir(dirname(project.component), { recursive: true });
+  await mkdir(project.work, { recursive: true });
+
+  const bundling = output.progress('Bundling');
+  const started = performance.now();
+  const source = entryModule(entry, capabilities);
+  await writeFile(join(project.work, 'entry.js'), source);
+  const bundled = await bundle(project.root, source).catch((error: unknown) => {
+    throw withRuntimeHint(error);
+  });
+  const bundleTime = performance.now() - started;
+  bundling.done(formatBytes(bundled.code.length));
+
+  const wit = await writeWorld(project.work, capabilities);
+  const key = await cacheKey(bundled.code, capabilities);
+  const upToDate = await isUpToDate(project, key);
+  let componentTime = 0;
+  if (!upToDate) {
+    const componentizing = output.progress('Building the component');
+    const before = performance.now();
+    const engine = componentizer ?? new Componentizer();
+    const component = await engine.componentize(bundled, wit).finally(() => {
+      if (componentizer === undefined) engine.close();
+    });
+    componentTime = performance.now() - before;
+    await replaceFile(project.component, component);
+    componentizing.done(formatBytes(component.length));
+  }
+  await replaceFile(project.sourceMap, bundled.map);
+  await writeFile(join(project.work, 'built.json'), JSON.stringify({ key }));
+
+  const bytes = await readFile(project.component);
+  return {
+    component: project.component,
+    componentBytes: bytes.length,
+    bundleBytes: bundled.code.length,
+    timings: { bundle: Math.round(bundleTime), componentize: Math.round(componentTime) },
+    upToDate,
+    findings: checkComponent(bytes, project.manifest),
+    inputs: bundled.inputs,
+  };
+}
+
+/** A missing runtime package is the most common first error; say how to get it. */
+function withRuntimeHint(error: unknown): unknown {
+  if (!(error instanceof Failure) || !error.message.includes('@alga/extension-runtime'))
+    return error;
+  return new Failure(
+    'build.runtime_missing',
+    'The package @alga/extension-runtime is not installed',
+    {
+      hint: 'run: npm install',
+      ...(error.location === undefined ? {} : { location: error.location }),
+    },
+  );
+}
+
+/** Changes when the bundle, the world or the tools that make the component change. */
+async function cacheKey(code: string, capabilities: string[]): Promise<string> {
+  const hash = createHash('sha256');
+  hash.update(await readFile(join(PACKAGE_ROOT, 'package.json')));
+  hash.update(await readFile(contractFile('wit/extension-runner.wit')));
+  hash.update(JSON.stringify(capabilities));
+  hash.update(code);
+  return hash.digest('hex');
+}
+
+async function isUpToDate(project: Project, key: string): Promise<boolean> {
+  if (!existsSync(project.component)) return false;
+  try {
+    const built: unknown = JSON.parse(await readFile(join(project.work, 'built.json'), 'utf8'));
+    return (built as { key?: unknown }).key === key;
+  } catch {
+    return false;
+  }
+}
+
+/** Never leaves half a file behind, so that a watcher or an upload sees the old or the new one. */
+async function replaceFile(path: string, content: string | Uint8Array): Promise<void> {
+  const temporary = `${path}.partial`;
+  await writeFile(temporary, content);
+  await rename(temporary, path);
+}

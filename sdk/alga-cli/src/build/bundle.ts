@@ -1,0 +1,137 @@
+import { relative } from 'node:path';
+
+import { build, type BuildFailure, type Message, type Plugin } from 'esbuild';
+import { isBuiltin } from 'node:module';
+
+import { Failure } from '../failure.js';
+import { codeFrame } from '../code-frame.js';
+import { regexpPlugin } from './regexp.js';
+
+/** Name of the bundled module inside the component; stack frames name it. */
+export const BUNDLE_NAME = 'main.js';
+
+export interface Bundle {
+  code: string;
+  /** Source map of `code`, with the sources' contents; paths relative to the project. */
+  map: string;
+  /** Files that went in, relative to the project, for watching. */
+  inputs: string[];
+}
+
+/** Bundles a module and all it imports into one ES module for the engine. */
+export async function bundle(project: string, entry: string): Promise<Bundle> {
+  try {
+    const result = await build({
+      stdin: { contents: entry, resolveDir: project, sourcefile: '.alga/entry.js', loader: 'js' },
+      absWorkingDir: project,
+      outfile: `dist/${BUNDLE_NAME}`,
+      bundle: true,
+      write: false,
+      metafile: true,
+      format: 'esm',
+      platform: 'neutral',
+      target: 'es2022',
+      mainFields: ['module', 'main'],
+      conditions: ['alga', 'import', 'module', 'default'],
+      external: ['alga:*', 'wasi:*'],
+      sourcemap: 'external',
+      sourcesContent: true,
+      charset: 'utf8',
+      legalComments: 'none',
+      define: { 'process.env.NODE_ENV': '"production"', global: 'globalThis' },
+      logLevel: 'silent',
+      plugins: [builtinsPlugin(), regexpPlugin()],
+    });
+    const output = (suffix: string) =>
+      result.outputFiles.find((file) => file.path.endsWith(suffix))?.text ?? '';
+    return {
+      code: output('.js'),
+      map: projectRelative(output('.js.map'), project),
+      inputs: Object.keys(result.metafile.inputs).filter((name) => name !== '.alga/entry.js'),
+    };
+  } catch (cause) {
+    if (isBuildFailure(cause)) throw bundleFailure(project, cause.errors);
+    throw cause;
+  }
+}
+
+/** Refuses Node's own modules with advice, instead of bundling something that cannot work. */
+function builtinsPlugin(): Plugin {
+  return {
+    name: 'alga-builtins',
+    setup(pluginBuild) {
+      pluginBuild.onResolve({ filter: /^(node:)?[a-z_/]+$/ }, async (args) => {
+        if (!isBuiltin(args.path)) return undefined;
+        // A package may carry its own module of that name (`events`, `buffer`, …).
+        if (!args.path.startsWith('node:') && args.pluginData !== 'asked') {
+          const found = await pluginBuild.resolve(args.path, {
+            kind: args.kind,
+            resolveDir: args.resolveDir,
+            importer: args.importer,
+            pluginData: 'asked',
+          });
+          if (found.errors.length === 0) return found;
+        }
+        const text = `"${args.path}" is a module of Node.js, which extensions do not run in`;
+        return { errors: [{ text, detail: 'node-builtin' }] };
+      });
+    },
+  };
+}
+
+function isBuildFailure(error: unknown): error is BuildFailure {
+  return error instanceof Error && 'errors' in error && Array.isArray(error.errors);
+}
+
+function bundleFailure(project: string, errors: Message[]): Failure {
+  const [first] = errors;
+  if (first === undefined) throw new Error('esbuild failed without an error');
+  const more = errors.length === 1 ? '' : ` (and ${errors.length - 1} more)`;
+  const location = first.location;
+  const details = { errors: errors.map(({ text, location: at }) => ({ text, ...at })) };
+  const hint = hintFor(first);
+  if (location === null || location.file === '.alga/entry.js') {
+    return new Failure('build.bundle_failed', first.text + more, { ...hint, details });
+  }
+  const frame = codeFrame(location.lineText, 1, location.column + 1).replace(
+    /^( {2}> )1/m,
+    `$1${location.line}`,
+  );
+  return new Failure('build.bundle_failed', first.text + more, {
+    ...hint,
+    details,
+    frame,
+    location: {
+      file: relative(process.cwd(), `${project}/${location.file}`),
+      line: location.line,
+      column: location.column + 1,
+    },
+  });
+}
+
+function hintFor(message: Message): { hint?: string } {
+  if (message.detail === 'node-builtin') {
+    return {
+      hint: 'use the web platform (fetch, URL, crypto.subtle, TextEncoder) or the capabilities of the handler; see JavaScript compatibility in the docs',
+    };
+  }
+  const missing = /^Could not resolve "([^"]+)"/.exec(message.text)?.[1];
+  if (missing === undefined) return {};
+  if (missing.startsWith('.') || missing.startsWith('/')) {
+    return { hint: 'check the path; the extension of the file may be left out' };
+  }
+  const name = missing
+    .split('/')
+    .slice(0, missing.startsWith('@') ? 2 : 1)
+    .join('/');
+  return { hint: `install it in the project: npm install ${name}` };
+}
+
+/** Source paths relative to the project instead of to `dist/`, so that no machine's paths remain. */
+function projectRelative(map: string, project: string): string {
+  const parsed = JSON.parse(map) as { sources: string[] };
+  parsed.sources = parsed.sources.map((source) =>
+    relative(project, new URL(source, `file://${project}/dist/`).pathname),
+  );
+  return JSON.stringify(parsed);
+}

@@ -1,0 +1,111 @@
+import { readFile } from 'node:fs/promises';
+import { existsSync } from 'node:fs';
+import { join, relative } from 'node:path';
+
+import type { Command } from 'commander';
+
+import { buildProject } from '../build/build.js';
+import { codeFrame } from '../code-frame.js';
+import { addCommand } from '../command.js';
+import { wasmKind } from '../component/binary.js';
+import { checkComponent, type ComponentFinding } from '../component/check.js';
+import type { Environment } from '../environment.js';
+import { Failure } from '../failure.js';
+import { MANIFEST_FILE } from '../manifest/manifest.js';
+import { validateManifest } from '../manifest/validate.js';
+import { formatBytes, type Output } from '../output.js';
+import { openProject } from '../project/project.js';
+
+export function registerBuildCommands(program: Command, environment: Environment): void {
+  addCommand(
+    program,
+    'build',
+    'Bundle the project and build dist/main.wasm',
+    environment,
+    async ({ project: directory, output }) => {
+      const project = await openProject(directory);
+      const built = await buildProject(project, output);
+      reportFindings(built.findings, output);
+      const component = relative(environment.cwd, built.component);
+      const note = built.upToDate ? ' (up to date)' : '';
+      output.print(`${component}  ${formatBytes(built.componentBytes)}${note}`);
+      output.result({ ...built, component });
+    },
+  );
+
+  addCommand(
+    program,
+    'validate',
+    'Check manifest.json, and the built component against it',
+    environment,
+    async ({ project: directory, output }) => {
+      const file = join(directory, MANIFEST_FILE);
+      const text = await readFile(file, 'utf8').catch((cause: unknown) => {
+        throw new Failure('manifest.not_found', `There is no ${MANIFEST_FILE} in ${directory}`, {
+          hint: 'name the project with --project, or make one with: alga new <name>',
+          cause,
+        });
+      });
+      const shown = relative(environment.cwd, file);
+      const checked = validateManifest(text);
+      if (!checked.ok) {
+        for (const { path, message, hint, line, column } of checked.problems) {
+          output.note(`${shown}:${line}:${column} ${path} ${message}`);
+          output.note(codeFrame(text, line, column, 1));
+          if (hint !== undefined) output.note(`  → ${hint}`);
+        }
+        const count = checked.problems.length;
+        throw new Failure(
+          'manifest.invalid',
+          `${count} problem${count === 1 ? '' : 's'} in ${shown}`,
+          {
+            details: { problems: checked.problems },
+          },
+        );
+      }
+      const component = join(directory, 'dist', 'main.wasm');
+      const findings = existsSync(component)
+        ? await componentFindings(component, checked.manifest)
+        : [];
+      reportFindings(findings, output);
+      const errors = findings.filter(({ severity }) => severity === 'error');
+      if (errors.length > 0) {
+        throw new Failure(
+          'component.invalid',
+          `The component does not fit (${errors.length} errors)`,
+          {
+            details: { findings },
+          },
+        );
+      }
+      const built = existsSync(component) ? ' and dist/main.wasm' : '';
+      output.print(`${shown}${built}: fine`);
+      output.result({ manifest: shown, findings });
+    },
+  );
+}
+
+async function componentFindings(
+  file: string,
+  manifest: Parameters<typeof checkComponent>[1],
+): Promise<ComponentFinding[]> {
+  const bytes = await readFile(file);
+  const kind = wasmKind(bytes);
+  if (kind === 'component') return checkComponent(bytes, manifest);
+  const message =
+    kind === 'core-module'
+      ? 'dist/main.wasm is a core module, not a component'
+      : 'dist/main.wasm is not a WebAssembly file';
+  const hint =
+    kind === 'core-module' ? 'wrap it: alga migrate wrap dist/main.wasm' : 'run: alga build';
+  return [{ severity: 'error', code: 'component.not_a_component', message, hint }];
+}
+
+/** Shows what a check of the component found. */
+export function reportFindings(findings: readonly ComponentFinding[], output: Output): void {
+  for (const { severity, code, message, hint } of findings) {
+    if (severity === 'warning') output.warn(`${message} [${code}]`);
+    else output.note(`${output.paint('31', 'error')} ${message} [${code}]`);
+    output.note(`${output.paint('36', '  → ')}${hint}`);
+  }
+}

@@ -1,0 +1,124 @@
+import { existsSync } from 'node:fs';
+import { cp, mkdir, readdir, readFile, rename, writeFile } from 'node:fs/promises';
+import { basename, join, relative, resolve } from 'node:path';
+
+import type { Command } from 'commander';
+
+import { addCommand } from '../command.js';
+import { PACKAGE_ROOT } from '../contracts.js';
+import type { Environment } from '../environment.js';
+import { Failure } from '../failure.js';
+
+interface NewOptions {
+  template: string;
+  dir?: string;
+  publisher?: string;
+}
+
+/** Templates by name, with what `--help` says about them. */
+export const TEMPLATES: Record<string, string> = {
+  handler: 'a TypeScript handler that reads configuration and a secret and calls an API',
+};
+
+const RUNTIME_TARBALL = 'alga-extension-runtime.tgz';
+
+export function registerNew(program: Command, environment: Environment): void {
+  const names = Object.keys(TEMPLATES).join(', ');
+  addCommand<NewOptions>(
+    program,
+    'new <name>',
+    'Make a new extension project from a template',
+    environment,
+    async ({ options, args: [name = ''], output }) => {
+      if (!/^[a-z0-9][a-z0-9._-]{0,99}$/.test(name)) {
+        throw new Failure('new.bad_name', `"${name}" is not an acceptable name`, {
+          hint: 'use lower-case letters, digits, ".", "_" and "-", for example: alga new my-extension',
+        });
+      }
+      if (!Object.hasOwn(TEMPLATES, options.template)) {
+        throw new Failure('new.unknown_template', `There is no template "${options.template}"`, {
+          hint: `templates: ${names}`,
+        });
+      }
+      const target = resolve(environment.cwd, options.dir ?? name);
+      if (existsSync(target) && (await readdir(target)).length > 0) {
+        throw new Failure(
+          'new.exists',
+          `${relative(environment.cwd, target)} exists and is not empty`,
+          {
+            hint: 'choose another name, or another folder with --dir',
+          },
+        );
+      }
+      const files = await scaffold(target, options.template, {
+        name,
+        publisher: options.publisher ?? 'example',
+      });
+      const shown = relative(environment.cwd, target) || '.';
+      output.print(`Made ${shown} from the template ${options.template}:`);
+      for (const file of files) output.print(`  ${file}`);
+      output.print('');
+      output.print('Next:');
+      output.print(`  cd ${shown}`);
+      output.print('  npm install');
+      output.print('  alga dev        # build, run and rebuild on every change');
+      output.print('  alga test       # run the tests');
+      output.result({ directory: shown, template: options.template, files });
+    },
+  )
+    .option('-t, --template <name>', `one of: ${names}`, 'handler')
+    .option('-d, --dir <folder>', 'where to make it (default: a folder of that name)')
+    .option('--publisher <name>', 'publisher to put into the manifest', 'example');
+}
+
+interface Values {
+  name: string;
+  publisher: string;
+}
+
+/** Copies a template and fills in its placeholders. Returns the files, relative to the target. */
+export async function scaffold(
+  target: string,
+  template: string,
+  values: Values,
+): Promise<string[]> {
+  await mkdir(target, { recursive: true });
+  await cp(join(PACKAGE_ROOT, 'templates', template), target, { recursive: true });
+  const names = await readdir(target, { recursive: true, withFileTypes: true });
+  const files: string[] = [];
+  for (const entry of names) {
+    if (!entry.isFile()) continue;
+    let file = join(entry.parentPath, entry.name);
+    // npm leaves .gitignore out of packages, so templates carry it under another name.
+    if (basename(file) === 'gitignore') {
+      const hidden = join(entry.parentPath, '.gitignore');
+      await rename(file, hidden);
+      file = hidden;
+    }
+    const text = await readFile(file, 'utf8');
+    const filled = text
+      .replaceAll('{{name}}', values.name)
+      .replaceAll('{{publisher}}', values.publisher);
+    if (filled !== text) await writeFile(file, filled);
+    files.push(relative(target, file));
+  }
+  if (files.includes('package.json')) files.push(await carryRuntime(target));
+  return files.sort();
+}
+
+/** Puts the runtime's tarball into the project, which depends on it by path. */
+async function carryRuntime(target: string): Promise<string> {
+  const tarball = join(PACKAGE_ROOT, 'vendor', RUNTIME_TARBALL);
+  if (!existsSync(tarball)) {
+    throw new Failure(
+      'new.incomplete_install',
+      'The alga command was installed without its runtime package',
+      {
+        hint: 'install it again from its tarball; in a checkout run: npm run build in sdk',
+      },
+    );
+  }
+  await mkdir(join(target, 'vendor'), { recursive: true });
+  await cp(tarball, join(target, 'vendor', RUNTIME_TARBALL));
+  return `vendor/${RUNTIME_TARBALL}`;
+}

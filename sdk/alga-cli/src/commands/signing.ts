@@ -1,0 +1,134 @@
+import { existsSync } from 'node:fs';
+import { mkdir, readFile, stat, writeFile } from 'node:fs/promises';
+import { dirname, relative, resolve } from 'node:path';
+
+import type { Command } from 'commander';
+
+import { contentHash } from '../bundle/pack.js';
+import { addCommand } from '../command.js';
+import type { Environment } from '../environment.js';
+import { Failure } from '../failure.js';
+import {
+  generateKey,
+  parseSignature,
+  readPrivateKey,
+  readPublicKey,
+  signatureProblem,
+  signBundle,
+} from '../signing/signing.js';
+
+export const SIGNATURE_SUFFIX = '.SIGNATURE';
+
+export function registerSigningCommands(program: Command, environment: Environment): void {
+  addCommand<{ out: string }>(
+    program,
+    'keygen',
+    'Make an Ed25519 key pair to sign bundles with',
+    environment,
+    async ({ options, output }) => {
+      const file = resolve(environment.cwd, options.out);
+      const publicFile = publicKeyFile(file);
+      for (const path of [file, publicFile]) {
+        if (!existsSync(path)) continue;
+        throw new Failure('keygen.exists', `${relative(environment.cwd, path)} exists already`, {
+          hint: 'a key that is lost cannot be made again: choose another --out',
+        });
+      }
+      const key = generateKey();
+      await mkdir(dirname(file), { recursive: true });
+      await writeFile(file, key.privatePem, { mode: 0o600, flag: 'wx' });
+      await writeFile(publicFile, `${JSON.stringify(key.public, null, 2)}\n`, { flag: 'wx' });
+      const shown = relative(environment.cwd, file);
+      const shownPublic = relative(environment.cwd, publicFile);
+      output.print(`${shown}  private key, keep it secret`);
+      output.print(
+        `${shownPublic}  public key ${key.public.key_id}, to register for the publisher`,
+      );
+      output.result({ private_key_file: shown, public_key_file: shownPublic, ...key.public });
+    },
+  ).option('-o, --out <file>', 'file of the private key', 'alga-signing.key');
+
+  addCommand<{ key?: string; out?: string }>(
+    program,
+    'sign <bundle>',
+    'Sign a bundle with an Ed25519 key',
+    environment,
+    async ({ options, args: [bundle = ''], output }) => {
+      const hash = contentHash(await readInput(environment, bundle, 'bundle'));
+      const signature = signBundle(hash, await readSigningKey(environment, options.key));
+      const file = resolve(environment.cwd, options.out ?? `${bundle}${SIGNATURE_SUFFIX}`);
+      await writeFile(file, `${JSON.stringify(signature)}\n`);
+      const shown = relative(environment.cwd, file);
+      output.print(`${shown}  signature by key ${signature.key_id} over ${hash}`);
+      output.result({ signature_file: shown, content_hash: hash, key_id: signature.key_id });
+    },
+  )
+    .option(
+      '-k, --key <file>',
+      'private key (default: the environment variable ALGA_SIGNING_KEY_FILE)',
+    )
+    .option(
+      '-o, --out <file>',
+      `where to write the signature (default: <bundle>${SIGNATURE_SUFFIX})`,
+    );
+
+  addCommand<{ key: string; signature?: string }>(
+    program,
+    'verify <bundle>',
+    'Check the signature of a bundle',
+    environment,
+    async ({ options, args: [bundle = ''], output }) => {
+      const hash = contentHash(await readInput(environment, bundle, 'bundle'));
+      const signatureFile = options.signature ?? `${bundle}${SIGNATURE_SUFFIX}`;
+      const text = (await readInput(environment, signatureFile, 'signature')).toString('utf8');
+      const signature = parseSignature(text);
+      const key = readPublicKey(
+        (await readInput(environment, options.key, 'key')).toString('utf8'),
+      );
+      const problem = signatureProblem(hash, signature, key);
+      if (problem !== undefined) {
+        throw new Failure('verify.failed', `The signature does not hold: ${problem}`, {
+          hint: 'get the bundle again from its source, or check that the key is the right one',
+          details: { content_hash: hash, key_id: signature.key_id },
+        });
+      }
+      output.print(`${bundle}: good signature by key ${signature.key_id} over ${hash}`);
+      output.result({ content_hash: hash, key_id: signature.key_id });
+    },
+  )
+    .requiredOption('-k, --key <file>', 'public key of the signer (the .pub.json file)')
+    .option('-s, --signature <file>', `the signature (default: <bundle>${SIGNATURE_SUFFIX})`);
+}
+
+function publicKeyFile(privateFile: string): string {
+  return `${privateFile.replace(/\.key$/, '')}.pub.json`;
+}
+
+/** The signing key from `--key` or ALGA_SIGNING_KEY_FILE; its file must be private to its owner. */
+export async function readSigningKey(environment: Environment, option: string | undefined) {
+  const file = option ?? environment.variables['ALGA_SIGNING_KEY_FILE'];
+  if (file === undefined || file === '') {
+    throw new Failure('sign.no_key', 'No signing key was given', {
+      hint: 'make one with alga keygen and name it with --key or ALGA_SIGNING_KEY_FILE',
+    });
+  }
+  const path = resolve(environment.cwd, file);
+  const bytes = await readInput(environment, file, 'key');
+  const { mode } = await stat(path);
+  if (process.platform !== 'win32' && (mode & 0o077) !== 0) {
+    throw new Failure('sign.key_readable', `Others may read the private key ${file}`, {
+      hint: `run: chmod 600 ${file}`,
+    });
+  }
+  return readPrivateKey(bytes.toString('utf8'));
+}
+
+export async function readInput(
+  environment: Environment,
+  file: string,
+  what: string,
+): Promise<Buffer> {
+  return readFile(resolve(environment.cwd, file)).catch((cause: unknown) => {
+    throw new Failure(`${what}.not_found`, `Cannot read the ${what} ${file}`, { cause });
+  });
+}

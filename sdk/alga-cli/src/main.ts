@@ -1,0 +1,71 @@
+import { readFileSync } from 'node:fs';
+import { join } from 'node:path';
+
+import { Command, CommanderError } from 'commander';
+
+import { registerBuildCommands } from './commands/build.js';
+import { registerNew } from './commands/new.js';
+import { registerPackCommands } from './commands/pack.js';
+import { registerSigningCommands } from './commands/signing.js';
+import { PACKAGE_ROOT } from './contracts.js';
+import { processEnvironment, type Environment } from './environment.js';
+import { ExitCode, Failure } from './failure.js';
+import { Output } from './output.js';
+
+const REGISTER: ((program: Command, environment: Environment) => void)[] = [
+  registerNew,
+  registerBuildCommands,
+  registerPackCommands,
+  registerSigningCommands,
+];
+
+/** The whole command line, for running and for generating its reference. */
+export function createProgram(environment: Environment): Command {
+  const { version } = JSON.parse(readFileSync(join(PACKAGE_ROOT, 'package.json'), 'utf8')) as {
+    version: string;
+  };
+  const program = new Command('alga')
+    .description('Create, build, test, publish, install and watch Alga extensions')
+    .version(version, '-V, --version', 'print the version')
+    .helpOption('-h, --help', 'show help')
+    .showHelpAfterError('(alga <command> --help explains the command)')
+    .configureOutput({
+      writeOut: (text) => void environment.stdout.write(text),
+      writeErr: (text) => void environment.stderr.write(text),
+    })
+    .exitOverride();
+  for (const register of REGISTER) register(program, environment);
+  return program;
+}
+
+/** Runs the command and returns its exit code; never throws. */
+export async function main(
+  argv: readonly string[],
+  environment: Environment = processEnvironment(),
+): Promise<number> {
+  const output = new Output(environment, argv.includes('--json'));
+  try {
+    await createProgram(environment).parseAsync([...argv], { from: 'user' });
+    return ExitCode.Ok;
+  } catch (error) {
+    if (error instanceof CommanderError) {
+      if (error.exitCode === 0) return ExitCode.Ok;
+      if (output.json) output.fail(new Failure('usage', error.message.replace(/^error: /, '')));
+      return ExitCode.Usage;
+    }
+    const failure = error instanceof Failure ? error : unexpected(error, environment);
+    output.fail(failure);
+    return failure.exitCode;
+  }
+}
+
+/** A bug of the command, or of the system below it (no space, no permission). */
+function unexpected(error: unknown, environment: Environment): Failure {
+  const message = error instanceof Error ? error.message : String(error);
+  const debug = environment.variables['ALGA_DEBUG'] !== undefined && error instanceof Error;
+  return new Failure('internal', message, {
+    hint: 'this should not happen; set ALGA_DEBUG=1 to see the stack',
+    ...(debug && error.stack !== undefined ? { frame: error.stack } : {}),
+    cause: error,
+  });
+}
