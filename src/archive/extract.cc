@@ -36,7 +36,7 @@ Result<ExtractedFile> write_file(TarStream& tar, TreeWriter& tree, std::string p
     size += piece.size();
     TRY_VOID(write_all(file.get(), piece));
   }
-  return ExtractedFile{std::move(path), size, digest.hex()};
+  return ExtractedFile{std::move(path), size, digest.finish_hex()};
 }
 
 Status extract_entry(TarStream& tar, const TarStream::Entry& entry, TreeWriter& tree,

@@ -1,0 +1,377 @@
+#include "blob/bundle_cache.h"
+
+#include <fcntl.h>
+#include <sys/file.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <array>
+#include <cerrno>
+#include <system_error>
+#include <vector>
+
+#include "blob/layout.h"
+#include "crypto/digest.h"
+
+namespace alga::blob {
+namespace {
+
+namespace fs = std::filesystem;
+using archive::FileDescriptor;
+
+constexpr std::string_view kLockName = ".lock";
+constexpr std::string_view kDownloadPrefix = ".download-";
+constexpr std::string_view kEvictedPrefix = ".evicted-";
+/// Inside a bundle's directory; no clash, because hidden entries are never extracted.
+constexpr std::string_view kProofs = ".entitled";
+constexpr std::uint64_t kMaxManifestBytes = 1U << 20U;
+constexpr std::array<double, 10> kSeconds{0.01, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 15, 60};
+
+std::unexpected<Error> cache_error(int error, std::string_view action) {
+  return fail(Kind::unavailable, "blob.cache_io",
+              std::string(action) + ": " + std::generic_category().message(error));
+}
+
+std::string random_suffix(Random& random) {
+  std::array<std::uint8_t, 8> bytes{};
+  random.fill(bytes);
+  return hex_encode(bytes);
+}
+
+std::string proof_name(const TenantId& tenant, const ExtensionId& extension) {
+  return crypto::sha256_hex(tenant.str() + '\n' + extension.str());
+}
+
+/// Removes a file when it goes out of scope.
+class ScopedFile {
+ public:
+  explicit ScopedFile(fs::path path) : path_(std::move(path)) {}
+  ScopedFile(const ScopedFile&) = delete;
+  ScopedFile& operator=(const ScopedFile&) = delete;
+  ~ScopedFile() { ::unlink(path_.c_str()); }
+  [[nodiscard]] const fs::path& path() const { return path_; }
+
+ private:
+  fs::path path_;
+};
+
+Result<std::string> read_manifest(const fs::path& root, const archive::ExtractedBundle& index) {
+  const archive::ExtractedFile* file = index.find("manifest.json");
+  if (file == nullptr || file->size > kMaxManifestBytes) return std::string{};
+  TRY(archive::ByteSource source, archive::file_source(root / "manifest.json"));
+  std::string text;
+  for (;;) {
+    TRY(const ByteSpan piece, source());
+    if (piece.empty() || text.size() > kMaxManifestBytes) return text;
+    text += as_text(piece);
+  }
+}
+
+bool is_leftover(std::string_view name) {
+  return archive::is_unfinished(name) || name.starts_with(kDownloadPrefix) ||
+         name.starts_with(kEvictedPrefix);
+}
+
+}  // namespace
+
+/// One download that several callers wait for.
+struct BundleCache::Flight {
+  std::condition_variable done;
+  std::optional<Result<Bundle>> outcome;
+};
+
+std::optional<fs::path> CachedBundle::component_path() const {
+  if (index_.find("dist/main.wasm") == nullptr) return std::nullopt;
+  return root_ / "dist" / "main.wasm";
+}
+
+std::optional<fs::path> CachedBundle::ui_root() const {
+  const auto first = std::ranges::lower_bound(
+      index_.files, std::string_view("ui/"), {},
+      [](const archive::ExtractedFile& file) -> std::string_view { return file.path; });
+  if (first == index_.files.end() || !first->path.starts_with("ui/")) return std::nullopt;
+  return root_ / "ui";
+}
+
+BundleCache::BundleCache(Options options, Dependencies dependencies, FileDescriptor lock)
+    : options_(std::move(options)),
+      use_(std::move(dependencies)),
+      lock_(std::move(lock)),
+      hits_(use_.metrics.counter("alga_bundle_cache_hits_total",
+                                 "Bundles served from the local disk")),
+      misses_(use_.metrics.counter("alga_bundle_cache_misses_total",
+                                   "Bundles that had to be downloaded")),
+      failures_(use_.metrics.counter("alga_bundle_cache_failures_total",
+                                     "Bundles that could not be downloaded or extracted")),
+      evictions_(use_.metrics.counter("alga_bundle_cache_evictions_total",
+                                      "Bundles removed to stay within EXT_CACHE_MAX_BYTES")),
+      bytes_gauge_(use_.metrics.gauge("alga_bundle_cache_bytes", "Size of all cached files")),
+      fetch_seconds_(use_.metrics.histogram("alga_bundle_fetch_seconds",
+                                            "Download, verification and extraction", kSeconds)) {}
+
+BundleCache::~BundleCache() = default;
+
+Result<std::unique_ptr<BundleCache>> BundleCache::open(Options options, Dependencies dependencies) {
+  std::error_code error;
+  fs::create_directories(options.root, error);
+  if (error) return cache_error(error.value(), "make the cache directory");
+  FileDescriptor lock(
+      ::open((options.root / kLockName).c_str(), O_RDWR | O_CREAT | O_NOFOLLOW | O_CLOEXEC, 0600));
+  if (!lock.valid()) return cache_error(errno, "open the lock of the cache");
+  if (::flock(lock.get(), LOCK_EX | LOCK_NB) != 0) {
+    return fail(Kind::conflict, "blob.cache_locked",
+                "another process uses the bundle cache " + options.root.string());
+  }
+  std::unique_ptr<BundleCache> cache(
+      new BundleCache(std::move(options), std::move(dependencies), std::move(lock)));
+  TRY_VOID(cache->recover());
+  return cache;
+}
+
+/// After a crash: unfinished work is removed, complete bundles are taken over in the order in which
+/// they were used.
+Status BundleCache::recover() {
+  struct Found {
+    ContentHash hash;
+    std::uint64_t bytes;
+    fs::file_time_type used;
+  };
+  std::vector<Found> found;
+  std::error_code error;
+  fs::directory_iterator directories(options_.root, error);
+  if (error) return cache_error(error.value(), "read the cache directory");
+  for (const fs::directory_entry& item : directories) {
+    const std::string name = item.path().filename().string();
+    std::error_code ignored;
+    if (is_leftover(name)) {
+      fs::remove_all(item.path(), ignored);
+      continue;
+    }
+    const auto hash = ContentHash::parse(name);
+    if (!hash || hash->hex() != name) continue;
+    const auto index = archive::read_index(item.path());
+    if (!index) {
+      use_.log.warn("an incomplete bundle was removed from the cache", {{"hash", name}});
+      fs::remove_all(item.path(), ignored);
+      continue;
+    }
+    found.push_back({*hash, index->unpacked_bytes, item.last_write_time(ignored)});
+  }
+  std::ranges::sort(found, {}, &Found::used);
+  for (const Found& item : found) {
+    entries_[item.hash] = Entry{.bytes = item.bytes, .last_used = ++use_counter_};
+    bytes_ += item.bytes;
+  }
+  evict(options_.max_bytes);
+  return {};
+}
+
+fs::path BundleCache::directory(const ContentHash& hash) const {
+  return options_.root / hash.hex();
+}
+
+std::uint64_t BundleCache::bytes() const {
+  const std::scoped_lock lock(mutex_);
+  return bytes_;
+}
+
+std::size_t BundleCache::size() const {
+  const std::scoped_lock lock(mutex_);
+  return entries_.size();
+}
+
+Status BundleCache::probe() const {
+  if (::access(options_.root.c_str(), R_OK | W_OK | X_OK) == 0) return {};
+  return cache_error(errno, "the cache directory");
+}
+
+Result<std::shared_ptr<const CachedBundle>> BundleCache::get(const TenantId& tenant,
+                                                             const ExtensionId& extension,
+                                                             const ContentHash& hash,
+                                                             Shared shared) {
+  const std::string proof = proof_name(tenant, extension);
+  if (is_entitled(proof, hash, shared)) {
+    TRY(Bundle ready, lease(hash));
+    if (ready != nullptr) {
+      hits_.add();
+      return ready;
+    }
+  }
+  TRY(const std::string key, entitled_key(tenant, extension, hash, shared));
+  TRY(Bundle fetched, fetch_once(hash, key));
+  remember(proof, hash);
+  return fetched;
+}
+
+/// Whether what is on disk may be given without asking the store.
+bool BundleCache::is_entitled(const std::string& proof, const ContentHash& hash, Shared shared) {
+  const std::scoped_lock lock(mutex_);
+  const auto entry = entries_.find(hash);
+  if (entry == entries_.end()) return false;
+  if (shared == Shared::yes || entry->second.proofs.contains(proof)) return true;
+  if (::access((directory(hash) / kProofs / proof).c_str(), F_OK) != 0) return false;
+  entry->second.proofs.insert(proof);
+  return true;
+}
+
+/// The key under which this tenant may have the bundle.
+Result<std::string> BundleCache::entitled_key(const TenantId& tenant, const ExtensionId& extension,
+                                              const ContentHash& hash, Shared shared) {
+  std::string key = bundle_key(tenant, extension, hash);
+  TRY(const bool own, use_.store.exists(key));
+  if (own) return key;
+  if (shared == Shared::yes) {
+    key = shared_bundle_key(hash);
+    TRY(const bool there, use_.store.exists(key));
+    if (there) return key;
+  }
+  return fail(Kind::not_found, "blob.not_found", "no such bundle for this tenant and extension");
+}
+
+void BundleCache::remember(const std::string& proof, const ContentHash& hash) {
+  const std::scoped_lock lock(mutex_);
+  const auto entry = entries_.find(hash);
+  if (entry == entries_.end() || !entry->second.proofs.insert(proof).second) return;
+  // Best effort: without the file the store is asked again after a restart.
+  const fs::path proofs = directory(hash) / kProofs;
+  ::mkdir(proofs.c_str(), 0700);
+  const FileDescriptor file(
+      ::open((proofs / proof).c_str(), O_WRONLY | O_CREAT | O_NOFOLLOW | O_CLOEXEC, 0600));
+}
+
+/// The bundle if it is on disk, else null.
+Result<std::shared_ptr<const CachedBundle>> BundleCache::lease(const ContentHash& hash) {
+  const std::scoped_lock lock(mutex_);
+  const auto entry = entries_.find(hash);
+  if (entry == entries_.end()) return nullptr;
+  entry->second.last_used = ++use_counter_;
+  if (entry->second.bundle == nullptr) {
+    const fs::path root = directory(hash);
+    ::utimensat(AT_FDCWD, root.c_str(), nullptr, 0);  // the order of use survives a restart
+    auto index = archive::read_index(root);
+    auto manifest = index ? read_manifest(root, *index) : fail(index.error());
+    if (!manifest) {
+      // Somebody has removed the files below us: forget them and fetch the bundle anew.
+      std::error_code ignored;
+      fs::remove_all(root, ignored);
+      bytes_ -= entry->second.bytes;
+      entries_.erase(entry);
+      return nullptr;
+    }
+    entry->second.bundle =
+        std::make_shared<CachedBundle>(hash, root, std::move(*index), std::move(*manifest));
+  }
+  return entry->second.bundle;
+}
+
+Result<std::shared_ptr<const CachedBundle>> BundleCache::fetch_once(const ContentHash& hash,
+                                                                    const std::string& key) {
+  std::shared_ptr<Flight> flight;
+  {
+    std::unique_lock lock(mutex_);
+    const auto [place, first] = flights_.try_emplace(hash);
+    if (!first) {
+      flight = place->second;
+      flight->done.wait(lock, [&flight] { return flight->outcome.has_value(); });
+      return *flight->outcome;
+    }
+    flight = place->second = std::make_shared<Flight>();
+  }
+  Result<Bundle> outcome = lease(hash);
+  if (outcome && *outcome == nullptr) outcome = fetch(hash, key);
+  {
+    const std::scoped_lock lock(mutex_);
+    flight->outcome = outcome;
+    flights_.erase(hash);
+  }
+  flight->done.notify_all();
+  if (!outcome) failures_.add();
+  evict(options_.max_bytes);
+  return outcome;
+}
+
+Result<std::shared_ptr<const CachedBundle>> BundleCache::fetch(const ContentHash& hash,
+                                                               const std::string& key) {
+  misses_.add();
+  const SteadyTime begin = use_.clock.steady();
+  const ScopedFile file(options_.root /
+                        (std::string(kDownloadPrefix) + random_suffix(use_.random)));
+  TRY_VOID(download(hash, key, file.path()));
+  TRY(archive::ExtractedBundle index, extract(hash, file.path()));
+  const std::uint64_t bytes = index.unpacked_bytes;
+  TRY(std::string manifest, read_manifest(directory(hash), index));
+  auto bundle = std::make_shared<const CachedBundle>(hash, directory(hash), std::move(index),
+                                                     std::move(manifest));
+  {
+    const std::scoped_lock lock(mutex_);
+    entries_[hash] = Entry{.bytes = bytes, .last_used = ++use_counter_, .bundle = bundle};
+    bytes_ += bytes;
+    bytes_gauge_.set(static_cast<double>(bytes_));
+  }
+  fetch_seconds_.observe(std::chrono::duration<double>(use_.clock.steady() - begin).count());
+  return bundle;
+}
+
+Status BundleCache::download(const ContentHash& hash, const std::string& key,
+                             const fs::path& file) {
+  const FileDescriptor out(
+      ::open(file.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0600));
+  if (!out.valid()) return cache_error(errno, "create a file");
+  crypto::Sha256 digest;
+  TRY_VOID(
+      use_.store.get(key, options_.limits.archive_bytes, [&digest, &out](ByteSpan piece) -> Status {
+        digest.update(piece);
+        return archive::write_all(out.get(), piece);
+      }));
+  if (digest.finish_hex() == hash.hex()) return {};
+  use_.log.error("the stored bundle does not have the hash it was asked for", {{"key", key}});
+  return fail(Kind::bad_gateway, "blob.hash_mismatch",
+              "the stored bundle does not have the hash " + hash.prefixed());
+}
+
+Result<archive::ExtractedBundle> BundleCache::extract(const ContentHash& hash,
+                                                      const fs::path& file) {
+  // Nobody else fetches this hash and no entry names the directory: what is there is rubbish.
+  std::error_code ignored;
+  fs::remove_all(directory(hash), ignored);
+  for (int attempt = 0;; ++attempt) {
+    TRY(archive::ByteSource source, archive::file_source(file));
+    auto index =
+        archive::extract_bundle(std::move(source), directory(hash), options_.limits, use_.random);
+    const bool again = !index && attempt == 0 && index.error().code == "archive.disk_full";
+    if (!again) return index;
+    evict(0);  // the disk is fuller than our bound knows: give back all that nobody holds
+  }
+}
+
+/// Removes the least recently used bundles that nobody holds until at most `target` bytes are left.
+void BundleCache::evict(std::uint64_t target) {
+  std::vector<fs::path> condemned;
+  {
+    const std::scoped_lock lock(mutex_);
+    std::vector<std::pair<std::uint64_t, ContentHash>> idle;
+    if (bytes_ > target) {
+      for (const auto& [hash, entry] : entries_) {
+        // Leases are handed out under this mutex only: a count of one cannot grow meanwhile.
+        if (entry.bundle.use_count() <= 1) idle.emplace_back(entry.last_used, hash);
+      }
+      std::ranges::sort(idle);
+    }
+    for (const auto& [used, hash] : idle) {
+      if (bytes_ <= target) break;
+      const fs::path doomed =
+          options_.root / (std::string(kEvictedPrefix) + random_suffix(use_.random));
+      if (::rename(directory(hash).c_str(), doomed.c_str()) != 0 && errno != ENOENT) continue;
+      condemned.push_back(doomed);
+      bytes_ -= entries_.at(hash).bytes;
+      entries_.erase(hash);
+      evictions_.add();
+    }
+    bytes_gauge_.set(static_cast<double>(bytes_));
+  }
+  std::error_code ignored;
+  for (const fs::path& path : condemned) fs::remove_all(path, ignored);
+}
+
+}  // namespace alga::blob

@@ -1,0 +1,150 @@
+#pragma once
+
+#include <condition_variable>
+#include <cstdint>
+#include <filesystem>
+#include <map>
+#include <memory>
+#include <mutex>
+#include <optional>
+#include <set>
+#include <string>
+#include <string_view>
+#include <unordered_map>
+
+#include "archive/extract.h"
+#include "archive/file.h"
+#include "base/clock.h"
+#include "base/ids.h"
+#include "base/log.h"
+#include "base/metrics.h"
+#include "base/random.h"
+#include "base/result.h"
+#include "domain/ports/bundle_store.h"
+
+namespace alga::blob {
+
+/// An extracted bundle on the local disk. While somebody holds it, its files stay. Immutable.
+class CachedBundle {
+ public:
+  CachedBundle(ContentHash hash, std::filesystem::path root, archive::ExtractedBundle index,
+               std::string manifest)
+      : hash_(std::move(hash)),
+        root_(std::move(root)),
+        index_(std::move(index)),
+        manifest_(std::move(manifest)) {}
+
+  [[nodiscard]] const ContentHash& hash() const [[clang::lifetimebound]] { return hash_; }
+  /// The directory that holds the files of index().
+  [[nodiscard]] const std::filesystem::path& root() const [[clang::lifetimebound]] { return root_; }
+  /// Every file with its size and SHA-256, taken when it was extracted.
+  [[nodiscard]] const archive::ExtractedBundle& index() const [[clang::lifetimebound]] {
+    return index_;
+  }
+  /// `dist/main.wasm`; none for a bundle without server code.
+  [[nodiscard]] std::optional<std::filesystem::path> component_path() const;
+  /// The directory of the static UI; none when the bundle has no `ui/` file.
+  [[nodiscard]] std::optional<std::filesystem::path> ui_root() const;
+  /// Text of `manifest.json` (at most 1 MiB), empty when there is none.
+  [[nodiscard]] const std::string& manifest() const [[clang::lifetimebound]] { return manifest_; }
+
+ private:
+  ContentHash hash_;
+  std::filesystem::path root_;
+  archive::ExtractedBundle index_;
+  std::string manifest_;
+};
+
+/// Local copies of published bundles, addressed by content. A miss downloads the archive, verifies
+/// its SHA-256 while it arrives, extracts it and keeps the files; concurrent callers of one hash
+/// wait for one download. Least recently used bundles that nobody holds are removed when the sum of
+/// file sizes exceeds the bound. What is cached is served without the store.
+///
+/// Which tenant may have which bundle: the first time, the object must be found in the store under
+/// the tenant's own key or (when `shared` says so) under the shared key; that finding is remembered
+/// beside the files. Knowing a hash is not enough.
+///
+/// Thread-safe. get() blocks: use it on the blocking pool. One process per directory.
+class BundleCache {
+ public:
+  struct Options {
+    std::filesystem::path root;              ///< made when missing
+    std::uint64_t max_bytes = 10ULL << 30U;  ///< `EXT_CACHE_MAX_BYTES`
+    archive::Limits limits;                  ///< of each bundle
+  };
+  struct Dependencies {
+    domain::BundleStore& store;
+    const Clock& clock;
+    Random& random;
+    Metrics& metrics;
+    Logger log;
+  };
+  /// Whether the bundle may also come from its shared key: yes when a verified grant names the
+  /// hash.
+  enum class Shared : bool { no, yes };
+
+  /// Takes the directory, sweeps what a crash left and reads what is ready. Errors:
+  /// `blob.cache_locked`, `blob.cache_io`.
+  [[nodiscard]] static Result<std::unique_ptr<BundleCache>> open(Options options,
+                                                                 Dependencies dependencies);
+  ~BundleCache();
+  BundleCache(const BundleCache&) = delete;
+  BundleCache& operator=(const BundleCache&) = delete;
+
+  /// Errors: `blob.not_found` (also for a hash of somebody else), `blob.hash_mismatch`,
+  /// `blob.cache_io`, those of the store, and `archive.*` for a bundle that cannot be extracted.
+  [[nodiscard]] Result<std::shared_ptr<const CachedBundle>> get(const TenantId& tenant,
+                                                                const ExtensionId& extension,
+                                                                const ContentHash& hash,
+                                                                Shared shared);
+
+  /// Sum of the sizes of the files of all cached bundles.
+  [[nodiscard]] std::uint64_t bytes() const;
+  [[nodiscard]] std::size_t size() const;
+  /// Whether the directory can be written, for readiness.
+  [[nodiscard]] Status probe() const;
+
+ private:
+  using Bundle = std::shared_ptr<const CachedBundle>;
+  struct Entry {
+    std::uint64_t bytes = 0;
+    std::uint64_t last_used = 0;
+    Bundle bundle;  ///< null until the first use after a restart; the only owner when nobody leases
+    std::set<std::string> proofs;  ///< who may have it, as far as known in memory
+  };
+  struct Flight;
+  BundleCache(Options options, Dependencies dependencies, archive::FileDescriptor lock);
+
+  Status recover();
+  [[nodiscard]] std::filesystem::path directory(const ContentHash& hash) const;
+  bool is_entitled(const std::string& proof, const ContentHash& hash, Shared shared);
+  Result<std::string> entitled_key(const TenantId& tenant, const ExtensionId& extension,
+                                   const ContentHash& hash, Shared shared);
+  void remember(const std::string& proof, const ContentHash& hash);
+  Result<Bundle> lease(const ContentHash& hash);
+  Result<Bundle> fetch_once(const ContentHash& hash, const std::string& key);
+  Result<Bundle> fetch(const ContentHash& hash, const std::string& key);
+  Status download(const ContentHash& hash, const std::string& key,
+                  const std::filesystem::path& file);
+  Result<archive::ExtractedBundle> extract(const ContentHash& hash,
+                                           const std::filesystem::path& file);
+  void evict(std::uint64_t target);
+
+  const Options options_;
+  Dependencies use_;
+  archive::FileDescriptor lock_;
+  Counter& hits_;
+  Counter& misses_;
+  Counter& failures_;
+  Counter& evictions_;
+  Gauge& bytes_gauge_;
+  Histogram& fetch_seconds_;
+
+  mutable std::mutex mutex_;
+  std::unordered_map<ContentHash, Entry> entries_;
+  std::unordered_map<ContentHash, std::shared_ptr<Flight>> flights_;
+  std::uint64_t bytes_ = 0;
+  std::uint64_t use_counter_ = 0;
+};
+
+}  // namespace alga::blob

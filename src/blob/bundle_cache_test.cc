@@ -1,0 +1,250 @@
+#include "blob/bundle_cache.h"
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include <fstream>
+#include <latch>
+#include <sstream>
+#include <thread>
+#include <vector>
+
+#include "archive/testing.h"
+#include "blob/layout.h"
+#include "blob/testing.h"
+#include "crypto/digest.h"
+
+namespace alga::blob {
+namespace {
+
+namespace fs = std::filesystem;
+using archive::testing::TarBuilder;
+using Shared = BundleCache::Shared;
+
+std::string read_file(const fs::path& path) {
+  std::ifstream in(path, std::ios::binary);
+  std::ostringstream out;
+  out << in.rdbuf();
+  return out.str();
+}
+
+class BundleCacheTest : public ::testing::Test {
+ protected:
+  void open(std::uint64_t max_bytes = 1U << 20U) {
+    cache_.reset();
+    auto cache = BundleCache::open({.root = root(), .max_bytes = max_bytes, .limits = {}},
+                                   {store_, clock_, random_, metrics_, {}});
+    ASSERT_TRUE(cache) << cache.error().message;
+    cache_ = std::move(*cache);
+  }
+  /// Publishes a bundle whose only interesting content is `text`.
+  ContentHash publish(std::string_view text, const TenantId& tenant) {
+    const std::string bundle = TarBuilder()
+                                   .file("manifest.json", "{}")
+                                   .file("dist/main.wasm", text)
+                                   .file("ui/index.html", "<html>")
+                                   .zst();
+    const ContentHash hash = *ContentHash::parse(crypto::sha256_hex(bundle));
+    store_.put(bundle_key(tenant, extension_, hash), bundle);
+    return hash;
+  }
+  auto get(const ContentHash& hash, Shared shared = Shared::no) {
+    return cache_->get(tenant_, extension_, hash, shared);
+  }
+  [[nodiscard]] fs::path root() const { return directory_.path() / "cache"; }
+  [[nodiscard]] std::size_t entries_on_disk() const {
+    std::size_t count = 0;
+    for (const auto& item : fs::directory_iterator(root())) {
+      count += item.path().filename() != ".lock" ? 1U : 0U;
+    }
+    return count;
+  }
+
+  archive::testing::TemporaryDirectory directory_;
+  testing::MemoryBundleStore store_;
+  ManualClock clock_;
+  SystemRandom random_;
+  NoMetrics metrics_;
+  TenantId tenant_ = *TenantId::parse("t1");
+  TenantId other_ = *TenantId::parse("t2");
+  ExtensionId extension_ = *ExtensionId::parse("e1");
+  std::unique_ptr<BundleCache> cache_;
+};
+
+TEST_F(BundleCacheTest, ExtractsOnceAndServesFromDisk) {
+  open();
+  const ContentHash hash = publish("component", tenant_);
+  const auto bundle = get(hash);
+  ASSERT_TRUE(bundle) << bundle.error().message;
+  EXPECT_EQ(read_file(*(*bundle)->component_path()), "component");
+  EXPECT_EQ((*bundle)->manifest(), "{}");
+  EXPECT_EQ((*bundle)->ui_root(), (*bundle)->root() / "ui");
+  EXPECT_EQ((*bundle)->index().find("dist/main.wasm")->sha256, crypto::sha256_hex("component"));
+  store_.fail_with(Error{Kind::unavailable, "blob.unavailable", "down"});
+  EXPECT_TRUE(get(hash)) << "must not need the store";
+  EXPECT_EQ(store_.gets, 1);
+  EXPECT_EQ(entries_on_disk(), 1U) << "no leftover download";
+}
+
+TEST_F(BundleCacheTest, SaysWhatABundleDoesNotHave) {
+  open();
+  const std::string bundle = TarBuilder().file("uix/a").file("ui.txt").zst();
+  const ContentHash hash = *ContentHash::parse(crypto::sha256_hex(bundle));
+  store_.put(bundle_key(tenant_, extension_, hash), bundle);
+  const auto cached = get(hash);
+  ASSERT_TRUE(cached);
+  EXPECT_FALSE((*cached)->component_path());
+  EXPECT_FALSE((*cached)->ui_root());
+  EXPECT_EQ((*cached)->manifest(), "");
+}
+
+TEST_F(BundleCacheTest, WorksOfflineAfterARestart) {
+  open();
+  const ContentHash hash = publish("c", tenant_);
+  ASSERT_TRUE(get(hash));
+  open();
+  EXPECT_EQ(cache_->size(), 1U);
+  store_.fail_with(Error{Kind::unavailable, "blob.unavailable", "down"});
+  const auto bundle = get(hash);
+  ASSERT_TRUE(bundle) << bundle.error().message;
+  EXPECT_EQ(read_file(*(*bundle)->component_path()), "c");
+  EXPECT_EQ((*bundle)->manifest(), "{}");
+}
+
+TEST_F(BundleCacheTest, GivesNobodyTheBundleOfAnotherTenant) {
+  open();
+  const ContentHash hash = publish("secret sauce", other_);
+  EXPECT_EQ(get(hash).error().code, "blob.not_found");
+  ASSERT_TRUE(cache_->get(other_, extension_, hash, Shared::no));
+  EXPECT_EQ(get(hash).error().code, "blob.not_found") << "also when it is on disk";
+  EXPECT_EQ(cache_->get(other_, *ExtensionId::parse("e2"), hash, Shared::no).error().code,
+            "blob.not_found");
+}
+
+TEST_F(BundleCacheTest, TakesASharedBundleOnlyWhenAGrantNamesIt) {
+  open();
+  const std::string bundle = TarBuilder().file("a").zst();
+  const ContentHash hash = *ContentHash::parse(crypto::sha256_hex(bundle));
+  store_.put(shared_bundle_key(hash), bundle);
+  EXPECT_EQ(get(hash, Shared::no).error().code, "blob.not_found");
+  EXPECT_TRUE(get(hash, Shared::yes));
+}
+
+TEST_F(BundleCacheTest, RefusesAnObjectWithAnotherHash) {
+  open();
+  const ContentHash hash = *ContentHash::parse(crypto::sha256_hex("what was asked for"));
+  store_.put(bundle_key(tenant_, extension_, hash), TarBuilder().file("evil").zst());
+  EXPECT_EQ(get(hash).error().code, "blob.hash_mismatch");
+  EXPECT_EQ(entries_on_disk(), 0U);
+}
+
+TEST_F(BundleCacheTest, RefusesABundleThatCannotBeExtracted) {
+  open();
+  const std::string bundle = TarBuilder().file("../escape").zst();
+  const ContentHash hash = *ContentHash::parse(crypto::sha256_hex(bundle));
+  store_.put(bundle_key(tenant_, extension_, hash), bundle);
+  EXPECT_EQ(get(hash).error().code, "archive.path_traversal");
+  EXPECT_EQ(entries_on_disk(), 0U);
+}
+
+TEST_F(BundleCacheTest, DownloadsOnceForAllWhoWait) {
+  open();
+  const ContentHash hash = publish("popular", tenant_);
+  constexpr int kCallers = 8;
+  std::latch arrived(kCallers);
+  // The one download starts only after every caller has been let go.
+  store_.before_get = [&arrived] { arrived.wait(); };
+  std::vector<std::jthread> callers;
+  std::atomic<int> served = 0;
+  for (int i = 0; i < kCallers; ++i) {
+    callers.emplace_back([&] {
+      arrived.count_down();
+      if (get(hash)) ++served;
+    });
+  }
+  callers.clear();
+  EXPECT_EQ(served, kCallers);
+  EXPECT_EQ(store_.gets, 1);
+}
+
+TEST_F(BundleCacheTest, TriesAgainAfterAFailure) {
+  open();
+  const ContentHash hash = publish("c", tenant_);
+  store_.fail_with(Error{Kind::unavailable, "blob.unavailable", "down"});
+  EXPECT_EQ(get(hash).error().code, "blob.unavailable");
+  store_.fail_with(std::nullopt);
+  EXPECT_TRUE(get(hash));
+}
+
+TEST_F(BundleCacheTest, RemovesTheLeastRecentlyUsed) {
+  open(100'000);
+  const ContentHash a = publish(std::string(40'000, 'a'), tenant_);
+  const ContentHash b = publish(std::string(40'000, 'b'), tenant_);
+  const ContentHash c = publish(std::string(40'000, 'c'), tenant_);
+  ASSERT_TRUE(get(a));
+  ASSERT_TRUE(get(b));
+  ASSERT_TRUE(get(a));
+  ASSERT_TRUE(get(c));
+  EXPECT_LE(cache_->bytes(), 100'000U);
+  EXPECT_TRUE(fs::exists(root() / a.hex()));
+  EXPECT_FALSE(fs::exists(root() / b.hex()));
+  ASSERT_TRUE(get(b)) << "and can fetch it again";
+}
+
+TEST_F(BundleCacheTest, NeverPullsAFileAwayFromAReader) {
+  open(50'000);
+  const ContentHash a = publish(std::string(40'000, 'a'), tenant_);
+  const ContentHash b = publish(std::string(40'000, 'b'), tenant_);
+  auto held = get(a);
+  ASSERT_TRUE(held);
+  ASSERT_TRUE(get(b));
+  EXPECT_EQ(read_file(*(*held)->component_path()).size(), 40'000U);
+  held->reset();
+  ASSERT_TRUE(get(publish("tiny", tenant_)));
+  EXPECT_FALSE(fs::exists(root() / a.hex())) << "given back, so it may go";
+}
+
+TEST_F(BundleCacheTest, SweepsWhatACrashLeft) {
+  open();
+  const ContentHash hash = publish("c", tenant_);
+  ASSERT_TRUE(get(hash));
+  cache_.reset();
+  fs::create_directories(root() / ".unpack-0123" / "dist");
+  std::ofstream(root() / ".download-0123") << "half";
+  fs::create_directories(root() / ".evicted-0123");
+  fs::remove(root() / hash.hex() / ".ready");
+  open();
+  EXPECT_EQ(entries_on_disk(), 0U);
+  EXPECT_EQ(cache_->size(), 0U);
+  EXPECT_TRUE(get(hash));
+}
+
+TEST_F(BundleCacheTest, FetchesAnewWhatSomebodyRemovedBelowIt) {
+  open();
+  const ContentHash hash = publish("c", tenant_);
+  ASSERT_TRUE(get(hash));
+  open();
+  fs::remove_all(root() / hash.hex());
+  const auto bundle = get(hash);
+  ASSERT_TRUE(bundle) << bundle.error().message;
+  EXPECT_EQ(read_file(*(*bundle)->component_path()), "c");
+}
+
+TEST_F(BundleCacheTest, LetsOnlyOneProcessIn) {
+  open();
+  const auto second = BundleCache::open({.root = root(), .max_bytes = 1, .limits = {}},
+                                        {store_, clock_, random_, metrics_, {}});
+  ASSERT_FALSE(second);
+  EXPECT_EQ(second.error().code, "blob.cache_locked");
+}
+
+TEST_F(BundleCacheTest, ReportsADirectoryThatCannotBeMade) {
+  std::ofstream(directory_.path() / "file") << "x";
+  const auto cache = BundleCache::open({.root = directory_.path() / "file" / "cache", .limits = {}},
+                                       {store_, clock_, random_, metrics_, {}});
+  ASSERT_FALSE(cache);
+  EXPECT_EQ(cache.error().code, "blob.cache_io");
+}
+
+}  // namespace
+}  // namespace alga::blob
