@@ -1,0 +1,133 @@
+#pragma once
+
+#include <chrono>
+#include <filesystem>
+#include <memory>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "async/blocking_pool.h"
+#include "async/task.h"
+#include "base/clock.h"
+#include "base/log.h"
+#include "base/metrics.h"
+#include "base/random.h"
+#include "base/result.h"
+#include "base/secret.h"
+#include "crypto/aead.h"
+#include "crypto/sign.h"
+#include "domain/ports/artefact_compiler.h"
+#include "domain/ports/authenticator.h"
+#include "domain/ports/bundle_store.h"
+#include "domain/ports/component_inspector.h"
+#include "domain/ports/execution_log.h"
+#include "domain/ports/install_configs.h"
+#include "domain/ports/key_provider.h"
+#include "domain/ports/records.h"
+#include "domain/ports/storage.h"
+#include "httpd/message.h"
+#include "sql/database.h"
+
+namespace alga::control_plane {
+
+/// How publishing judges what it is given.
+struct PublishPolicy {
+  std::uint64_t max_archive_bytes = 64ULL << 20U;
+  std::uint64_t max_component_bytes = 64ULL << 20U;
+  /// Refuse (instead of warn about) imports whose capability the manifest does not declare.
+  bool exact_imports = false;
+  /// Refuse bundles without a valid signature of the publisher.
+  bool require_signatures = false;
+  /// Core modules of the legacy ABI: refused, or accepted until this moment.
+  std::optional<WallTime> legacy_modules_until;
+};
+
+/// Tokens of the internal callers. An empty one means that nobody can use that door.
+struct InternalTokens {
+  Secret install_config;  ///< `x-runner-auth` of install-config (`RUNNER_CONFIG_API_TOKEN`)
+  Secret storage;         ///< `x-runner-auth` of the internal storage API
+  Secret registry;        ///< `x-api-key` of lookup-by-host and validate (`ALGA_AUTH_KEY`)
+};
+
+struct RetentionPolicy {
+  std::chrono::hours guest_logs{24 * 14};
+  std::chrono::hours executions{24 * 90};
+  std::uint64_t guest_log_bytes_per_tenant = 256ULL << 20U;
+};
+
+struct Options {
+  /// Accepts well-known default tokens. Off, they are refused at start.
+  bool development = false;
+  InternalTokens tokens;
+  PublishPolicy publishing;
+  RetentionPolicy retention;
+  /// How long a gateway may serve an install's configuration without asking again.
+  std::chrono::milliseconds lease{1'000};
+  /// True when other processes hold leases: a change is then acknowledged when they have run out.
+  bool remote_gateways = false;
+  std::chrono::seconds grant_life{60};
+  std::chrono::seconds envelope_life{300};
+  /// Folder for uploads that are being checked; private to this process.
+  std::filesystem::path scratch;
+};
+
+/// Everything the control plane stands on. All of it outlives the ControlPlane.
+struct Dependencies {
+  sql::Database* database = nullptr;
+  async::BlockingPool* blocking = nullptr;
+  domain::BundleStore* bundles = nullptr;
+  domain::KeyProvider* keys = nullptr;
+  domain::ComponentInspector* inspector = nullptr;
+  domain::ArtefactCompiler* compiler = nullptr;
+  const Clock* clock = nullptr;
+  Random* random = nullptr;
+  Metrics* metrics = nullptr;
+  Logger log;
+  /// Seals `sealed:v1` envelopes; the runner opens them with the same key.
+  std::shared_ptr<const crypto::AeadKey> envelope_key;
+  std::string envelope_key_id;
+  Options options;
+};
+
+/// A public key that verifies grants, and when it stops being valid.
+struct GrantKey {
+  std::string kid;
+  crypto::PublicKey key;
+};
+
+/// The registry, the installs, their configuration and secrets, extension storage and the records:
+/// all state of the platform, behind SQL. Thread-safe.
+class ControlPlane {
+ public:
+  /// Migrates the schema, loads or makes the keys and, on an empty database, the bootstrap token.
+  /// Blocks. Errors: those of sql and of the key provider, and `config.default_token`.
+  [[nodiscard]] static Result<std::unique_ptr<ControlPlane>> create(Dependencies dependencies);
+
+  virtual ~ControlPlane() = default;
+
+  /// Registers every route of schema/openapi.json that the control plane serves.
+  virtual void add_routes(httpd::Router& router) = 0;
+
+  /// The in-process ports for gateway and runner. They live as long as this object.
+  [[nodiscard]] virtual domain::InstallConfigs& install_configs() = 0;
+  [[nodiscard]] virtual domain::ExtensionStorage& storage() = 0;
+  [[nodiscard]] virtual domain::RecordSink& records() = 0;
+  [[nodiscard]] virtual domain::ExecutionLog& executions() = 0;
+  [[nodiscard]] virtual domain::Authenticator& authenticator() = 0;
+
+  /// The bootstrap token, once: present only when create() made it.
+  [[nodiscard]] virtual std::optional<Secret> take_bootstrap_token() = 0;
+
+  /// Keys that verify grants now, newest first; they change when the signing key rotates.
+  [[nodiscard]] virtual std::vector<GrantKey> grant_keys() const = 0;
+
+  /// Reachability of the database, for readiness. Blocks for at most a second.
+  [[nodiscard]] virtual Status probe() = 0;
+
+  /// Writes what is still in the record queues and ends the background work. Blocks until
+  /// `deadline` at most. Called once, after the server has drained.
+  virtual void stop(SteadyTime deadline) = 0;
+};
+
+}  // namespace alga::control_plane

@@ -1,0 +1,19 @@
+#pragma once
+
+#include <string>
+
+#include "base/ids.h"
+#include "base/result.h"
+
+namespace alga::domain {
+
+/// Compiles a component at publish so that no request ever waits for it, and stores the signed
+/// artefact where runners find it. Idempotent. Blocks. Errors: `compile.refused` (the component's
+/// fault), `compile.too_expensive`, `compile.unavailable`.
+class ArtefactCompiler {
+ public:
+  virtual ~ArtefactCompiler() = default;
+  virtual Status prepare(const ContentHash& bundle, const std::string& component_file) = 0;
+};
+
+}  // namespace alga::domain

@@ -1,0 +1,37 @@
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <vector>
+
+#include "base/result.h"
+
+namespace alga::domain {
+
+/// What a Wasm file turned out to be.
+struct ComponentReport {
+  enum class Kind : std::uint8_t { component, core_module };
+  Kind kind = Kind::component;
+  std::vector<std::string> imports;  ///< interface names with version, as in the component
+  std::vector<std::string> exports;
+  /// The type of the exported `handler` is one that the runner can call.
+  bool exports_handler = false;
+  std::uint64_t file_bytes = 0;
+  std::uint64_t minimum_memory_bytes = 0;  ///< sum over all memories
+  std::uint64_t table_elements = 0;        ///< sum of the minimums
+  std::uint32_t core_modules = 0;
+  /// Made with clocks or random switched off, so that the guest sees frozen values.
+  bool frozen_clock = false;
+  bool frozen_random = false;
+};
+
+/// Looks into an untrusted Wasm file without running it, in a process or budget of its own. Blocks.
+/// Errors: `component.not_wasm` (text, garbage, native code such as `.cwasm` or ELF),
+/// `component.malformed`, `component.too_large`, `component.too_complex`, `component.unavailable`.
+class ComponentInspector {
+ public:
+  virtual ~ComponentInspector() = default;
+  [[nodiscard]] virtual Result<ComponentReport> inspect(const std::string& file) = 0;
+};
+
+}  // namespace alga::domain
