@@ -6,9 +6,10 @@ if command -v rustup >/dev/null && [[ -z ${RUSTUP_TOOLCHAIN:-} ]]; then
   RUSTUP_TOOLCHAIN=$(cd / && rustup show active-toolchain | awk '{print $1}')
   export RUSTUP_TOOLCHAIN
 fi
+# Named after the compiler and Wasmtime's version: another state of Cargo.lock finds most crates there.
 if [[ -z ${CARGO_TARGET_DIR:-} ]]; then
   CARGO_TARGET_DIR=${ALGA_CACHE:-${XDG_CACHE_HOME:-${HOME:-/root}/.cache}/alga}/bridge-$({
-    cat "$root/bridge/Cargo.lock"
+    grep -A1 -x 'name = "wasmtime"' "$root/bridge/Cargo.lock"
     rustc --version --verbose
   } | sha256sum | cut -c1-16)
 fi
