@@ -1,0 +1,186 @@
+#include "blob/s3_bundle_store.h"
+
+#include "archive/extract.h"
+#include "blob/layout.h"
+#include "crypto/digest.h"
+
+namespace alga::blob {
+namespace {
+
+constexpr std::string_view kEmptySha256 =
+    "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855";
+/// Never written; asking for it shows whether bucket and keys work.
+constexpr std::string_view kProbeKey = "alga-probe";
+constexpr std::chrono::milliseconds kProbeTimeout{2'000};
+
+std::unexpected<Error> invalid_config(std::string message) {
+  return fail(Kind::invalid, "blob.invalid_config", std::move(message));
+}
+
+bool is_bucket_name(std::string_view name) {
+  if (name.size() < 3 || name.size() > 63) return false;
+  for (const char c : name) {
+    const bool fine = (c >= 'a' && c <= 'z') || (c >= '0' && c <= '9') || c == '-' || c == '.';
+    if (!fine) return false;
+  }
+  return name.front() != '-' && name.front() != '.' && !name.contains("..");
+}
+
+bool is_host(std::string_view host) {
+  if (host.empty()) return false;
+  for (const char c : host) {
+    const bool fine = (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') ||
+                      c == '-' || c == '.' || c == ':' || c == '[' || c == ']';
+    if (!fine) return false;
+  }
+  return true;
+}
+
+}  // namespace
+
+/// What is sent: nothing, or a file with its size and digest.
+struct S3BundleStore::Body {
+  std::string file;
+  std::uint64_t bytes = 0;
+  std::string sha256{kEmptySha256};
+
+  static Result<Body> of_file(const std::string& path) {
+    TRY(archive::ByteSource source, archive::file_source(path));
+    Body body{.file = path};
+    crypto::Sha256 digest;
+    for (;;) {
+      TRY(const ByteSpan piece, source());
+      if (piece.empty()) break;
+      digest.update(piece);
+      body.bytes += piece.size();
+    }
+    body.sha256 = digest.finish_hex();
+    return body;
+  }
+};
+
+Result<std::unique_ptr<S3BundleStore>> S3BundleStore::make(Options options,
+                                                           CredentialSource credentials,
+                                                           ObjectTransport& transport,
+                                                           const Clock& clock) {
+  std::string_view endpoint = options.endpoint;
+  const std::string_view scheme = endpoint.starts_with("https://")  ? "https://"
+                                  : endpoint.starts_with("http://") ? "http://"
+                                                                    : "";
+  if (scheme.empty()) return invalid_config("the S3 endpoint must be an http or https URL");
+  endpoint.remove_prefix(scheme.size());
+  if (endpoint.ends_with('/')) endpoint.remove_suffix(1);
+  if (!is_host(endpoint)) return invalid_config("the S3 endpoint must be a host without a path");
+  if (!is_bucket_name(options.bucket)) return invalid_config("not the name of an S3 bucket");
+  if (!options.prefix.empty() && !is_object_key(options.prefix)) {
+    return invalid_config("not a prefix of S3 keys");
+  }
+  std::string host(endpoint);
+  if (options.addressing == Options::Addressing::virtual_host) host = options.bucket + '.' + host;
+  return std::unique_ptr<S3BundleStore>(new S3BundleStore(std::move(options), std::string(scheme),
+                                                          std::move(host), std::move(credentials),
+                                                          transport, clock));
+}
+
+S3BundleStore::S3BundleStore(Options options, std::string scheme, std::string host,
+                             CredentialSource credentials, ObjectTransport& transport,
+                             const Clock& clock)
+    : options_(std::move(options)),
+      scheme_(std::move(scheme)),
+      host_(std::move(host)),
+      credentials_(std::move(credentials)),
+      transport_(transport),
+      clock_(clock) {}
+
+ObjectRequest S3BundleStore::sign(const std::string& method, std::string_view key, const Body& body,
+                                  const S3Credentials& credentials) const {
+  std::string path = "/";
+  if (options_.addressing == Options::Addressing::path) path += options_.bucket + '/';
+  if (!options_.prefix.empty()) path += options_.prefix + '/';
+  path += key;
+
+  const WallTime now = clock_.wall();
+  SigV4Request request{.method = method,
+                       .path = path,
+                       .query = {},
+                       .headers = {{"host", host_},
+                                   {"x-amz-content-sha256", body.sha256},
+                                   {"x-amz-date", amz_date(now)}},
+                       .payload_sha256 = body.sha256};
+  if (!credentials.session_token.empty()) {
+    request.headers.push_back({"x-amz-security-token", credentials.session_token});
+  }
+  const std::string authorization =
+      sigv4_authorization(request, credentials, options_.region, "s3", now);
+  ObjectRequest signed_request{.method = method,
+                               .url = scheme_ + host_ + uri_encode(path, true),
+                               .headers = std::move(request.headers),
+                               .body_file = body.file,
+                               .body_bytes = body.bytes,
+                               .timeout = options_.timeout};
+  std::erase_if(signed_request.headers,
+                [](const domain::Header& header) { return header.name == "host"; });
+  signed_request.headers.push_back({"authorization", authorization});
+  return signed_request;
+}
+
+Result<ObjectResponse> S3BundleStore::call(const std::string& method, std::string_view key,
+                                           const Body& body, std::uint64_t max_bytes,
+                                           domain::ByteSink sink) {
+  if (!is_object_key(key)) return fail(Kind::invalid, "blob.invalid_key", "not an object key");
+  TRY(const S3Credentials credentials, credentials_());
+  // Signed anew for each attempt: the time is part of the signature.
+  return send_with_retries(
+      transport_, [&] { return sign(method, key, body, credentials); }, options_.retries, max_bytes,
+      std::move(sink));
+}
+
+Status S3BundleStore::get(std::string_view key, std::uint64_t max_bytes, domain::ByteSink sink) {
+  TRY(const ObjectResponse answer, call("GET", key, {}, max_bytes, std::move(sink)));
+  if (answer.status == 200) return {};
+  return fail(remote_error(answer));
+}
+
+Status S3BundleStore::put_file(std::string_view key, const std::string& path) {
+  if (!is_object_key(key)) return fail(Kind::invalid, "blob.invalid_key", "not an object key");
+  TRY(const Body body, Body::of_file(path));
+  TRY(const ObjectResponse answer, call("PUT", key, body, 0, discard()));
+  if (answer.status == 200 || answer.status == 201 || answer.status == 204) return {};
+  Error error = remote_error(answer);
+  // There is no missing object to a PUT.
+  if (error.code == "blob.not_found")
+    error = {Kind::unavailable, "blob.unavailable", error.message};
+  return fail(error);
+}
+
+/// S3 answers 204 whether or not there was an object, so it is asked first.
+Status S3BundleStore::remove(std::string_view key) {
+  TRY(const bool there, exists(key));
+  if (!there) return fail(Kind::not_found, "blob.not_found", "no such object");
+  TRY(const ObjectResponse answer, call("DELETE", key, {}, 0, discard()));
+  if (answer.status == 204 || answer.status == 200) return {};
+  return fail(remote_error(answer));
+}
+
+Result<bool> S3BundleStore::exists(std::string_view key) {
+  TRY(const ObjectResponse answer, call("HEAD", key, {}, 0, discard()));
+  if (answer.status == 200) return true;
+  const Error error = remote_error(answer);
+  if (error.code == "blob.not_found") return false;
+  return fail(error);
+}
+
+/// GET and not HEAD, because the body tells a missing bucket from a missing key.
+Status S3BundleStore::probe() {
+  TRY(const S3Credentials credentials, credentials_());
+  ObjectRequest request = sign("GET", kProbeKey, {}, credentials);
+  request.timeout = kProbeTimeout;
+  domain::ByteSink sink = discard();
+  TRY(const ObjectResponse answer, transport_.send(request, 1U << 10U, sink));
+  if (answer.status == 200) return {};
+  const Error error = remote_error(answer);
+  if (error.code == "blob.not_found") return {};
+  return fail(error);
+}
+
+}  // namespace alga::blob
