@@ -4,8 +4,14 @@ import { join } from 'node:path';
 import { Command, CommanderError } from 'commander';
 
 import { registerBuildCommands } from './commands/build.js';
+import { registerInstallCommands } from './commands/installs.js';
+import { registerInvoke } from './commands/invoke.js';
+import { registerLogin } from './commands/login.js';
+import { registerLogs } from './commands/logs.js';
 import { registerNew } from './commands/new.js';
 import { registerPackCommands } from './commands/pack.js';
+import { registerPublish } from './commands/publish.js';
+import { registerSettingsCommands } from './commands/settings.js';
 import { registerSigningCommands } from './commands/signing.js';
 import { PACKAGE_ROOT } from './contracts.js';
 import { processEnvironment, type Environment } from './environment.js';
@@ -17,6 +23,12 @@ const REGISTER: ((program: Command, environment: Environment) => void)[] = [
   registerBuildCommands,
   registerPackCommands,
   registerSigningCommands,
+  registerLogin,
+  registerPublish,
+  registerInstallCommands,
+  registerSettingsCommands,
+  registerInvoke,
+  registerLogs,
 ];
 
 /** The whole command line, for running and for generating its reference. */
@@ -33,6 +45,7 @@ export function createProgram(environment: Environment): Command {
       writeOut: (text) => void environment.stdout.write(text),
       writeErr: (text) => void environment.stderr.write(text),
     })
+    .enablePositionalOptions()
     .exitOverride();
   for (const register of REGISTER) register(program, environment);
   return program;

@@ -1,0 +1,134 @@
+import { setTimeout } from 'node:timers/promises';
+
+import type { Command } from 'commander';
+
+import { authorError } from '../author-error.js';
+import type { Environment } from '../environment.js';
+import { ExitCode, Failure, formatLocation } from '../failure.js';
+import type { Output } from '../output.js';
+import { readEvents } from '../server/events.js';
+import { SourceMaps } from '../server/source-maps.js';
+import type { LogLine } from '../server/types.js';
+import { addServerCommand, findInstall } from './server-command.js';
+
+interface LogOptions {
+  follow?: boolean;
+  level?: string;
+  request?: string;
+  limit: string;
+}
+
+const COLOURS: Record<string, string> = { debug: '90', info: '36', warn: '33', error: '31' };
+/** Waits between attempts to take up a stream again, in milliseconds. */
+const RECONNECT = [500, 1000, 2000, 5000, 10_000];
+
+export function registerLogs(program: Command, environment: Environment): void {
+  addServerCommand<LogOptions>(
+    program,
+    'logs [install]',
+    "Show what extensions logged, with errors at the author's own lines",
+    environment,
+    async ({ options, args: [reference], output, client, project }) => {
+      const query = new URLSearchParams({ limit: options.limit });
+      if (reference !== undefined) query.set('install', (await findInstall(client, reference)).id);
+      if (options.level !== undefined) query.set('level', options.level);
+      if (options.request !== undefined) query.set('request', options.request);
+      const printer = new LogPrinter(output, new SourceMaps(client, project));
+      if (options.follow !== true) {
+        const { lines } = await client.json<{ lines: LogLine[] }>(`/api/logs?${query.toString()}`);
+        const shown = [];
+        for (const line of lines) shown.push(await printer.print(line));
+        output.result({ lines: shown });
+        return;
+      }
+      query.set('follow', '1');
+      await follow(
+        `/api/logs?${query.toString()}`,
+        async (path) => {
+          const response = await client.send(path, { noTimeout: true, signal: environment.signal });
+          if (!response.ok || response.body === null) {
+            const denied = response.status === 401 || response.status === 403;
+            throw new Failure('logs.refused', `the server answered ${response.status}`, {
+              exitCode: denied ? ExitCode.Denied : ExitCode.Server,
+            });
+          }
+          for await (const data of readEvents(response.body as AsyncIterable<Uint8Array>)) {
+            output.event({ ...(await printer.print(JSON.parse(data) as LogLine)) });
+          }
+        },
+        environment.signal,
+        output,
+      );
+    },
+  )
+    .option('-f, --follow', 'go on and show new lines as they come')
+    .option('--level <level>', 'only this level and above: debug, info, warn, error')
+    .option('--request <id>', 'only lines of one request')
+    .option('-n, --limit <count>', 'how many past lines to show', '100');
+}
+
+/** Reads a stream, and takes it up again when the connection breaks, until the user interrupts. */
+async function follow(
+  path: string,
+  read: (path: string) => Promise<void>,
+  signal: AbortSignal,
+  output: Output,
+): Promise<void> {
+  for (let attempt = 0; ; attempt += 1) {
+    const started = Date.now();
+    try {
+      await read(path);
+    } catch (error) {
+      if (signal.aborted) return;
+      if (error instanceof Failure && error.exitCode === ExitCode.Denied) throw error;
+      output.note(`log stream: ${error instanceof Error ? error.message : String(error)}`);
+    }
+    if (Date.now() - started > 30_000) attempt = 0;
+    const pause = RECONNECT[Math.min(attempt, RECONNECT.length - 1)] ?? 10_000;
+    try {
+      await setTimeout(pause, undefined, { signal });
+    } catch {
+      return;
+    }
+  }
+}
+
+/** Prints log lines, with stack traces mapped to the author's files. */
+export class LogPrinter {
+  readonly #output: Output;
+  readonly #maps: SourceMaps;
+
+  constructor(output: Output, maps: SourceMaps) {
+    this.#output = output;
+    this.#maps = maps;
+  }
+
+  /** Returns the line as it was shown, for `--json`. */
+  async print(line: LogLine): Promise<Record<string, unknown>> {
+    const { level, message } = line;
+    const map = /main\.js:\d+:\d+/.test(message)
+      ? await this.#maps.get(line.extension ?? '', line.version ?? '')
+      : undefined;
+    const mapped = map === undefined ? undefined : authorError(message, map);
+    const at = formatTime(line.at);
+    const label = this.#output.paint(COLOURS[level] ?? '0', level.padEnd(5));
+    const cut = line.truncated === true ? ' …' : '';
+    this.#output.print(`${at} ${label} ${sanitize(mapped?.stack ?? message)}${cut}`);
+    if (mapped?.frame !== undefined && mapped.location !== undefined) {
+      this.#output.print(`  at ${formatLocation(mapped.location)}`);
+      this.#output.print(mapped.frame);
+    }
+    return { ...line, ...(mapped === undefined ? {} : { author_error: mapped }) };
+  }
+}
+
+function formatTime(at: string | number): string {
+  const time = new Date(at);
+  return Number.isNaN(time.getTime()) ? String(at) : time.toISOString();
+}
+
+/** An extension's output must not command the reader's terminal. */
+function sanitize(text: string): string {
+  // eslint-disable-next-line no-control-regex -- control characters are what this removes
+  return text.replace(/[\u0000-\u0008\u000b-\u001f\u007f-\u009f]/g, '\ufffd');
+}

@@ -1,0 +1,147 @@
+import { existsSync } from 'node:fs';
+import { readFile } from 'node:fs/promises';
+import { basename, resolve } from 'node:path';
+
+import type { Command } from 'commander';
+
+import { buildProject } from '../build/build.js';
+import { readArchive } from '../bundle/archive.js';
+import { contentHash, packProject } from '../bundle/pack.js';
+import type { Environment } from '../environment.js';
+import { Failure } from '../failure.js';
+import { formatBytes, type Output } from '../output.js';
+import { hasHandler, openProject } from '../project/project.js';
+import { parseSignature, signBundle, type BundleSignature } from '../signing/signing.js';
+import type { ApiClient } from '../server/client.js';
+import type { FinalizeAnswer, UploadAnswer } from '../server/types.js';
+import { reportFindings } from './build.js';
+import { addServerCommand } from './server-command.js';
+import { readInput, readSigningKey, SIGNATURE_SUFFIX } from './signing.js';
+
+interface PublishOptions {
+  key?: string;
+  build: boolean;
+}
+
+export function registerPublish(program: Command, environment: Environment): void {
+  addServerCommand<PublishOptions>(
+    program,
+    'publish [bundle]',
+    'Publish a bundle; without one, build, pack and sign the project first',
+    environment,
+    async ({ options, args: [file], output, project, client }) => {
+      const archive =
+        file === undefined
+          ? await packForPublishing(project, options.build, output)
+          : await readBundle(environment, file);
+      const signature = await findSignature(environment, options.key, file, archive);
+      if (signature === undefined) {
+        output.note('The bundle is not signed; name a key with --key or ALGA_SIGNING_KEY_FILE');
+      }
+      const published = await publishBundle(client, archive, signature, file, output);
+      for (const { code, message } of published.warnings ?? []) output.warn(`${message} [${code}]`);
+      const { extension, version } = published;
+      const slug = extension.slug ?? extension.name;
+      output.print(`Published ${extension.publisher}/${extension.name} ${version.version}`);
+      output.print(`  extension  ${extension.id}`);
+      output.print(`  content    ${published.contentHash}`);
+      output.print(`Next: alga install ${slug} --grant-declared --egress-declared`);
+      output.result({
+        extension,
+        version,
+        content_hash: published.contentHash,
+        signed: signature !== undefined,
+        server_warnings: published.warnings ?? [],
+      });
+    },
+  )
+    .option('-k, --key <file>', 'private key to sign with (default: ALGA_SIGNING_KEY_FILE)')
+    .option('--no-build', 'take dist/ as it is');
+}
+
+async function packForPublishing(
+  directory: string,
+  build: boolean,
+  output: Output,
+): Promise<Uint8Array> {
+  const project = await openProject(directory);
+  if (build && project.entry !== undefined && hasHandler(project.manifest)) {
+    await buildProject(project, output);
+  }
+  const packing = output.progress('Packing');
+  const packed = await packProject(project);
+  packing.done(formatBytes(packed.archive.length));
+  reportFindings(packed.findings, output);
+  return packed.archive;
+}
+
+async function readBundle(environment: Environment, file: string): Promise<Uint8Array> {
+  const archive = await readInput(environment, file, 'bundle');
+  const entries = await readArchive(archive);
+  if (entries.some(({ name }) => name === 'manifest.json')) return archive;
+  throw new Failure('bundle.no_manifest', `${file} holds no manifest.json`, {
+    hint: 'make the bundle with: alga pack',
+  });
+}
+
+/** A signature made now, or the one that lies beside the bundle. */
+async function findSignature(
+  environment: Environment,
+  keyFile: string | undefined,
+  bundleFile: string | undefined,
+  archive: Uint8Array,
+): Promise<BundleSignature | undefined> {
+  const named = keyFile ?? environment.variables['ALGA_SIGNING_KEY_FILE'];
+  if (named !== undefined && named !== '') {
+    return signBundle(contentHash(archive), await readSigningKey(environment, keyFile));
+  }
+  if (bundleFile === undefined) return undefined;
+  const beside = resolve(environment.cwd, `${bundleFile}${SIGNATURE_SUFFIX}`);
+  return existsSync(beside) ? parseSignature(await readFile(beside, 'utf8')) : undefined;
+}
+
+async function publishBundle(
+  client: ApiClient,
+  archive: Uint8Array,
+  signature: BundleSignature | undefined,
+  file: string | undefined,
+  output: Output,
+): Promise<FinalizeAnswer> {
+  const hash = contentHash(archive);
+  const query = new URLSearchParams({
+    filename: basename(file ?? 'bundle.tar.zst'),
+    size: String(archive.length),
+    declaredHash: hash,
+  });
+  const uploading = output.progress('Uploading');
+  const { upload } = await client.json<UploadAnswer>(
+    `/api/ext-bundles/upload-proxy?${query.toString()}`,
+    { method: 'POST', body: archive, headers: { 'content-type': 'application/octet-stream' } },
+  );
+  uploading.done(formatBytes(archive.length));
+  const checking = output.progress('Checking and compiling on the server');
+  try {
+    const published = await client.json<FinalizeAnswer>('/api/ext-bundles/finalize', {
+      method: 'POST',
+      noTimeout: true,
+      json: {
+        key: upload.key,
+        size: archive.length,
+        declaredHash: hash,
+        ...(signature === undefined
+          ? {}
+          : { signature: { text: JSON.stringify(signature), algorithm: 'ed25519' } }),
+      },
+    });
+    checking.done();
+    return published;
+  } catch (error) {
+    checking.done('refused');
+    const abort = { key: upload.key, reason: 'finalize failed' };
+    // The refusal is what matters; a staged upload that stays behind is removed by the server.
+    await client
+      .json('/api/ext-bundles/abort', { method: 'POST', json: abort })
+      .catch(() => undefined);
+    throw error;
+  }
+}

@@ -1,0 +1,127 @@
+import type { Command } from 'commander';
+
+import type { Environment } from '../environment.js';
+import { Failure } from '../failure.js';
+import { readSecretValue } from '../secret-input.js';
+import { addServerCommand, findInstall, installPath, parseAssignments } from './server-command.js';
+
+interface ConfigAnswer {
+  config: Record<string, string>;
+  version: string | number;
+}
+
+interface SecretsAnswer {
+  names: string[];
+  version: string | number;
+}
+
+export function registerSettingsCommands(program: Command, environment: Environment): void {
+  const config = program.command('config').description('Configuration of an install');
+
+  addServerCommand(
+    config,
+    'get <install> [key]',
+    'Show the configuration, or one value of it',
+    environment,
+    async ({ args: [reference = '', key], output, client }) => {
+      const install = await findInstall(client, reference);
+      const answer = await client.json<ConfigAnswer>(`${installPath(install)}/config`);
+      if (key === undefined) {
+        for (const [name, value] of Object.entries(answer.config)) output.print(`${name}=${value}`);
+        output.result({ ...answer });
+        return;
+      }
+      const value = Object.hasOwn(answer.config, key) ? answer.config[key] : undefined;
+      if (value === undefined) {
+        throw new Failure('config.not_set', `"${key}" is not set`, {
+          hint: `set it with: alga config set ${reference} ${key}=…`,
+        });
+      }
+      output.print(value);
+      output.result({ key, value, version: answer.version });
+    },
+  );
+
+  addServerCommand(
+    config,
+    'set <install> <key=value...>',
+    'Set configuration values',
+    environment,
+    async ({ args: [reference = '', ...values], output, client }) => {
+      const install = await findInstall(client, reference);
+      const answer = await client.json<ConfigAnswer>(`${installPath(install)}/config`, {
+        method: 'PATCH',
+        json: { set: parseAssignments(values), unset: [] },
+      });
+      output.print(`Configuration of ${install.slug} is at version ${answer.version}`);
+      output.result({ ...answer });
+    },
+  );
+
+  addServerCommand(
+    config,
+    'unset <install> <key...>',
+    'Remove configuration values',
+    environment,
+    async ({ args: [reference = '', ...keys], output, client }) => {
+      const install = await findInstall(client, reference);
+      const answer = await client.json<ConfigAnswer>(`${installPath(install)}/config`, {
+        method: 'PATCH',
+        json: { set: {}, unset: keys },
+      });
+      output.print(`Configuration of ${install.slug} is at version ${answer.version}`);
+      output.result({ ...answer });
+    },
+  );
+
+  const secrets = program.command('secrets').description('Secrets of an install (write-only)');
+
+  addServerCommand<{ file?: string }>(
+    secrets,
+    'set <install> <name>',
+    'Set a secret; its value comes from a prompt, standard input or a file, never from the command line',
+    environment,
+    async ({ options, args: [reference = '', name = ''], output, client }) => {
+      const install = await findInstall(client, reference);
+      const value = await readSecretValue(environment, options, `value of ${name}`);
+      const answer = await client.json<SecretsAnswer>(secretPath(install, name), {
+        method: 'PUT',
+        json: { value },
+      });
+      output.print(`Secrets of ${install.slug} are at version ${answer.version}`);
+      output.result({ ...answer });
+    },
+  ).option('--file <file>', 'file that holds the value');
+
+  addServerCommand(
+    secrets,
+    'unset <install> <name>',
+    'Remove a secret',
+    environment,
+    async ({ args: [reference = '', name = ''], output, client }) => {
+      const install = await findInstall(client, reference);
+      const answer = await client.json<SecretsAnswer>(secretPath(install, name), {
+        method: 'DELETE',
+      });
+      output.print(`Secrets of ${install.slug} are at version ${answer.version}`);
+      output.result({ ...answer });
+    },
+  );
+
+  addServerCommand(
+    secrets,
+    'list <install>',
+    'List the names of the secrets that are set',
+    environment,
+    async ({ args: [reference = ''], output, client }) => {
+      const install = await findInstall(client, reference);
+      const answer = await client.json<SecretsAnswer>(`${installPath(install)}/secrets`);
+      for (const name of answer.names) output.print(name);
+      output.result({ ...answer });
+    },
+  );
+}
+
+function secretPath(install: Parameters<typeof installPath>[0], name: string): string {
+  return `${installPath(install)}/secrets/${encodeURIComponent(name)}`;
+}

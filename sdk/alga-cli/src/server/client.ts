@@ -1,0 +1,225 @@
+import { ExitCode, Failure } from '../failure.js';
+import type { Environment } from '../environment.js';
+import { readCredentials } from './credentials.js';
+
+/** Where a command talks to, from its options, the environment and the credentials file. */
+export interface ServerOptions {
+  url?: string;
+  tenant?: string;
+}
+
+export interface Target {
+  url: string;
+  token: string | undefined;
+  tenant: string | undefined;
+}
+
+export const DEFAULT_URL = 'http://127.0.0.1:8080';
+
+/** Longest answer that is read; larger ones are a mistake or an attack. */
+const MAX_ANSWER_BYTES = 256 * 1024 * 1024;
+const TIMEOUT_MS = 60_000;
+
+export async function resolveTarget(
+  environment: Environment,
+  options: ServerOptions,
+): Promise<Target> {
+  const { variables } = environment;
+  const stored = await readCredentials(environment);
+  const url = normalizeUrl(
+    options.url ??
+      nonEmpty(variables['ALGA_URL']) ??
+      nonEmpty(variables['ALGA_API_BASE_URL']) ??
+      stored.current ??
+      DEFAULT_URL,
+  );
+  const known = stored.servers[url];
+  return {
+    url,
+    token: nonEmpty(variables['ALGA_TOKEN']) ?? nonEmpty(variables['ALGA_API_KEY']) ?? known?.token,
+    tenant:
+      options.tenant ??
+      nonEmpty(variables['ALGA_TENANT_ID']) ??
+      nonEmpty(variables['ALGA_TENANT']) ??
+      known?.tenant,
+  };
+}
+
+function nonEmpty(value: string | undefined): string | undefined {
+  return value === undefined || value === '' ? undefined : value;
+}
+
+/** The origin and path prefix of a server. A token never travels in clear to another machine. */
+export function normalizeUrl(text: string): string {
+  let url: URL;
+  try {
+    url = new URL(text);
+  } catch {
+    throw new Failure('server.bad_url', `"${text}" is not a URL`, {
+      hint: 'for example: --url https://extensions.example.com',
+      exitCode: ExitCode.Usage,
+    });
+  }
+  const loopback = /^(localhost|127(\.\d+){3}|\[::1\])$/.test(url.hostname);
+  if (url.protocol !== 'https:' && !(url.protocol === 'http:' && loopback)) {
+    throw new Failure('server.insecure_url', `${url.origin} would see the token in clear`, {
+      hint: 'use https; plain http is for servers on this machine only',
+      exitCode: ExitCode.Usage,
+    });
+  }
+  if (url.username !== '' || url.password !== '') {
+    throw new Failure('server.bad_url', 'The URL must not contain a user name or password', {
+      exitCode: ExitCode.Usage,
+    });
+  }
+  return `${url.origin}${url.pathname.replace(/\/+$/, '')}`;
+}
+
+export interface RequestOptions {
+  method?: string;
+  /** Sent as JSON. */
+  json?: unknown;
+  body?: Uint8Array;
+  headers?: Record<string, string>;
+  signal?: AbortSignal;
+  /** For answers that go on for ever. */
+  noTimeout?: boolean;
+}
+
+/** Speaks to one server as one account. */
+export class ApiClient {
+  readonly #target: Target;
+
+  constructor(target: Target) {
+    this.#target = target;
+  }
+
+  get url(): string {
+    return this.#target.url;
+  }
+
+  get tenant(): string | undefined {
+    return this.#target.tenant;
+  }
+
+  /** A request that must succeed; the answer's JSON, or undefined for an empty one. */
+  async json<T>(path: string, options: RequestOptions = {}): Promise<T> {
+    const response = await this.send(path, options);
+    const text = await readText(response);
+    if (!response.ok) throw this.#refusal(response, text);
+    if (text === '') return undefined as T;
+    try {
+      return JSON.parse(text) as T;
+    } catch {
+      throw new Failure('server.not_json', `${this.url}${path} did not answer with JSON`, {
+        hint: 'check --url: is this an algad server?',
+        exitCode: ExitCode.Server,
+      });
+    }
+  }
+
+  /** A request whose answer may be anything. */
+  async send(path: string, options: RequestOptions = {}): Promise<Response> {
+    const { token, tenant, url } = this.#target;
+    const headers = new Headers(options.headers);
+    if (token !== undefined) headers.set('authorization', `Bearer ${token}`);
+    if (tenant !== undefined && !headers.has('x-tenant-id')) headers.set('x-tenant-id', tenant);
+    if (options.json !== undefined) headers.set('content-type', 'application/json');
+    const body = options.json === undefined ? options.body : JSON.stringify(options.json);
+    const signals = [
+      ...(options.signal === undefined ? [] : [options.signal]),
+      ...(options.noTimeout === true ? [] : [AbortSignal.timeout(TIMEOUT_MS)]),
+    ];
+    try {
+      return await fetch(`${url}${path}`, {
+        method: options.method ?? 'GET',
+        headers,
+        redirect: 'manual',
+        signal: AbortSignal.any(signals),
+        ...(body === undefined ? {} : { body }),
+      });
+    } catch (cause) {
+      if (options.signal?.aborted === true) throw cause;
+      throw new Failure('server.unreachable', `Cannot reach ${url}: ${reason(cause)}`, {
+        hint: 'is the server running? Set its address with --url or ALGA_URL; alga doctor checks the connection',
+        exitCode: ExitCode.Server,
+        cause,
+      });
+    }
+  }
+
+  /** The server's own words about why it refused. */
+  #refusal(response: Response, text: string): Failure {
+    const { status } = response;
+    const error = serverError(text);
+    const denied = status === 401 || status === 403;
+    const message = error.message ?? `the server answered ${status}`;
+    const hint = HINTS[status];
+    return new Failure(error.code ?? `server.http_${status}`, message, {
+      exitCode: denied ? ExitCode.Denied : ExitCode.Server,
+      ...(hint === undefined ? {} : { hint }),
+      details: {
+        status,
+        request_id: error.request_id ?? response.headers.get('x-request-id'),
+        ...(error.issues === undefined ? {} : { issues: error.issues }),
+        ...(error.details === undefined ? {} : { details: error.details }),
+      },
+    });
+  }
+}
+
+const HINTS: Record<number, string | undefined> = {
+  401: 'log in with alga login, or set ALGA_TOKEN',
+  403: 'this account may not do that; alga login shows who you are',
+  404: 'alga list shows what there is',
+  429: 'wait a moment and try again',
+  503: 'the server is busy or starting: wait a moment and try again',
+};
+
+interface ServerError {
+  code?: string;
+  message?: string;
+  request_id?: string;
+  issues?: unknown;
+  details?: unknown;
+}
+
+/** `{error:{code,message,…}}` of our own routes, `{error:"…",code}` of the compatible ones. */
+function serverError(text: string): ServerError {
+  try {
+    const value = JSON.parse(text) as { error?: unknown; code?: unknown } | null;
+    const error = value?.error;
+    if (typeof error === 'string') {
+      return typeof value?.code === 'string'
+        ? { code: value.code, message: error }
+        : { message: error };
+    }
+    return typeof error === 'object' && error !== null ? error : {};
+  } catch {
+    return {};
+  }
+}
+
+function reason(error: unknown): string {
+  if (!(error instanceof Error)) return String(error);
+  if (error.name === 'TimeoutError') return `no answer within ${TIMEOUT_MS / 1000} seconds`;
+  const { cause } = error;
+  const code = (cause as NodeJS.ErrnoException | undefined)?.code;
+  return code ?? (cause instanceof Error ? cause.message : error.message);
+}
+
+async function readText(response: Response): Promise<string> {
+  if (response.body === null) return '';
+  const chunks: Uint8Array[] = [];
+  let size = 0;
+  for await (const chunk of response.body as AsyncIterable<Uint8Array>) {
+    size += chunk.length;
+    if (size > MAX_ANSWER_BYTES) {
+      throw new Failure('server.answer_too_large', 'The answer of the server is too large', {
+        exitCode: ExitCode.Server,
+      });
+    }
+    chunks.push(chunk);
+  }
+  return Buffer.concat(chunks).toString('utf8');
+}
