@@ -42,6 +42,8 @@ apt_install() {
     printf '#!/bin/sh\nexit 101\n' | as_root tee "$policy" >/dev/null || return 1
     as_root chmod 755 "$policy"
   fi
+  # An installation that was interrupted is finished first.
+  as_root env DEBIAN_FRONTEND=noninteractive dpkg --configure -a || true
   if as_root "${apt[@]}" update; then
     as_root "${apt[@]}" install --no-install-recommends "$@" || status=$?
   else
