@@ -40,7 +40,8 @@ export function createFetch(http: HostImports['http']): Fetch {
     for (let hop = 0; ; hop += 1) {
       signal?.throwIfAborted();
       const { method, url, headers, body } = outgoing;
-      const answer = callHost(http, 'http', `http.fetch ${method} ${url}`, HttpError, site, (api) =>
+      const operation = `http.fetch ${method} ${withoutQuery(url)}`;
+      const answer = callHost(http, 'http', operation, HttpError, site, (api) =>
         api.fetch(body === undefined ? { method, url, headers } : { method, url, headers, body }),
       );
       const location = header(answer, 'location');
@@ -49,11 +50,16 @@ export function createFetch(http: HostImports['http']): Fetch {
       }
       if (redirect === 'error' || hop >= MAX_REDIRECTS) {
         const why = redirect === 'error' ? 'it was redirected' : 'too many redirects';
-        throw located(new HttpError('transport', `http.fetch ${method} ${url}: ${why}`), site);
+        throw located(new HttpError('transport', `${operation}: ${why}`), site);
       }
       outgoing = nextHop(outgoing, answer.status, new URL(location, url));
     }
   };
+}
+
+/** Queries often carry keys; errors end up in logs. */
+function withoutQuery(url: string): string {
+  return url.replace(/[?#].*$/s, '');
 }
 
 function nextHop(from: Outgoing, status: number, target: URL): Outgoing {

@@ -113,7 +113,7 @@ export function createHostBindings(imports: HostImports, identity: ContextData):
     http: {
       fetch: async (request) => {
         const site = new Error();
-        const operation = `http.fetch ${request.method} ${request.url}`;
+        const operation = `http.fetch ${request.method} ${request.url.replace(/[?#].*$/s, '')}`;
         return callHost(imports.http, 'http', operation, HttpError, site, (api) =>
           api.fetch(request),
         );

@@ -125,7 +125,10 @@ export class ApiClient {
     if (token !== undefined) headers.set('authorization', `Bearer ${token}`);
     if (tenant !== undefined && !headers.has('x-tenant-id')) headers.set('x-tenant-id', tenant);
     if (options.json !== undefined) headers.set('content-type', 'application/json');
-    const body = options.json === undefined ? options.body : JSON.stringify(options.json);
+    const body =
+      options.json === undefined
+        ? options.body && new Uint8Array(options.body)
+        : JSON.stringify(options.json);
     const signals = [
       ...(options.signal === undefined ? [] : [options.signal]),
       ...(options.noTimeout === true ? [] : [AbortSignal.timeout(TIMEOUT_MS)]),
