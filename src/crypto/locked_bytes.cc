@@ -25,6 +25,20 @@ LockedBytes LockedBytes::copy_of(ByteSpan bytes) {
 
 LockedBytes::~LockedBytes() { sodium_free(data_); }
 
+std::optional<LockedBytes> base64_decode_locked(std::string_view text) {
+  if (text.size() % 4 != 0) return std::nullopt;
+  std::size_t padding = text.ends_with("==") ? 2 : text.ends_with('=') ? 1 : 0;
+  LockedBytes bytes(text.size() / 4 * 3 - padding);
+  std::size_t size = 0;
+  // Refuses foreign characters, bad padding and non-zero trailing bits.
+  if (sodium_base642bin(bytes.bytes().data(), bytes.size(), text.data(), text.size(), nullptr,
+                        &size, nullptr, sodium_base64_VARIANT_ORIGINAL) != 0 ||
+      size != bytes.size()) {
+    return std::nullopt;
+  }
+  return bytes;
+}
+
 bool can_lock_memory(std::size_t size) {
   require_sodium();
   auto* probe = static_cast<std::uint8_t*>(sodium_malloc(size));

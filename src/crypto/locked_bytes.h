@@ -2,6 +2,7 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <optional>
 #include <span>
 #include <string_view>
 #include <utility>
@@ -43,6 +44,9 @@ class LockedBytes {
   std::uint8_t* data_ = nullptr;
   std::size_t size_ = 0;
 };
+
+/// Standard base64 (padded, strict) straight into locked memory; none when it is malformed.
+[[nodiscard]] std::optional<LockedBytes> base64_decode_locked(std::string_view text);
 
 /// True when this process can lock `size` bytes into memory now; start-up warns when it cannot.
 [[nodiscard]] bool can_lock_memory(std::size_t size);

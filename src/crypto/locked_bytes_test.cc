@@ -60,6 +60,16 @@ TEST(LockedBytes, MayBeEmpty) {
   EXPECT_EQ(LockedBytes{}.reveal_text(), "");
 }
 
+TEST(LockedBytes, DecodesBase64AsStrictlyAsTheOrdinaryDecoder) {
+  for (const char* text : {"", "Zg==", "Zm8=", "Zm9v", "Zm9vYg==", "/+8=", "Zg", "Zg=", "Zh==", "Z===",
+                           "====", "Zm9v\n", "Zm 9", "Zm-_", "Zg==Zg==", "=Zg=", "Zm9v===="}) {
+    auto expected = base64_decode(text);
+    auto locked = base64_decode_locked(text);
+    ASSERT_EQ(locked.has_value(), expected.has_value()) << text;
+    if (locked) EXPECT_EQ(locked->reveal_text(), *expected) << text;
+  }
+}
+
 static_assert(!std::is_copy_constructible_v<LockedBytes>);
 
 }  // namespace
