@@ -10,7 +10,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll, Waker};
 
 /// What a guest asks for, owned.
-pub struct HostRequest {
+pub(crate) struct HostRequest {
     pub op: AbOp,
     pub via: AbVia,
     pub key: String,
@@ -42,14 +42,14 @@ impl HostRequest {
     }
 }
 
-pub struct HttpCall {
+pub(crate) struct HttpCall {
     pub method: String,
     pub url: String,
     pub headers: Vec<(String, String)>,
     pub body: Option<Bytes>,
 }
 
-pub struct StorageCall {
+pub(crate) struct StorageCall {
     pub ns: String,
     pub key: String,
     pub value: Bytes,
@@ -62,7 +62,7 @@ pub struct StorageCall {
 
 /// What the host answers.
 #[derive(Debug)]
-pub enum HostValue {
+pub(crate) enum HostValue {
     None,
     U64(u64),
     Text(Bytes),
@@ -95,7 +95,7 @@ impl HostValue {
 }
 
 #[derive(Clone, Debug)]
-pub struct UserRecord {
+pub(crate) struct UserRecord {
     pub tenant_id: String,
     pub client_name: String,
     pub user_id: String,
@@ -107,14 +107,14 @@ pub struct UserRecord {
 }
 
 #[derive(Debug)]
-pub struct HttpAnswer {
+pub(crate) struct HttpAnswer {
     pub status: u16,
     pub headers: Vec<(String, String)>,
     pub body: Bytes,
 }
 
 #[derive(Debug)]
-pub struct StoredEntry {
+pub(crate) struct StoredEntry {
     pub ns: String,
     pub key: String,
     pub value: Bytes,
@@ -122,7 +122,7 @@ pub struct StoredEntry {
 }
 
 #[derive(Debug)]
-pub enum Completion {
+pub(crate) enum Completion {
     Value(HostValue),
     Error(HostError),
     Abort(String),
@@ -243,7 +243,7 @@ impl AbCall {
 }
 
 /// The guest's end of a call. Dropping it before the answer came abandons the call.
-pub struct CallFuture {
+pub(crate) struct CallFuture {
     id: u64,
     mailbox: Arc<Mailbox>,
     shared: Arc<Shared>,
@@ -284,7 +284,7 @@ impl Drop for CallFuture {
 }
 
 /// Hands a request to the host. `Err` is the reason to end the execution: the callback refused.
-pub fn issue(shared: &Arc<Shared>, request: HostRequest) -> Result<CallFuture, String> {
+pub(crate) fn issue(shared: &Arc<Shared>, request: HostRequest) -> Result<CallFuture, String> {
     let id = shared.count_call(request.weight());
     let mailbox = Arc::new(Mailbox(Mutex::new(Slot::Waiting(None))));
     let call = Box::into_raw(AbCall::new(id, mailbox.clone(), request));

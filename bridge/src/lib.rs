@@ -8,7 +8,7 @@
 #![warn(clippy::undocumented_unsafe_blocks)]
 
 pub mod abi;
-mod call;
+pub mod call;
 pub mod component;
 mod describe;
 pub mod engine;
