@@ -46,10 +46,9 @@ Result<LockedBytes> open(const AeadKey& key, ByteSpan sealed, ByteSpan context) 
   require_sodium();
   LockedBytes plaintext(sealed.size() - aead_overhead);
   ByteSpan ciphertext = sealed.subspan(nonce_size);
-  if (crypto_aead_xchacha20poly1305_ietf_decrypt(plaintext.bytes().data(), nullptr, nullptr,
-                                                 ciphertext.data(), ciphertext.size(),
-                                                 context.data(), context.size(), sealed.data(),
-                                                 key.reveal().data()) != 0) {
+  if (crypto_aead_xchacha20poly1305_ietf_decrypt(
+          plaintext.bytes().data(), nullptr, nullptr, ciphertext.data(), ciphertext.size(),
+          context.data(), context.size(), sealed.data(), key.reveal().data()) != 0) {
     return refused();
   }
   return plaintext;

@@ -13,8 +13,8 @@ namespace alga::crypto {
 
 /// A buffer for plaintext secrets and keys: between guard pages, locked into memory where the
 /// process's RLIMIT_MEMLOCK permits, left out of core dumps, wiped when it is given back. Move-only
-/// and unprintable. Costs at least four pages: one buffer for many secrets, not one each. When there
-/// is no memory the process ends; callers bound `size` first.
+/// and unprintable. Costs at least four pages: one buffer for many secrets, not one each. When
+/// there is no memory the process ends; callers bound `size` first.
 class LockedBytes {
  public:
   LockedBytes() = default;

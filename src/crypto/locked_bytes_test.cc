@@ -61,8 +61,9 @@ TEST(LockedBytes, MayBeEmpty) {
 }
 
 TEST(LockedBytes, DecodesBase64AsStrictlyAsTheOrdinaryDecoder) {
-  for (const char* text : {"", "Zg==", "Zm8=", "Zm9v", "Zm9vYg==", "/+8=", "Zg", "Zg=", "Zh==", "Z===",
-                           "====", "Zm9v\n", "Zm 9", "Zm-_", "Zg==Zg==", "=Zg=", "Zm9v===="}) {
+  for (const char* text :
+       {"", "Zg==", "Zm8=", "Zm9v", "Zm9vYg==", "/+8=", "Zg",
+        "Zg=", "Zh==", "Z===", "====", "Zm9v\n", "Zm 9", "Zm-_", "Zg==Zg==", "=Zg=", "Zm9v===="}) {
     auto expected = base64_decode(text);
     auto locked = base64_decode_locked(text);
     ASSERT_EQ(locked.has_value(), expected.has_value()) << text;

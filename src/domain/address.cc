@@ -56,14 +56,14 @@ constexpr Network special_v6[] = {
 };
 
 constexpr AddressBytes metadata_addresses[] = {
-    v4(169, 254, 169, 254),                                                           // AWS, GCP …
-    v4(169, 254, 170, 2),                                                             // AWS ECS
-    v4(169, 254, 169, 123),                                                           // AWS time
-    v4(100, 100, 100, 200),                                                           // Alibaba
-    v4(192, 0, 0, 192),                                                               // Oracle
-    v4(168, 63, 129, 16),                                                             // Azure agent
-    {{0xfd, 0x00, 0x0e, 0xc2, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0x02, 0x54}, true},       // AWS
-    {{0xfd, 0x20, 0x00, 0xce, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0x02, 0x54}, true},       // GCP
+    v4(169, 254, 169, 254),                                                      // AWS, GCP …
+    v4(169, 254, 170, 2),                                                        // AWS ECS
+    v4(169, 254, 169, 123),                                                      // AWS time
+    v4(100, 100, 100, 200),                                                      // Alibaba
+    v4(192, 0, 0, 192),                                                          // Oracle
+    v4(168, 63, 129, 16),                                                        // Azure agent
+    {{0xfd, 0x00, 0x0e, 0xc2, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0x02, 0x54}, true},  // AWS
+    {{0xfd, 0x20, 0x00, 0xce, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0x02, 0x54}, true},  // GCP
 };
 
 constexpr std::array<std::uint8_t, 12> mapped_prefix{0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0xFF, 0xFF};

@@ -12,19 +12,19 @@ namespace {
 constexpr std::string_view prefix = "cap:";
 
 constexpr std::array<std::string_view, capability_count> full_names{
-    "cap:context.read",     "cap:config.read",           "cap:log.emit",    "cap:user.read",
-    "cap:secrets.get",      "cap:http.fetch",            "cap:storage.kv",  "cap:ui.proxy",
-    "cap:scheduler.manage", "cap:invoice.manual.create", "cap:client.read", "cap:service.read",
+    "cap:context.read",     "cap:config.read",
+    "cap:log.emit",         "cap:user.read",
+    "cap:secrets.get",      "cap:http.fetch",
+    "cap:storage.kv",       "cap:ui.proxy",
+    "cap:scheduler.manage", "cap:invoice.manual.create",
+    "cap:client.read",      "cap:service.read",
 };
 
 /// Spellings of older documents, manifests and SDKs.
 constexpr std::pair<std::string_view, Capability> older_spellings[] = {
-    {"alga.storage", Capability::storage_kv},
-    {"storage", Capability::storage_kv},
-    {"secrets", Capability::secrets_get},
-    {"http", Capability::http_fetch},
-    {"ui-proxy", Capability::ui_proxy},
-    {"ui.proxy.call", Capability::ui_proxy},
+    {"alga.storage", Capability::storage_kv}, {"storage", Capability::storage_kv},
+    {"secrets", Capability::secrets_get},     {"http", Capability::http_fetch},
+    {"ui-proxy", Capability::ui_proxy},       {"ui.proxy.call", Capability::ui_proxy},
     {"logging", Capability::log_emit},
 };
 

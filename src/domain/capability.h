@@ -84,7 +84,8 @@ class CapabilitySet {
 [[nodiscard]] CapabilitySet default_capabilities();
 
 /// Exactly what the names say, without the defaults. Error: `capability.unknown` with the message
-/// `unknown_capabilities: a, b` (normalised, in the order given), which the reference's callers read.
+/// `unknown_capabilities: a, b` (normalised, in the order given), which the reference's callers
+/// read.
 [[nodiscard]] Result<CapabilitySet> parse_capabilities(std::span<const std::string> names);
 
 }  // namespace alga::domain

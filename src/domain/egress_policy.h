@@ -13,8 +13,8 @@ namespace alga::domain {
 
 /// Where an install may send requests: a list of rules, deny by default. Immutable; any thread.
 ///
-///   [METHOD ]scheme://host[:port][/path-prefix]    host exact or `*.suffix` (any depth, not the apex)
-///   cidr:<network>/<bits>[:port]                   consent to addresses that are not public
+///   [METHOD ]scheme://host[:port][/path-prefix]    host exact or `*.suffix` (any depth, not the
+///   apex) cidr:<network>/<bits>[:port]                   consent to addresses that are not public
 ///
 /// A rule without a port means the scheme's own. A path prefix ends at a segment border. `*` as the
 /// host means any host. docs/contracts/egress.md has the details.
@@ -63,7 +63,7 @@ class EgressPolicy {
   struct UrlRule {
     std::string method;  ///< empty: any
     std::string scheme;
-    std::string host;  ///< empty: any host
+    std::string host;    ///< empty: any host
     bool below = false;  ///< `*.host`
     std::uint16_t port = 0;
     std::string path;  ///< empty: any

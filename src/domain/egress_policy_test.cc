@@ -38,9 +38,9 @@ TEST(EgressPolicy, MatchesTheHostExactly) {
   EgressPolicy rules = policy({"https://example.com"});
   EXPECT_EQ(verdict(rules, "https://example.com/a"), "https://example.com/a");
   EXPECT_EQ(verdict(rules, "https://EXAMPLE.com./a"), "https://example.com/a");
-  for (const char* url : {"https://evil-example.com/", "https://example.com.evil/",
-                          "https://a.example.com/", "https://example.org/", "https://com/",
-                          "https://examplexcom/"}) {
+  for (const char* url :
+       {"https://evil-example.com/", "https://example.com.evil/", "https://a.example.com/",
+        "https://example.org/", "https://com/", "https://examplexcom/"}) {
     EXPECT_EQ(verdict(rules, url), denied) << url;
   }
 }
@@ -102,13 +102,41 @@ TEST(EgressPolicy, LeavesEncodedSeparatorsAloneWithoutAPathRule) {
 
 TEST(EgressPolicy, RefusesEveryOtherSpellingOfAnAddress) {
   EgressPolicy rules = policy({"http://*", "https://*"});
-  for (const char* host :
-       {"2130706433", "0177.0.0.1", "0x7f000001", "0x7f.0.0.1", "127.1", "127.0.1", "127.0.0.1.",
-        "127.0.0.01", "1.2.3.256", "1.2.3.4.5", "0x", "a.0x", "a.1", "a.123.", "%31%32%37.0.0.1",
-        "127.0.0.%31", "[fe80::1%25eth0]", "[fe80::1%eth0]", "[v1.x]", "[::1", "::1",
-        "\xEF\xBC\x91\xEF\xBC\x92\xEF\xBC\x97.0.0.1", "ex\xC3\xA4mple.com", "ex%61mple.com",
-        "a..b", ".a", "a_b..c", "-a.com", "a-.com", "", ".", "a b.com", "a\tb.com", "a\\b.com",
-        "exa\nmple.com"}) {
+  for (const char* host : {"2130706433",
+                           "0177.0.0.1",
+                           "0x7f000001",
+                           "0x7f.0.0.1",
+                           "127.1",
+                           "127.0.1",
+                           "127.0.0.1.",
+                           "127.0.0.01",
+                           "1.2.3.256",
+                           "1.2.3.4.5",
+                           "0x",
+                           "a.0x",
+                           "a.1",
+                           "a.123.",
+                           "%31%32%37.0.0.1",
+                           "127.0.0.%31",
+                           "[fe80::1%25eth0]",
+                           "[fe80::1%eth0]",
+                           "[v1.x]",
+                           "[::1",
+                           "::1",
+                           "\xEF\xBC\x91\xEF\xBC\x92\xEF\xBC\x97.0.0.1",
+                           "ex\xC3\xA4mple.com",
+                           "ex%61mple.com",
+                           "a..b",
+                           ".a",
+                           "a_b..c",
+                           "-a.com",
+                           "a-.com",
+                           "",
+                           ".",
+                           "a b.com",
+                           "a\tb.com",
+                           "a\\b.com",
+                           "exa\nmple.com"}) {
     EXPECT_EQ(verdict(rules, "http://" + std::string(host) + "/"), invalid) << host;
   }
 }
@@ -120,12 +148,29 @@ TEST(EgressPolicy, AcceptsInternationalNamesInTheirAsciiForm) {
 
 TEST(EgressPolicy, DeniesLiteralAddressesThatAreNotPublicEvenWithAnyHost) {
   EgressPolicy rules = policy({"http://*", "http://127.0.0.1", "http://[::1]"});
-  for (const char* host :
-       {"127.0.0.1", "0.0.0.0", "10.1.2.3", "100.64.0.1", "169.254.169.254", "172.16.0.1",
-        "192.168.1.1", "192.0.0.1", "198.18.0.1", "224.0.0.1", "240.0.0.1", "255.255.255.255",
-        "[::1]", "[::]", "[::ffff:127.0.0.1]", "[::ffff:7f00:1]", "[::127.0.0.1]",
-        "[64:ff9b::7f00:1]", "[2002:7f00:1::]", "[2001:0:1::1]", "[fe80::1]", "[fd00:ec2::254]",
-        "[FC00::1]"}) {
+  for (const char* host : {"127.0.0.1",
+                           "0.0.0.0",
+                           "10.1.2.3",
+                           "100.64.0.1",
+                           "169.254.169.254",
+                           "172.16.0.1",
+                           "192.168.1.1",
+                           "192.0.0.1",
+                           "198.18.0.1",
+                           "224.0.0.1",
+                           "240.0.0.1",
+                           "255.255.255.255",
+                           "[::1]",
+                           "[::]",
+                           "[::ffff:127.0.0.1]",
+                           "[::ffff:7f00:1]",
+                           "[::127.0.0.1]",
+                           "[64:ff9b::7f00:1]",
+                           "[2002:7f00:1::]",
+                           "[2001:0:1::1]",
+                           "[fe80::1]",
+                           "[fd00:ec2::254]",
+                           "[FC00::1]"}) {
     EXPECT_EQ(verdict(rules, "http://" + std::string(host) + "/"), denied) << host;
   }
   EXPECT_EQ(verdict(rules, "http://8.8.8.8/"), "http://8.8.8.8/");
@@ -134,16 +179,35 @@ TEST(EgressPolicy, DeniesLiteralAddressesThatAreNotPublicEvenWithAnyHost) {
 
 TEST(EgressPolicy, RefusesUserinfoAndWhatHidesTheHost) {
   EgressPolicy rules = policy({"https://allowed.com"});
-  for (const char* url :
-       {"https://allowed.com@evil.com/", "https://user:pw@allowed.com/", "https://@allowed.com/",
-        "https://allowed.com\\@evil.com/", "https:\\\\allowed.com/", "https:/allowed.com/",
-        "https:allowed.com", "//allowed.com/", "/path", "allowed.com", "", " https://allowed.com/",
-        "https://allowed.com/a b", "https://allowed.com/a\tb", "https://allowed.com/a\r\nX: y",
-        "https://allowed.com/\x7F", "https://allowed.com/a\\b", "https://allowed.com/%zz",
-        "https://allowed.com/%", "https://allowed.com:0/", "https://allowed.com:65536/",
-        "https://allowed.com:99999999999999999999/", "https://allowed.com:-1/",
-        "https://allowed.com:8o/", "file:///etc/passwd", "gopher://allowed.com/",
-        "ws://allowed.com/", "javascript://allowed.com/", "https://\xFF/"}) {
+  for (const char* url : {"https://allowed.com@evil.com/",
+                          "https://user:pw@allowed.com/",
+                          "https://@allowed.com/",
+                          "https://allowed.com\\@evil.com/",
+                          "https:\\\\allowed.com/",
+                          "https:/allowed.com/",
+                          "https:allowed.com",
+                          "//allowed.com/",
+                          "/path",
+                          "allowed.com",
+                          "",
+                          " https://allowed.com/",
+                          "https://allowed.com/a b",
+                          "https://allowed.com/a\tb",
+                          "https://allowed.com/a\r\nX: y",
+                          "https://allowed.com/\x7F",
+                          "https://allowed.com/a\\b",
+                          "https://allowed.com/%zz",
+                          "https://allowed.com/%",
+                          "https://allowed.com:0/",
+                          "https://allowed.com:65536/",
+                          "https://allowed.com:99999999999999999999/",
+                          "https://allowed.com:-1/",
+                          "https://allowed.com:8o/",
+                          "file:///etc/passwd",
+                          "gopher://allowed.com/",
+                          "ws://allowed.com/",
+                          "javascript://allowed.com/",
+                          "https://\xFF/"}) {
     EXPECT_EQ(verdict(rules, url), invalid) << url;
   }
   EXPECT_EQ(verdict(rules, "https://allowed.com#@evil.com/"), "https://allowed.com/");
@@ -178,7 +242,8 @@ TEST(EgressPolicy, IsStableUnderItsOwnOutput) {
 }
 
 TEST(EgressPolicy, TargetsCarryTheirParts) {
-  auto target = policy({"http://[2606:4700::1111]:8080"}).judge("GET", "http://[2606:4700::1111]:8080/x");
+  auto target =
+      policy({"http://[2606:4700::1111]:8080"}).judge("GET", "http://[2606:4700::1111]:8080/x");
   ASSERT_TRUE(target);
   EXPECT_EQ(target->host, "2606:4700::1111");
   EXPECT_EQ(target->port, 8080);
@@ -206,22 +271,51 @@ TEST(EgressPolicy, TakesANetworkRuleForItsLiteralAddresses) {
 }
 
 TEST(EgressPolicy, AllowsMetadataAddressesOnlyOneByOne) {
-  EXPECT_FALSE(policy({"cidr:169.254.0.0/16"}).allows_address(*parse_address("169.254.169.254"), 80));
+  EXPECT_FALSE(
+      policy({"cidr:169.254.0.0/16"}).allows_address(*parse_address("169.254.169.254"), 80));
   EXPECT_TRUE(policy({"cidr:169.254.0.0/16"}).allows_address(*parse_address("169.254.1.1"), 80));
   EXPECT_TRUE(
       policy({"cidr:169.254.169.254/32"}).allows_address(*parse_address("169.254.169.254"), 80));
 }
 
 TEST(EgressPolicy, RefusesRulesItCannotKeep) {
-  for (const char* rule :
-       {"", "api.example.com", "https://", "https://api.*.com", "https://a*.com", "https://*a.com",
-        "https://*.*.com", "https://**", "https://user:pw@example.com", "file:///etc", "ftp://a.com",
-        "https://a.com?x=1", "https://a.com#x", "get https://a.com", "CONNECT https://a.com",
-        "GET  ", "https://a.com:0", "https://a.com:65536", "https://127.1", "https://*.127.0.0.1",
-        "https://*.1.2.3.4", "https://a.com/a//b", "https://a.com/a%2Fb", "https://a.com/%252e",
-        "cidr:", "cidr:10.0.0.0", "cidr:10.0.0.1/8", "cidr:0.0.0.0/0", "cidr:10.0.0.0/7",
-        "cidr:::/0", "cidr:10.0.0.0/8:0", "cidr:10.0.0.0/8:", "cidr:10.0.0.0/8:65536",
-        "cidr:10.0.0.0/8:80x", "cidr:example.com/8", "https://ex\xC3\xA4mple.com", "*"}) {
+  for (const char* rule : {"",
+                           "api.example.com",
+                           "https://",
+                           "https://api.*.com",
+                           "https://a*.com",
+                           "https://*a.com",
+                           "https://*.*.com",
+                           "https://**",
+                           "https://user:pw@example.com",
+                           "file:///etc",
+                           "ftp://a.com",
+                           "https://a.com?x=1",
+                           "https://a.com#x",
+                           "get https://a.com",
+                           "CONNECT https://a.com",
+                           "GET  ",
+                           "https://a.com:0",
+                           "https://a.com:65536",
+                           "https://127.1",
+                           "https://*.127.0.0.1",
+                           "https://*.1.2.3.4",
+                           "https://a.com/a//b",
+                           "https://a.com/a%2Fb",
+                           "https://a.com/%252e",
+                           "cidr:",
+                           "cidr:10.0.0.0",
+                           "cidr:10.0.0.1/8",
+                           "cidr:0.0.0.0/0",
+                           "cidr:10.0.0.0/7",
+                           "cidr:::/0",
+                           "cidr:10.0.0.0/8:0",
+                           "cidr:10.0.0.0/8:",
+                           "cidr:10.0.0.0/8:65536",
+                           "cidr:10.0.0.0/8:80x",
+                           "cidr:example.com/8",
+                           "https://ex\xC3\xA4mple.com",
+                           "*"}) {
     auto parsed = EgressPolicy::parse({"https://ok.com", rule});
     ASSERT_FALSE(parsed) << rule;
     EXPECT_EQ(parsed.error().code, "egress.invalid_rule");
@@ -248,8 +342,12 @@ TEST(EgressPolicy, HasOneDigestForOneMeaning) {
 }
 
 TEST(EgressPolicy, WritesRulesThatItReadsBack) {
-  Rules rules{"GET https://*.example.org:8443/v1/", "cidr:10.0.0.0/8:80", "cidr:fd00::/8",
-              "http://[2606:4700::1]/x", "https://*", "https://example.com"};
+  Rules rules{"GET https://*.example.org:8443/v1/",
+              "cidr:10.0.0.0/8:80",
+              "cidr:fd00::/8",
+              "http://[2606:4700::1]/x",
+              "https://*",
+              "https://example.com"};
   EXPECT_EQ(policy(rules).rules(), rules);
   EXPECT_EQ(policy(policy(rules).rules()).digest(), policy(rules).digest());
 }

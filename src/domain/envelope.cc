@@ -70,7 +70,8 @@ Status check_shape(const SecretEnvelope& envelope, EnvelopeAlgorithm algorithm) 
     case EnvelopeAlgorithm::inline_base64: return {};
     case EnvelopeAlgorithm::vault_transit:
       if (!envelope.ciphertext_b64.starts_with("vault:v")) return malformed("the ciphertext");
-      if (!envelope.key_path || !is_identifier(*envelope.key_path)) return malformed("the key_path");
+      if (!envelope.key_path || !is_identifier(*envelope.key_path))
+        return malformed("the key_path");
       if (envelope.mount && !is_identifier(*envelope.mount)) return malformed("the mount");
       return {};
     case EnvelopeAlgorithm::sealed:
@@ -85,8 +86,8 @@ Status check_shape(const SecretEnvelope& envelope, EnvelopeAlgorithm algorithm) 
 
 boost::json::object header_of(const SecretEnvelope& envelope) {
   boost::json::object header;
-  header["algorithm"] = envelope.algorithm.value_or(
-      std::string(name(EnvelopeAlgorithm::inline_base64)));
+  header["algorithm"] =
+      envelope.algorithm.value_or(std::string(name(EnvelopeAlgorithm::inline_base64)));
   if (envelope.version) header["version"] = *envelope.version;
   if (envelope.key_id) header["key_id"] = *envelope.key_id;
   if (envelope.expires_at) header["expires_at"] = *envelope.expires_at;
@@ -127,8 +128,8 @@ Result<SecretEnvelope> seal_envelope(const SecretMap& secrets, const EnvelopeBin
   envelope.algorithm = std::string(name(EnvelopeAlgorithm::sealed));
   envelope.key_id = std::string(key_id);
   envelope.expires_at = format_rfc3339(expires);
-  std::string sealed = crypto::seal(key, secrets.to_json().reveal(),
-                                    as_bytes(context_of(binding, envelope)));
+  std::string sealed =
+      crypto::seal(key, secrets.to_json().reveal(), as_bytes(context_of(binding, envelope)));
   envelope.ciphertext_b64 = base64_encode(as_bytes(sealed));
   return envelope;
 }
@@ -141,13 +142,15 @@ Result<SecretMap> open_sealed(const SecretEnvelope& envelope, const EnvelopeBind
   }
   const crypto::AeadKey* key = keys.find(envelope.key_id.value_or(""));
   if (key == nullptr) {
-    return fail(Kind::denied, "secret.unknown_key", "no key with the envelope's key_id is held here");
+    return fail(Kind::denied, "secret.unknown_key",
+                "no key with the envelope's key_id is held here");
   }
   std::optional<std::string> sealed = base64_decode(envelope.ciphertext_b64);
   if (!sealed) return malformed("the ciphertext is not base64");
   Result<crypto::LockedBytes> json =
       crypto::open(*key, as_bytes(*sealed), as_bytes(context_of(binding, envelope)));
-  if (!json) return fail(Kind::denied, "secret.altered", "the envelope does not open for this install");
+  if (!json)
+    return fail(Kind::denied, "secret.altered", "the envelope does not open for this install");
   return SecretMap::from_json(*json);
 }
 

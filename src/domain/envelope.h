@@ -55,7 +55,8 @@ class SealingKeys {
   void add(std::string key_id, crypto::AeadKey key) {
     keys_.insert_or_assign(std::move(key_id), std::move(key));
   }
-  [[nodiscard]] const crypto::AeadKey* find(std::string_view key_id) const [[clang::lifetimebound]] {
+  [[nodiscard]] const crypto::AeadKey* find(std::string_view key_id) const
+      [[clang::lifetimebound]] {
     auto found = keys_.find(key_id);
     return found == keys_.end() ? nullptr : &found->second;
   }
@@ -73,12 +74,11 @@ class SealingKeys {
                                                    std::string_view key_id, WallTime expires);
 
 /// Opens a `sealed:v1` envelope that check_envelope() accepts. Further errors:
-/// `secret.unknown_key`; `secret.altered` for altered bytes, another tenant's, install's or version's
-/// envelope or a changed expiry, without saying which.
+/// `secret.unknown_key`; `secret.altered` for altered bytes, another tenant's, install's or
+/// version's envelope or a changed expiry, without saying which.
 [[nodiscard]] Result<SecretMap> open_sealed(const SecretEnvelope& envelope,
-                                            const EnvelopeBinding& binding,
-                                            const SealingKeys& keys, WallTime now,
-                                            const EnvelopePolicy& policy = {});
+                                            const EnvelopeBinding& binding, const SealingKeys& keys,
+                                            WallTime now, const EnvelopePolicy& policy = {});
 
 /// Opens an `inline/base64` envelope, if the policy allows. Blank ciphertext is an empty map, as in
 /// the reference.

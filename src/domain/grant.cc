@@ -169,18 +169,14 @@ std::string config_digest(const std::map<std::string, std::string>& config) {
 GrantVerifier::GrantVerifier(const Clock& clock, std::size_t cache_entries)
     : clock_(clock), cache_entries_(cache_entries), keys_(std::make_shared<const KeyRing>()) {}
 
-void GrantVerifier::set_keys(KeyRing keys) {
-  auto ring = std::make_shared<const KeyRing>(std::move(keys));
-  std::scoped_lock lock(mutex_);
-  keys_ = std::move(ring);
-  cache_.clear();
-  order_.clear();
-}
-
 void GrantVerifier::set_keys(const std::vector<crypto::PublicKey>& keys) {
   KeyRing ring;
   for (const crypto::PublicKey& key : keys) ring.emplace(key.id(), key);
-  set_keys(std::move(ring));
+  auto replacement = std::make_shared<const KeyRing>(std::move(ring));
+  std::scoped_lock lock(mutex_);
+  keys_ = std::move(replacement);
+  cache_.clear();
+  order_.clear();
 }
 
 std::size_t GrantVerifier::remembered() const {

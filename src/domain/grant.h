@@ -67,14 +67,11 @@ struct VerifiedGrant {
 /// it expires, so that a busy install costs one signature check a minute. Bounded; any thread.
 class GrantVerifier {
  public:
-  using KeyRing = std::map<std::string, crypto::PublicKey, std::less<>>;
-
   /// `clock` must outlive the verifier. `cache_entries` bounds what is remembered.
   explicit GrantVerifier(const Clock& clock, std::size_t cache_entries = 10'000);
 
-  /// Replaces the ring: keys by PublicKey::id(), old and new ones during a rotation. Tokens of keys
-  /// that are gone are forgotten at once.
-  void set_keys(KeyRing keys);
+  /// Replaces the ring: old and new keys during a rotation, found by PublicKey::id(). Tokens of
+  /// keys that are gone are forgotten at once.
   void set_keys(const std::vector<crypto::PublicKey>& keys);
 
   /// Errors (Kind::unauthenticated): `grant.malformed`, `grant.unknown_key`, `grant.bad_signature`,
@@ -84,6 +81,7 @@ class GrantVerifier {
   [[nodiscard]] std::size_t remembered() const;
 
  private:
+  using KeyRing = std::map<std::string, crypto::PublicKey, std::less<>>;
   [[nodiscard]] Result<std::shared_ptr<const VerifiedGrant>> check(std::string_view token) const;
   [[nodiscard]] Status check_time(const Grant& grant) const;
   void remember(std::string digest, std::shared_ptr<const VerifiedGrant> grant);

@@ -46,7 +46,9 @@ class SecretJsonHandler {
     return true;
   }
   bool on_number_part(bj::string_view, bj::error_code& ec) { return refuse_unless(false, ec); }
-  bool on_int64(std::int64_t, bj::string_view, bj::error_code& ec) { return refuse_unless(false, ec); }
+  bool on_int64(std::int64_t, bj::string_view, bj::error_code& ec) {
+    return refuse_unless(false, ec);
+  }
   bool on_uint64(std::uint64_t, bj::string_view, bj::error_code& ec) {
     return refuse_unless(false, ec);
   }

@@ -15,8 +15,8 @@ namespace alga::domain {
 /// 1 to 128 characters of `[A-Za-z0-9_.-]` without `..`: what an administrator may name a secret.
 [[nodiscard]] bool is_secret_name(std::string_view name);
 
-/// The secrets of one install: names and values, all in one locked, wiped piece of memory. Move-only,
-/// unprintable, immutable; share it as `shared_ptr<const SecretMap>`.
+/// The secrets of one install: names and values, all in one locked, wiped piece of memory.
+/// Move-only, unprintable, immutable; share it as `shared_ptr<const SecretMap>`.
 class SecretMap {
  public:
   static constexpr std::size_t max_json_bytes = std::size_t{1} << 20U;

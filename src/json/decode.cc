@@ -101,9 +101,9 @@ Result<std::int64_t> Object::integer(std::string_view name, std::int64_t min, st
   const std::int64_t* number = value->if_int64();
   if (number == nullptr && !too_big) return wrong(name, "a whole number");
   if (too_big || *number < min || *number > max) {
-    return fail(Kind::invalid, "json.out_of_range",
-                path_of(name) + " must be between " + std::to_string(min) + " and " +
-                    std::to_string(max));
+    return fail(
+        Kind::invalid, "json.out_of_range",
+        path_of(name) + " must be between " + std::to_string(min) + " and " + std::to_string(max));
   }
   return *number;
 }

@@ -82,7 +82,8 @@ class Object {
 
   [[nodiscard]] Result<const Value*> required(std::string_view name);
   [[nodiscard]] const Value* present(std::string_view name);
-  [[nodiscard]] std::unexpected<Error> wrong(std::string_view name, std::string_view expected) const;
+  [[nodiscard]] std::unexpected<Error> wrong(std::string_view name,
+                                             std::string_view expected) const;
 
   const boost::json::object* object_;
   std::string path_;
@@ -92,7 +93,8 @@ class Object {
 /// Parses `text` and expects an object at its root. The reader keeps the parsed value alive.
 class Document {
  public:
-  [[nodiscard]] static Result<Document> parse(std::string_view text, const ParseLimits& limits = {});
+  [[nodiscard]] static Result<Document> parse(std::string_view text,
+                                              const ParseLimits& limits = {});
   /// The root's reader; call once.
   [[nodiscard]] Object root() const [[clang::lifetimebound]];
   [[nodiscard]] const Value& value() const [[clang::lifetimebound]] { return value_; }

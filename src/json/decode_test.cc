@@ -53,7 +53,8 @@ TEST(JsonObject, NamesThePathOfAMissingMember) {
 }
 
 TEST(JsonObject, NamesThePathOfAWrongType) {
-  Document doc = document(R"({"s":1,"n":1.5,"b":"true","l":["a",1],"o":[{}],"m":{"a/b":1},"z":null})");
+  Document doc =
+      document(R"({"s":1,"n":1.5,"b":"true","l":["a",1],"o":[{}],"m":{"a/b":1},"z":null})");
   Object root = doc.root();
   expect_error(root.string("s"), "json.wrong_type", "/s ");
   expect_error(root.integer("n"), "json.wrong_type", "/n ");
