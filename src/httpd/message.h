@@ -3,6 +3,7 @@
 #include <cstdint>
 #include <functional>
 #include <map>
+#include <memory>
 #include <optional>
 #include <string>
 #include <string_view>
@@ -32,8 +33,8 @@ struct Request {
   std::string path;
   std::string query;  ///< as received, without `?`
   domain::Headers headers;
-  std::string body;       ///< up to the route's max_body; empty when spooled
-  std::string body_file;  ///< route with spool: path of a temporary file, removed afterwards
+  std::string body;         ///< up to the route's max_body; empty when spooled
+  std::string body_file;    ///< route with spool: path of a temporary file, removed afterwards
   std::string body_sha256;  ///< hex; filled when the route spools
   std::uint64_t body_size = 0;
   std::map<std::string, std::string, std::less<>> params;
@@ -52,14 +53,19 @@ struct Request {
 /// Called repeatedly to produce a streamed body; an empty string ends it (used for SSE).
 using BodyStream = std::move_only_function<async::Task<Result<std::string>>()>;
 
-/// `no-store`, `x-request-id` and `x-content-type-options` are added unless set.
+/// `no-store`, `x-request-id`, `date` and `x-content-type-options` are added unless set. The server
+/// owns the framing: `content-length`, `transfer-encoding` and hop-by-hop fields set here are
+/// dropped. A field that is no valid header turns the answer into a 500.
 struct Response {
   std::uint16_t status = 200;
   domain::Headers headers;
   std::string body;
-  std::string file;  ///< serve this file instead of `body` (Range and HEAD handled by the server)
+  /// Serve this file instead of `body`: Range, HEAD and, with an `etag`, If-None-Match and If-Range
+  /// are handled by the server.
+  std::string file;
   BodyStream stream;
 
+  /// Replaces every field of that name.
   void set(std::string_view name, std::string value);
 };
 
@@ -67,43 +73,63 @@ struct Response {
 /// `{"error":{"code","message","request_id"}}` with `Retry-After` when the error has advice.
 [[nodiscard]] Response error_response(const Error& error, std::string_view request_id);
 
+/// The same with a status that no Kind stands for.
+[[nodiscard]] Response problem_response(std::uint16_t status, std::string_view code,
+                                        std::string_view message, std::string_view request_id);
+
+/// Runs on the connection's I/O thread. An exception that leaves it is answered with 500
+/// `http.internal` and logged. At the end of a drain its coroutine is cancelled.
 using Handler = std::function<async::Task<Response>(Request)>;
+
+/// Looks at a request before its body is read (`body` is empty); a Response refuses it. For routes
+/// with large bodies: authenticate here, so that strangers cannot fill the disk.
+using Admission = std::function<async::Task<std::optional<Response>>(Request)>;
 
 struct RouteOptions {
   std::uint64_t max_body = 1U << 20U;  ///< bytes; more is 413 before it is buffered
   bool spool = false;                  ///< body to a temporary file, hashed while it arrives
+  Admission admit;                     ///< optional
 };
 
-/// Method and path to handler. Patterns: `/a/{name}/b`, and `{name...}` for the rest as last part.
-/// Literal segments win over parameters. An unknown path is 404 `http.not_found`, a known path with
-/// another method 405 `http.method_not_allowed` with `Allow`.
+/// Method and path to handler. Patterns: `/a/{name}/b`, and `{name...}` as last part for the rest,
+/// which also matches when nothing follows. Method `*` takes what no other route of the path names;
+/// HEAD falls back to GET. Literal segments win over parameters, parameters over the rest. An
+/// unknown path is 404 `http.not_found`, a known path with another method 405
+/// `http.method_not_allowed` with `Allow`. Filled once, then shared between threads unchanged.
 class Router {
  public:
   struct Match {
     const Handler* handler = nullptr;
-    RouteOptions options;
+    const RouteOptions* options = nullptr;
     std::map<std::string, std::string, std::less<>> params;
     std::vector<std::string> allowed;  ///< when the method does not fit
     std::string_view pattern;          ///< for metrics
+    std::size_t route = 0;             ///< place in routes()
   };
+  Router();
+  ~Router();
+  Router(Router&&) noexcept;
+  Router& operator=(Router&&) noexcept;
+
+  /// Adding the same method and pattern twice is a bug and aborts, as is a malformed pattern.
   void add(std::string_view method, std::string_view pattern, RouteOptions options,
            Handler handler);
   void add(std::string_view method, std::string_view pattern, Handler handler) {
     add(method, pattern, RouteOptions{}, std::move(handler));
   }
+  /// `path` has passed check_path().
   [[nodiscard]] Match match(std::string_view method, std::string_view path) const
       [[clang::lifetimebound]];
-  /// Every registered (method, pattern), for the test that holds the OpenAPI document to the server.
+  /// Every registered (method, pattern), for the test that holds the OpenAPI document to the
+  /// server.
   [[nodiscard]] std::vector<std::pair<std::string, std::string>> routes() const;
 
  private:
-  struct Route {
-    std::string method, pattern;
-    std::vector<std::string> segments;
-    RouteOptions options;
-    Handler handler;
-  };
-  std::vector<Route> routes_;
+  struct Route;
+  struct Node;
+  struct Search;
+  std::vector<std::unique_ptr<Route>> routes_;
+  std::unique_ptr<Node> root_;
 };
 
 }  // namespace alga::httpd
