@@ -1,6 +1,9 @@
 # Output, time, progress and the end of every process: sourced by ./x.
 # shellcheck shell=bash
 
+# The last line of ./x, when a command wants one.
+CLOSING_LINE=
+
 START=$EPOCHSECONDS
 # Every process that ./x starts inherits this mark; at the end whoever still carries it is ended.
 export ALGA_RUN_ID="x-$$-$START-$RANDOM"
@@ -93,7 +96,7 @@ finish() {
   [[ -n $LOGS ]] && rm -rf "$LOGS"
   if [[ -n ${COMMAND:-} ]]; then say "./x $COMMAND: $(clock $((EPOCHSECONDS - START))) in total"; fi
   # The count stays the last line, for those who read only that.
-  if [[ -n ${CLOSING_LINE:-} ]]; then say "$CLOSING_LINE"; fi
+  if [[ -n $CLOSING_LINE ]]; then say "$CLOSING_LINE"; fi
   exit "$status"
 }
 

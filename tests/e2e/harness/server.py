@@ -126,9 +126,9 @@ def run(*arguments, timeout=120, env=None):
 
 def fixture(name):
     """A component built by tests/guests/build.sh, by file name."""
-    folder = os.environ.get("ALGA_FIXTURES")
+    folder = os.environ.get("ALGA_GUESTS")
     if not folder:
-        raise RuntimeError("ALGA_FIXTURES is not set; run through ./x test --only e2e")
+        raise RuntimeError("ALGA_GUESTS is not set; run through ./x test --only e2e")
     path = Path(folder) / name
     if not path.exists():
         raise RuntimeError(f"{path} was not built by tests/guests/build.sh")
