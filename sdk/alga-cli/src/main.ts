@@ -4,6 +4,8 @@ import { join } from 'node:path';
 import { Command, CommanderError } from 'commander';
 
 import { registerBuildCommands } from './commands/build.js';
+import { registerDev } from './commands/dev.js';
+import { registerDoctor } from './commands/doctor.js';
 import { registerInstallCommands } from './commands/installs.js';
 import { registerInvoke } from './commands/invoke.js';
 import { registerLogin } from './commands/login.js';
@@ -13,6 +15,7 @@ import { registerPackCommands } from './commands/pack.js';
 import { registerPublish } from './commands/publish.js';
 import { registerSettingsCommands } from './commands/settings.js';
 import { registerSigningCommands } from './commands/signing.js';
+import { registerTest } from './commands/test.js';
 import { PACKAGE_ROOT } from './contracts.js';
 import { processEnvironment, type Environment } from './environment.js';
 import { ExitCode, Failure } from './failure.js';
@@ -20,7 +23,9 @@ import { Output } from './output.js';
 
 const REGISTER: ((program: Command, environment: Environment) => void)[] = [
   registerNew,
+  registerDev,
   registerBuildCommands,
+  registerTest,
   registerPackCommands,
   registerSigningCommands,
   registerLogin,
@@ -29,6 +34,7 @@ const REGISTER: ((program: Command, environment: Environment) => void)[] = [
   registerSettingsCommands,
   registerInvoke,
   registerLogs,
+  registerDoctor,
 ];
 
 /** The whole command line, for running and for generating its reference. */

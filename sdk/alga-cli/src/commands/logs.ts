@@ -7,6 +7,7 @@ import type { Environment } from '../environment.js';
 import { ExitCode, Failure, formatLocation } from '../failure.js';
 import type { Output } from '../output.js';
 import { readEvents } from '../server/events.js';
+import type { ApiClient } from '../server/client.js';
 import { SourceMaps } from '../server/source-maps.js';
 import type { LogLine } from '../server/types.js';
 import { addServerCommand, findInstall } from './server-command.js';
@@ -33,32 +34,16 @@ export function registerLogs(program: Command, environment: Environment): void {
       if (reference !== undefined) query.set('install', (await findInstall(client, reference)).id);
       if (options.level !== undefined) query.set('level', options.level);
       if (options.request !== undefined) query.set('request', options.request);
-      const printer = new LogPrinter(output, new SourceMaps(client, project));
       if (options.follow !== true) {
+        const printer = new LogPrinter(output, new SourceMaps(client, project));
         const { lines } = await client.json<{ lines: LogLine[] }>(`/api/logs?${query.toString()}`);
         const shown = [];
         for (const line of lines) shown.push(await printer.print(line));
         output.result({ lines: shown });
         return;
       }
-      query.set('follow', '1');
-      await follow(
-        `/api/logs?${query.toString()}`,
-        async (path) => {
-          const response = await client.send(path, { noTimeout: true, signal: environment.signal });
-          if (!response.ok || response.body === null) {
-            const denied = response.status === 401 || response.status === 403;
-            throw new Failure('logs.refused', `the server answered ${response.status}`, {
-              exitCode: denied ? ExitCode.Denied : ExitCode.Server,
-            });
-          }
-          for await (const data of readEvents(response.body as AsyncIterable<Uint8Array>)) {
-            output.event({ ...(await printer.print(JSON.parse(data) as LogLine)) });
-          }
-        },
-        environment.signal,
-        output,
-      );
+      const maps = new SourceMaps(client, project);
+      await followLogs(client, query, maps, output, environment.signal);
     },
   )
     .option('-f, --follow', 'go on and show new lines as they come')
@@ -67,17 +52,42 @@ export function registerLogs(program: Command, environment: Environment): void {
     .option('-n, --limit <count>', 'how many past lines to show', '100');
 }
 
+/** Prints log lines as they come, until `signal` aborts. @param query what to follow */
+export async function followLogs(
+  client: ApiClient,
+  query: URLSearchParams,
+  maps: SourceMaps,
+  output: Output,
+  signal: AbortSignal,
+): Promise<void> {
+  const printer = new LogPrinter(output, maps);
+  query.set('follow', '1');
+  const read = async () => {
+    const path = `/api/logs?${query.toString()}`;
+    const response = await client.send(path, { noTimeout: true, signal });
+    if (!response.ok || response.body === null) {
+      const denied = response.status === 401 || response.status === 403;
+      throw new Failure('logs.refused', `the server answered ${response.status}`, {
+        exitCode: denied ? ExitCode.Denied : ExitCode.Server,
+      });
+    }
+    for await (const data of readEvents(response.body as AsyncIterable<Uint8Array>)) {
+      output.event({ event: 'log', ...(await printer.print(JSON.parse(data) as LogLine)) });
+    }
+  };
+  await resume(read, signal, output);
+}
+
 /** Reads a stream, and takes it up again when the connection breaks, until the user interrupts. */
-async function follow(
-  path: string,
-  read: (path: string) => Promise<void>,
+async function resume(
+  read: () => Promise<void>,
   signal: AbortSignal,
   output: Output,
 ): Promise<void> {
   for (let attempt = 0; ; attempt += 1) {
     const started = Date.now();
     try {
-      await read(path);
+      await read();
     } catch (error) {
       if (signal.aborted) return;
       if (error instanceof Failure && error.exitCode === ExitCode.Denied) throw error;

@@ -6,14 +6,15 @@ import type { Command } from 'commander';
 
 import { buildProject } from '../build/build.js';
 import { readArchive } from '../bundle/archive.js';
-import { contentHash, packProject } from '../bundle/pack.js';
+import { BUNDLE_FILE, contentHash, packProject } from '../bundle/pack.js';
 import type { Environment } from '../environment.js';
 import { Failure } from '../failure.js';
 import { formatBytes, type Output } from '../output.js';
 import { hasHandler, openProject } from '../project/project.js';
 import { parseSignature, signBundle, type BundleSignature } from '../signing/signing.js';
 import type { ApiClient } from '../server/client.js';
-import type { FinalizeAnswer, UploadAnswer } from '../server/types.js';
+import { upload } from '../server/publish.js';
+import type { FinalizeAnswer } from '../server/types.js';
 import { reportFindings } from './build.js';
 import { addServerCommand } from './server-command.js';
 import { readInput, readSigningKey, SIGNATURE_SUFFIX } from './signing.js';
@@ -107,41 +108,18 @@ async function publishBundle(
   file: string | undefined,
   output: Output,
 ): Promise<FinalizeAnswer> {
-  const hash = contentHash(archive);
-  const query = new URLSearchParams({
-    filename: basename(file ?? 'bundle.tar.zst'),
-    size: String(archive.length),
-    declaredHash: hash,
-  });
-  const uploading = output.progress('Uploading');
-  const { upload } = await client.json<UploadAnswer>(
-    `/api/ext-bundles/upload-proxy?${query.toString()}`,
-    { method: 'POST', body: archive, headers: { 'content-type': 'application/octet-stream' } },
-  );
-  uploading.done(formatBytes(archive.length));
-  const checking = output.progress('Checking and compiling on the server');
+  let progress = output.progress('Uploading');
+  const name = basename(file ?? BUNDLE_FILE);
+  const uploaded = () => {
+    progress.done(formatBytes(archive.length));
+    progress = output.progress('Checking and compiling on the server');
+  };
   try {
-    const published = await client.json<FinalizeAnswer>('/api/ext-bundles/finalize', {
-      method: 'POST',
-      noTimeout: true,
-      json: {
-        key: upload.key,
-        size: archive.length,
-        declaredHash: hash,
-        ...(signature === undefined
-          ? {}
-          : { signature: { text: JSON.stringify(signature), algorithm: 'ed25519' } }),
-      },
-    });
-    checking.done();
+    const published = await upload(client, archive, signature, name, { uploaded });
+    progress.done();
     return published;
   } catch (error) {
-    checking.done('refused');
-    const abort = { key: upload.key, reason: 'finalize failed' };
-    // The refusal is what matters; a staged upload that stays behind is removed by the server.
-    await client
-      .json('/api/ext-bundles/abort', { method: 'POST', json: abort })
-      .catch(() => undefined);
+    progress.done('refused');
     throw error;
   }
 }

@@ -1,0 +1,207 @@
+import { join, relative } from 'node:path';
+
+import type { Command } from 'commander';
+
+import { buildProject } from '../build/build.js';
+import { Componentizer } from '../build/componentize.js';
+import { addCommand } from '../command.js';
+import { DevDeployment, DEV_TENANT } from '../dev/deployment.js';
+import { findAlgad, LocalAlgad } from '../dev/algad.js';
+import { DevProxy, type ProxiedCall } from '../dev/proxy.js';
+import { readDevSettings } from '../dev/settings.js';
+import { ProjectWatcher } from '../dev/watcher.js';
+import type { Environment } from '../environment.js';
+import { Failure } from '../failure.js';
+import type { Output } from '../output.js';
+import { hasHandler, openProject } from '../project/project.js';
+import { ApiClient } from '../server/client.js';
+import { SourceMaps } from '../server/source-maps.js';
+import { reportFindings } from './build.js';
+import { followLogs } from './logs.js';
+
+interface DevOptions {
+  algad?: string;
+  port: string;
+  watch: boolean;
+}
+
+export function registerDev(program: Command, environment: Environment): void {
+  addCommand<DevOptions>(
+    program,
+    'dev',
+    'Build, run on a local algad with production limits, and rebuild on every change',
+    environment,
+    async ({ options, output, project }) => {
+      const algad = findAlgad(environment, options.algad);
+      if (algad === undefined) {
+        throw new Failure('dev.no_algad', 'The server program algad was not found', {
+          hint: 'name it with --algad or the variable ALGAD, or put it into PATH',
+        });
+      }
+      // A project that cannot be read is reported before anything is started.
+      const first = await openProject(project);
+      await readDevSettings(project);
+      const session = await DevSession.start(first.root, algad, Number(options.port), output);
+      try {
+        await session.run(environment.signal, options.watch);
+      } finally {
+        await session.stop();
+      }
+    },
+  )
+    .option('--algad <file>', 'server program (default: ALGAD, then PATH)')
+    .option('--port <number>', 'port of the development address; 0 takes a free one', '3210')
+    .option('--no-watch', 'build once and go on running');
+}
+
+/** One run of `alga dev`: a server, a door to it, and an install that follows the sources. */
+class DevSession {
+  readonly #componentizer = new Componentizer();
+  #changes: Promise<void> = Promise.resolve();
+
+  private constructor(
+    private readonly root: string,
+    private readonly server: LocalAlgad,
+    private readonly client: ApiClient,
+    private readonly deployment: DevDeployment,
+    private readonly proxy: DevProxy,
+    private readonly output: Output,
+  ) {}
+
+  static async start(
+    root: string,
+    algad: string,
+    port: number,
+    output: Output,
+  ): Promise<DevSession> {
+    const folder = join(root, '.alga', 'dev');
+    const starting = output.progress('Starting algad');
+    const server = await LocalAlgad.start(algad, folder);
+    starting.done(server.url);
+    try {
+      const client = new ApiClient({ url: server.url, token: server.token, tenant: DEV_TENANT });
+      const { manifest } = await openProject(root);
+      const deployment = new DevDeployment(client, folder, manifest.publisher ?? 'dev');
+      await deployment.prepare();
+      const base = () => {
+        const { install } = deployment;
+        return install === undefined ? undefined : `/api/ext/${encodeURIComponent(install.id)}`;
+      };
+      const page = () => {
+        const { install } = deployment;
+        const entry = manifest.ui?.entry.replace(/^ui\//, '');
+        if (install === undefined || entry === undefined) return undefined;
+        return `${server.url}/ext-ui/${install.extension_id}/${install.content_hash}/${entry}`;
+      };
+      const onCall = (call: ProxiedCall) => reportCall(client, call, output);
+      const proxy = await DevProxy.start({ client, base, page, onCall, port });
+      return new DevSession(root, server, client, deployment, proxy, output);
+    } catch (error) {
+      await server.stop();
+      throw error;
+    }
+  }
+
+  /** Runs until the user interrupts or the server ends. */
+  async run(signal: AbortSignal, watchFiles: boolean): Promise<void> {
+    await this.#rebuild();
+    const watcher = watchFiles
+      ? new ProjectWatcher(this.root, (files) => {
+          const names = files.map((file) => relative(this.root, file)).join(', ');
+          this.output.note(`\n${names} changed`);
+          this.#changes = this.#changes.then(() => this.#rebuild());
+        })
+      : undefined;
+    const stopping = new AbortController();
+    const logs = this.#followLogs(AbortSignal.any([signal, stopping.signal]));
+    const interrupted = new Promise<void>((done) => {
+      if (signal.aborted) done();
+      signal.addEventListener('abort', () => done(), { once: true });
+    });
+    const ended = this.server.ended.then(() => 'ended' as const);
+    const why = await Promise.race([interrupted, ended]);
+    watcher?.close();
+    stopping.abort();
+    await Promise.all([logs, this.#changes]);
+    if (why === 'ended' && !signal.aborted) {
+      throw new Failure('dev.algad_ended', 'algad ended by itself', {
+        hint: `its log is in ${join(this.root, '.alga', 'dev', 'algad.log')}`,
+      });
+    }
+  }
+
+  async stop(): Promise<void> {
+    this.#componentizer.close();
+    await this.proxy.stop();
+    await this.server.stop();
+  }
+
+  /** Builds and installs; what goes wrong is shown, and the version before goes on running. */
+  async #rebuild(): Promise<void> {
+    const started = performance.now();
+    try {
+      const project = await openProject(this.root);
+      const settings = await readDevSettings(this.root);
+      if (hasHandler(project.manifest) && project.entry !== undefined) {
+        const built = await buildProject(project, this.output, this.#componentizer);
+        reportFindings(built.findings, this.output);
+      }
+      const publishing = this.output.progress('Publishing and installing');
+      const install = await this.deployment.deploy(project, settings);
+      publishing.done();
+      const milliseconds = Math.round(performance.now() - started);
+      this.output.print(`Ready at ${this.proxy.url} (${install.version}, ${milliseconds} ms)`);
+      if (project.manifest.ui !== undefined) {
+        this.output.print(`Page in a host: ${this.proxy.url}/__alga/host`);
+      }
+      this.output.event({ event: 'ready', url: this.proxy.url, install, milliseconds });
+    } catch (error) {
+      const failure =
+        error instanceof Failure
+          ? error
+          : new Failure('internal', error instanceof Error ? error.message : String(error));
+      this.output.fail(failure);
+      if (this.deployment.install !== undefined) {
+        this.output.note('The version before goes on running.');
+      }
+    }
+  }
+
+  async #followLogs(signal: AbortSignal): Promise<void> {
+    const { install } = this.deployment;
+    const maps = new SourceMaps(this.client, this.root);
+    const query = new URLSearchParams({ limit: '0' });
+    if (install !== undefined) query.set('install', install.id);
+    await followLogs(this.client, query, maps, this.output, signal);
+  }
+}
+
+interface Execution {
+  request_id: string;
+  end_class?: string;
+  code?: string | null;
+  usage?: Record<string, number>;
+}
+
+/** One line per call: what came out, how long it took, and what of its limits it used. */
+function reportCall(client: ApiClient, call: ProxiedCall, output: Output): void {
+  const { method, path, status, milliseconds, requestId } = call;
+  const head = `${method} ${path} → ${status} in ${milliseconds} ms`;
+  const lookUp =
+    requestId === undefined
+      ? Promise.resolve(undefined)
+      : client
+          .json<{ executions: Execution[] }>('/api/v1/executions?limit=20')
+          .then(({ executions }) => executions.find(({ request_id: id }) => id === requestId));
+  void lookUp
+    .catch(() => undefined)
+    .then((execution) => {
+      const usage = Object.entries(execution?.usage ?? {}).map(
+        ([name, value]) => `${name}=${value}`,
+      );
+      const end = execution?.end_class;
+      const suffix = [...(end === undefined || end === 'ok' ? [] : [end]), ...usage].join(' ');
+      output.print(suffix === '' ? head : `${head}  ${suffix}`);
+      output.event({ event: 'call', ...call, ...execution });
+    });
+}

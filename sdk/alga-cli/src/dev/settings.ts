@@ -1,0 +1,53 @@
+import { readFile } from 'node:fs/promises';
+import { join } from 'node:path';
+
+import { Failure } from '../failure.js';
+
+export const DEV_SETTINGS_FILE = 'alga.dev.json';
+
+/** What an administrator would enter, for the author's own machine. Kept out of version control. */
+export interface DevSettings {
+  config: Record<string, string>;
+  secrets: Record<string, string>;
+  /** Outgoing addresses beyond those of the manifest, `cidr:` rules included. */
+  egress: string[];
+}
+
+/** Reads `alga.dev.json`; all of it is optional. */
+export async function readDevSettings(project: string): Promise<DevSettings> {
+  const text = await readFile(join(project, DEV_SETTINGS_FILE), 'utf8').catch(() => '{}');
+  let value: unknown;
+  try {
+    value = JSON.parse(text);
+  } catch {
+    throw bad('it is not valid JSON');
+  }
+  if (typeof value !== 'object' || value === null || Array.isArray(value))
+    throw bad('it must hold an object');
+  const { config, secrets, egress, ...others } = value as Record<string, unknown>;
+  const unknown = Object.keys(others)[0];
+  if (unknown !== undefined) throw bad(`"${unknown}" is unknown`);
+  if (egress !== undefined && !isTexts(egress)) throw bad('"egress" must be a list of rules');
+  return {
+    config: texts(config, 'config'),
+    secrets: texts(secrets, 'secrets'),
+    egress: egress ?? [],
+  };
+}
+
+function isTexts(value: unknown): value is string[] {
+  return Array.isArray(value) && value.every((item) => typeof item === 'string');
+}
+
+function texts(value: unknown, name: string): Record<string, string> {
+  if (value === undefined) return {};
+  const isObject = typeof value === 'object' && value !== null && !Array.isArray(value);
+  if (isObject && isTexts(Object.values(value))) return value as Record<string, string>;
+  throw bad(`"${name}" must map names to texts`);
+}
+
+function bad(why: string): Failure {
+  return new Failure('dev.bad_settings', `${DEV_SETTINGS_FILE}: ${why}`, {
+    hint: 'for example: { "config": { "region": "eu" }, "secrets": { "alga_api_key": "…" }, "egress": ["http://127.0.0.1:9000"] }',
+  });
+}
