@@ -1,0 +1,231 @@
+#include "vault/envelope_opener.h"
+
+#include <algorithm>
+
+#include "vault/vault_engines.h"
+
+namespace alga::vault {
+namespace {
+
+using domain::EnvelopeAlgorithm;
+using domain::EnvelopeBinding;
+using domain::SecretEnvelope;
+using domain::SecretMap;
+
+std::string install_key(const EnvelopeBinding& binding) {
+  return binding.tenant.str() + '\n' + binding.install.str() + '\n';
+}
+
+bool needs_network(EnvelopeAlgorithm algorithm) {
+  return algorithm == EnvelopeAlgorithm::vault_transit ||
+         algorithm == EnvelopeAlgorithm::broker_token;
+}
+
+}  // namespace
+
+std::string envelope_context(const EnvelopeBinding& binding, const SecretEnvelope& envelope) {
+  return "alga-envelope:v1\n" + install_key(binding) + envelope.version.value_or("") + '\n' +
+         envelope.expires_at.value_or("");
+}
+
+EnvelopeOpener::EnvelopeOpener(Options options, Dependencies dependencies)
+    : options_(std::move(options)),
+      use_(std::move(dependencies)),
+      hits_(use_.metrics.counter("alga_secret_cache_hits_total",
+                                 "Envelopes whose secrets were still open")),
+      misses_(use_.metrics.counter("alga_secret_cache_misses_total",
+                                   "Envelopes that had to be opened")),
+      failures_(use_.metrics.counter("alga_secret_open_failures_total",
+                                     "Envelopes that were refused or could not be opened")) {}
+
+EnvelopeOpener::~EnvelopeOpener() = default;
+
+void EnvelopeOpener::open(SecretEnvelope envelope, EnvelopeBinding binding, Done done) {
+  const auto algorithm = domain::check_envelope(envelope, use_.clock.wall(), options_.policy);
+  if (!algorithm) {
+    failures_.add();
+    done(fail(algorithm.error()));
+    return;
+  }
+  const std::string key = install_key(binding) + envelope.version.value_or("none");
+  const std::string digest = domain::envelope_digest(envelope);
+  const bool match_digest = *algorithm != EnvelopeAlgorithm::broker_token;
+  if (Map ready = find(key, digest, match_digest)) {
+    hits_.add();
+    done(std::move(ready));
+    return;
+  }
+  misses_.add();
+  if (needs_network(*algorithm)) {
+    open_remotely(key, digest, *algorithm, std::move(envelope), std::move(binding),
+                  std::move(done));
+    return;
+  }
+  auto secrets = open_now(*algorithm, envelope, binding);
+  if (!secrets) {
+    failures_.add();
+    done(fail(secrets.error()));
+    return;
+  }
+  Map map = std::make_shared<const SecretMap>(std::move(*secrets));
+  keep(key, digest, map);
+  done(std::move(map));
+}
+
+void EnvelopeOpener::open_remotely(const std::string& key, const std::string& digest,
+                                   EnvelopeAlgorithm algorithm, SecretEnvelope envelope,
+                                   EnvelopeBinding binding, Done done) {
+  // By digest, so that nobody waits for, or is given, what another envelope contains.
+  const std::string flight = key + '\n' + digest;
+  {
+    const std::scoped_lock lock(mutex_);
+    const auto [waiting, first] = flights_.try_emplace(flight);
+    waiting->second.push_back(std::move(done));
+    if (!first) return;
+  }
+  const bool taken = use_.submit([this, key, digest, flight, algorithm,
+                                  envelope = std::move(envelope), binding = std::move(binding)] {
+    auto secrets = open_now(algorithm, envelope, binding);
+    if (!secrets) return finish(flight, fail(secrets.error()));
+    Map map = std::make_shared<const SecretMap>(std::move(*secrets));
+    keep(key, digest, map);
+    finish(flight, std::move(map));
+  });
+  if (!taken) {
+    finish(flight,
+           fail({Kind::unavailable, "secret.overload", "too many secrets are waited for", 1}));
+  }
+}
+
+void EnvelopeOpener::finish(const std::string& flight, Result<Map> outcome) {
+  std::vector<Done> waiting;
+  {
+    const std::scoped_lock lock(mutex_);
+    auto node = flights_.extract(flight);
+    if (!node.empty()) waiting = std::move(node.mapped());
+  }
+  if (!outcome) failures_.add();
+  for (Done& done : waiting) done(outcome);
+}
+
+Result<SecretMap> EnvelopeOpener::open_now(EnvelopeAlgorithm algorithm,
+                                           const SecretEnvelope& envelope,
+                                           const EnvelopeBinding& binding) {
+  const WallTime now = use_.clock.wall();
+  switch (algorithm) {
+    case EnvelopeAlgorithm::sealed: {
+      const auto keys = use_.sealing_keys ? use_.sealing_keys() : nullptr;
+      if (keys == nullptr) {
+        return fail(Kind::unavailable, "secret.unknown_key", "this runner holds no sealing key");
+      }
+      return domain::open_sealed(envelope, binding, *keys, now, options_.policy);
+    }
+    case EnvelopeAlgorithm::inline_base64:
+      return domain::open_inline(envelope, now, options_.policy);
+    case EnvelopeAlgorithm::vault_transit: return open_transit(envelope, binding);
+    case EnvelopeAlgorithm::broker_token: {
+      if (use_.broker == nullptr) {
+        return fail(Kind::denied, "secret.no_broker", "this runner has no secret broker");
+      }
+      TRY(const crypto::LockedBytes json, use_.broker->redeem(envelope, binding));
+      return SecretMap::from_json(json);
+    }
+  }
+  return fail(Kind::invalid, "secret.unknown_algorithm", "the envelope's algorithm is not known");
+}
+
+Result<SecretMap> EnvelopeOpener::open_transit(const SecretEnvelope& envelope,
+                                               const EnvelopeBinding& binding) {
+  if (use_.transit == nullptr) {
+    return fail(Kind::denied, "secret.no_transit", "this runner has no Vault");
+  }
+  const std::string mount = envelope.mount.value_or(options_.transit_mount);
+  const bool allowed =
+      options_.allowed_mounts.empty()
+          ? mount == options_.transit_mount
+          : std::ranges::find(options_.allowed_mounts, mount) != options_.allowed_mounts.end();
+  if (!allowed) {
+    return fail(Kind::denied, "secret.mount_not_allowed",
+                "the envelope names a Vault mount that is not configured here");
+  }
+  const std::string key = envelope.key_path.value_or("");
+  auto json = use_.transit->decrypt(mount, key, envelope.ciphertext_b64,
+                                    envelope_context(binding, envelope));
+  const bool refused = !json && json.error().code == "vault.bad_request";
+  if (refused && options_.allow_unbound_transit) {
+    json = use_.transit->decrypt(mount, key, envelope.ciphertext_b64, {});
+  }
+  if (!json && json.error().code == "vault.bad_request") {
+    return fail(Kind::denied, "secret.altered", "the envelope does not open for this install");
+  }
+  if (!json) return fail(json.error());
+  return SecretMap::from_json(*json);
+}
+
+EnvelopeOpener::Map EnvelopeOpener::find(const std::string& key, const std::string& digest,
+                                         bool match_digest) {
+  const std::scoped_lock lock(mutex_);
+  const auto found = by_key_.find(key);
+  if (found == by_key_.end()) return nullptr;
+  const Order::iterator entry = found->second;
+  if (use_.clock.steady() - entry->since >= options_.ttl) {
+    drop(entry);
+    return nullptr;
+  }
+  if (match_digest && entry->digest != digest) return nullptr;
+  order_.splice(order_.begin(), order_, entry);
+  return entry->secrets;
+}
+
+void EnvelopeOpener::keep(const std::string& key, const std::string& digest, const Map& secrets) {
+  const std::scoped_lock lock(mutex_);
+  if (const auto old = by_key_.find(key); old != by_key_.end()) drop(old->second);
+  // What has outlived its time goes first, wherever it stands: plaintext is not kept for idling.
+  const SteadyTime now = use_.clock.steady();
+  for (auto entry = order_.begin(); entry != order_.end();) {
+    const auto next = std::next(entry);
+    if (now - entry->since >= options_.ttl) drop(entry);
+    entry = next;
+  }
+  order_.push_front({key, digest, secrets, now});
+  by_key_[key] = order_.begin();
+  bytes_ += secrets->memory();
+  while (order_.size() > options_.max_entries || (bytes_ > options_.max_bytes && !order_.empty())) {
+    drop(std::prev(order_.end()));
+  }
+}
+
+void EnvelopeOpener::drop(Order::iterator entry) {
+  bytes_ -= entry->secrets->memory();
+  by_key_.erase(entry->key);
+  order_.erase(entry);
+}
+
+void EnvelopeOpener::forget(const EnvelopeBinding& binding) {
+  const std::string prefix = install_key(binding);
+  const std::scoped_lock lock(mutex_);
+  for (auto entry = order_.begin(); entry != order_.end();) {
+    const auto next = std::next(entry);
+    if (entry->key.starts_with(prefix)) drop(entry);
+    entry = next;
+  }
+}
+
+void EnvelopeOpener::forget_all() {
+  const std::scoped_lock lock(mutex_);
+  order_.clear();
+  by_key_.clear();
+  bytes_ = 0;
+}
+
+std::size_t EnvelopeOpener::entries() const {
+  const std::scoped_lock lock(mutex_);
+  return order_.size();
+}
+
+std::size_t EnvelopeOpener::bytes() const {
+  const std::scoped_lock lock(mutex_);
+  return bytes_;
+}
+
+}  // namespace alga::vault

@@ -1,0 +1,117 @@
+#pragma once
+
+#include <chrono>
+#include <cstdint>
+#include <functional>
+#include <list>
+#include <memory>
+#include <mutex>
+#include <string>
+#include <unordered_map>
+#include <vector>
+
+#include "base/clock.h"
+#include "base/metrics.h"
+#include "domain/ports/secret_opener.h"
+
+namespace alga::vault {
+
+class VaultTransit;
+
+/// Redeems a `broker-token:v1` at the control plane. Blocks; thread-safe. Answers the JSON object
+/// of the secrets. Errors: `secret.token_refused`, `secret.broker_unavailable`.
+class SecretBroker {
+ public:
+  virtual ~SecretBroker() = default;
+  virtual Result<crypto::LockedBytes> redeem(const domain::SecretEnvelope& envelope,
+                                             const domain::EnvelopeBinding& binding) = 0;
+};
+
+/// Opens envelopes for the runner, with a small cache of opened ones in locked memory.
+///
+/// The cache is keyed (tenant, install, version), bounded by entries and bytes, least recently used
+/// first out, and forgets after `ttl`. A hit counts only after the envelope's shape and expiry have
+/// been checked and its ciphertext has the hash of the one that was opened (a broker token is new
+/// each time, so there the version alone counts). Concurrent misses for one envelope are one
+/// decryption. Failures are never cached.
+class EnvelopeOpener final : public domain::SecretOpener {
+ public:
+  struct Options {
+    domain::EnvelopePolicy policy;
+    std::size_t max_entries = 4'096;
+    std::size_t max_bytes = 64U << 20U;  ///< of locked memory
+    std::chrono::seconds ttl{30};
+    std::string transit_mount = "transit";  ///< for envelopes that name none
+    /// Mounts that an envelope may name; empty: only `transit_mount`.
+    std::vector<std::string> allowed_mounts;
+    /// Accepts transit ciphertext without authenticated binding, as the reference's control plane
+    /// makes it. It can then be replayed for another install by whoever can send an envelope.
+    bool allow_unbound_transit = false;
+  };
+  struct Dependencies {
+    const Clock& clock;
+    Metrics& metrics;
+    /// The present keys of `sealed:v1`; asked each time, so that rotation needs no restart.
+    std::function<std::shared_ptr<const domain::SealingKeys>()> sealing_keys;
+    /// Runs a job that blocks (BlockingPool::submit); false when it cannot take it.
+    std::function<bool(std::move_only_function<void()>)> submit;
+    VaultTransit* transit = nullptr;  ///< null: `secret.no_transit`
+    SecretBroker* broker = nullptr;   ///< null: `secret.no_broker`
+  };
+
+  EnvelopeOpener(Options options, Dependencies dependencies);
+  /// No open() may be running and the pool must have finished our jobs.
+  ~EnvelopeOpener() override;
+
+  void open(domain::SecretEnvelope envelope, domain::EnvelopeBinding binding,
+            Callback<std::shared_ptr<const domain::SecretMap>> done) override;
+
+  /// Forgets the secrets of one install, or of all.
+  void forget(const domain::EnvelopeBinding& binding);
+  void forget_all();
+  [[nodiscard]] std::size_t entries() const;
+  [[nodiscard]] std::size_t bytes() const;
+
+ private:
+  using Map = std::shared_ptr<const domain::SecretMap>;
+  using Done = Callback<Map>;
+  struct Entry {
+    std::string key;
+    std::string digest;
+    Map secrets;
+    SteadyTime since;
+  };
+  using Order = std::list<Entry>;
+
+  Map find(const std::string& key, const std::string& digest, bool match_digest);
+  void keep(const std::string& key, const std::string& digest, const Map& secrets);
+  void drop(Order::iterator entry);
+  void open_remotely(const std::string& key, const std::string& digest,
+                     domain::EnvelopeAlgorithm algorithm, domain::SecretEnvelope envelope,
+                     domain::EnvelopeBinding binding, Done done);
+  void finish(const std::string& flight, Result<Map> outcome);
+  Result<domain::SecretMap> open_transit(const domain::SecretEnvelope& envelope,
+                                         const domain::EnvelopeBinding& binding);
+  Result<domain::SecretMap> open_now(domain::EnvelopeAlgorithm algorithm,
+                                     const domain::SecretEnvelope& envelope,
+                                     const domain::EnvelopeBinding& binding);
+
+  const Options options_;
+  Dependencies use_;
+  Counter& hits_;
+  Counter& misses_;
+  Counter& failures_;
+
+  mutable std::mutex mutex_;
+  Order order_;  ///< most recently used first
+  std::unordered_map<std::string, Order::iterator> by_key_;
+  std::unordered_map<std::string, std::vector<Done>> flights_;
+  std::size_t bytes_ = 0;
+};
+
+/// What authenticates a transit ciphertext: tenant, install, version and expiry, as for
+/// `sealed:v1`.
+[[nodiscard]] std::string envelope_context(const domain::EnvelopeBinding& binding,
+                                           const domain::SecretEnvelope& envelope);
+
+}  // namespace alga::vault

@@ -1,0 +1,138 @@
+#include "vault/key_ring.h"
+
+#include <memory>
+
+#include "base/bytes.h"
+#include "crypto/digest.h"
+#include "json/decode.h"
+
+namespace alga::vault {
+namespace {
+
+constexpr std::size_t kMaxKeys = 100;
+
+std::unexpected<Error> malformed(std::string_view name) {
+  return fail(Kind::internal, "keys.malformed",
+              "the application secret " + std::string(name) + " is not a ring of keys");
+}
+
+/// A name for a key that says nothing about it.
+std::string id_of(const crypto::AeadKey& key) {
+  crypto::Sha256 digest;
+  digest.update("alga-key-id:v1\n");
+  digest.update(key.reveal());
+  return "k" + digest.finish_hex().substr(0, 16);
+}
+
+std::string add_fresh_key(KeyRing& ring) {
+  crypto::AeadKey key = crypto::AeadKey::generate();
+  ring.current = id_of(key);
+  ring.keys.insert_or_assign(ring.current, std::move(key));
+  return ring.current;
+}
+
+Secret serialise(const KeyRing& ring) {
+  // Written by hand: a JSON value would leave copies of the keys in freed memory.
+  std::string text;
+  text.reserve(64 + ring.keys.size() * 96);
+  text += R"({"current":")" + ring.current + R"(","keys":{)";
+  bool first = true;
+  for (const auto& [id, key] : ring.keys) {
+    const Secret encoded(base64_encode(key.reveal()));
+    text.append(first ? "\"" : ",\"").append(id).append("\":\"").append(encoded.reveal()) += '"';
+    first = false;
+  }
+  return Secret(text += "}}");
+}
+
+Result<KeyRing> parse(const Secret& secret, std::string_view name) {
+  auto document = json::parse(secret.reveal(), {.max_bytes = 64U << 10U, .max_depth = 2});
+  if (!document) return malformed(name);
+  auto root = json::Object::of(*document);
+  if (!root) return malformed(name);
+  auto current = root->string("current", 64);
+  auto keys = root->string_map("keys", kMaxKeys);
+  if (!current || !keys || !root->finish()) return malformed(name);
+  KeyRing ring{.current = *current};
+  for (auto& [id, encoded] : *keys) {
+    const auto bytes = crypto::base64_decode_locked(encoded);
+    explicit_bzero(encoded.data(), encoded.size());
+    if (!bytes || !is_identifier(id)) return malformed(name);
+    auto key = crypto::AeadKey::from_bytes(bytes->reveal());
+    if (!key) return malformed(name);
+    ring.keys.emplace(id, std::move(*key));
+  }
+  if (!ring.keys.contains(ring.current)) return malformed(name);
+  return ring;
+}
+
+}  // namespace
+
+Result<KeyRing> load_key_ring(domain::SecretProvider& secrets, std::string_view name) {
+  TRY(const std::optional<Secret> stored, secrets.app_secret(name));
+  if (stored) return parse(*stored, name);
+  return fail(Kind::internal, "keys.unknown_key",
+              "the application secret " + std::string(name) + " does not exist");
+}
+
+Result<KeyRing> load_or_make_key_ring(domain::SecretProvider& secrets, std::string_view name) {
+  TRY(const std::optional<Secret> stored, secrets.app_secret(name));
+  if (stored) return parse(*stored, name);
+  KeyRing ring;
+  add_fresh_key(ring);
+  TRY_VOID(secrets.set_app_secret(name, serialise(ring)));
+  // What counts is what is stored: another process may have been here at the same time.
+  return load_key_ring(secrets, name);
+}
+
+Result<KeyRing> rotate_key_ring(domain::SecretProvider& secrets, std::string_view name) {
+  TRY(KeyRing ring, load_key_ring(secrets, name));
+  add_fresh_key(ring);
+  TRY_VOID(secrets.set_app_secret(name, serialise(ring)));
+  return ring;
+}
+
+Result<std::unique_ptr<LocalKeyProvider>> LocalKeyProvider::open(domain::SecretProvider& secrets) {
+  TRY(KeyRing ring, load_or_make_key_ring(secrets, wrapping_keys_secret));
+  return std::unique_ptr<LocalKeyProvider>(new LocalKeyProvider(secrets, std::move(ring)));
+}
+
+Result<domain::WrappedKey> LocalKeyProvider::wrap(ByteSpan key, const std::string& context) {
+  const std::scoped_lock lock(mutex_);
+  const crypto::AeadKey& current = ring_.keys.find(ring_.current)->second;
+  return domain::WrappedKey{ring_.current, crypto::seal(current, key, as_bytes(context))};
+}
+
+Result<crypto::LockedBytes> LocalKeyProvider::unwrap(const domain::WrappedKey& wrapped,
+                                                     const std::string& context) {
+  const std::scoped_lock lock(mutex_);
+  auto key = ring_.keys.find(wrapped.key_id);
+  if (key == ring_.keys.end()) {
+    // Another process may have rotated.
+    auto ring = load_key_ring(secrets_, wrapping_keys_secret);
+    if (!ring) return fail(Kind::unavailable, "keys.unavailable", ring.error().message);
+    ring_ = std::move(*ring);
+    key = ring_.keys.find(wrapped.key_id);
+  }
+  if (key == ring_.keys.end()) {
+    return fail(Kind::internal, "keys.unknown_key", "no wrapping key " + wrapped.key_id);
+  }
+  auto bytes = crypto::open(key->second, as_bytes(wrapped.bytes), as_bytes(context));
+  if (bytes) return bytes;
+  return fail(Kind::internal, "keys.unwrap_failed", "the wrapped key does not open");
+}
+
+Result<std::string> LocalKeyProvider::current_key_id() {
+  const std::scoped_lock lock(mutex_);
+  return ring_.current;
+}
+
+Result<std::string> LocalKeyProvider::rotate() {
+  const std::scoped_lock lock(mutex_);
+  auto ring = rotate_key_ring(secrets_, wrapping_keys_secret);
+  if (!ring) return fail(Kind::unavailable, "keys.unavailable", ring.error().message);
+  ring_ = std::move(*ring);
+  return ring_.current;
+}
+
+}  // namespace alga::vault

@@ -1,0 +1,58 @@
+#pragma once
+
+#include <map>
+#include <memory>
+#include <mutex>
+#include <string>
+#include <string_view>
+
+#include "crypto/aead.h"
+#include "domain/ports/key_provider.h"
+#include "domain/ports/secret_provider.h"
+
+namespace alga::vault {
+
+/// Symmetric keys by id, one of them current. Kept as one application secret: a JSON object
+/// `{"current":"<id>","keys":{"<id>":"<base64 of 32 bytes>"}}`. Move-only.
+struct KeyRing {
+  std::string current;
+  std::map<std::string, crypto::AeadKey, std::less<>> keys;
+};
+
+/// Name of the ring for `sealed:v1` envelopes and of the ring that wraps data keys.
+inline constexpr std::string_view envelope_keys_secret = "alga_envelope_keys";
+inline constexpr std::string_view wrapping_keys_secret = "alga_wrapping_keys";
+
+/// Reads the ring; makes one with a fresh key and stores it when there is none. Errors:
+/// `keys.malformed`, and those of the provider: a provider that fails never leads to a new key.
+[[nodiscard]] Result<KeyRing> load_or_make_key_ring(domain::SecretProvider& secrets,
+                                                    std::string_view name);
+/// Reads the ring; `keys.unknown_key` when there is none.
+[[nodiscard]] Result<KeyRing> load_key_ring(domain::SecretProvider& secrets, std::string_view name);
+/// Adds a fresh key, makes it current and stores the ring. The older keys stay.
+[[nodiscard]] Result<KeyRing> rotate_key_ring(domain::SecretProvider& secrets,
+                                              std::string_view name);
+
+/// Wraps data keys with a local ring of keys: the embedded default, where nothing but a file is
+/// needed.
+class LocalKeyProvider final : public domain::KeyProvider {
+ public:
+  /// Loads or makes the ring `wrapping_keys_secret`. `secrets` outlives the provider.
+  [[nodiscard]] static Result<std::unique_ptr<LocalKeyProvider>> open(
+      domain::SecretProvider& secrets);
+
+  [[nodiscard]] Result<domain::WrappedKey> wrap(ByteSpan key, const std::string& context) override;
+  [[nodiscard]] Result<crypto::LockedBytes> unwrap(const domain::WrappedKey& wrapped,
+                                                   const std::string& context) override;
+  [[nodiscard]] Result<std::string> current_key_id() override;
+  Result<std::string> rotate() override;
+
+ private:
+  LocalKeyProvider(domain::SecretProvider& secrets, KeyRing ring)
+      : secrets_(secrets), ring_(std::move(ring)) {}
+  domain::SecretProvider& secrets_;
+  std::mutex mutex_;
+  KeyRing ring_;
+};
+
+}  // namespace alga::vault

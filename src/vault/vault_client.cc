@@ -1,0 +1,220 @@
+#include "vault/vault_client.h"
+
+#include <boost/json/serialize.hpp>
+#include <thread>
+
+#include "base/bytes.h"
+
+namespace alga::vault {
+namespace {
+
+constexpr std::chrono::seconds kRest{1};
+constexpr std::chrono::milliseconds kFirstPause{100};
+constexpr std::size_t kMaxErrorText = 300;
+
+bool are_segments(std::string_view text) {
+  if (text.empty() || text.size() > 512) return false;
+  bool begins = true;
+  for (const char c : text) {
+    if (c == '/') {
+      if (begins) return false;
+      begins = true;
+      continue;
+    }
+    const bool fine = (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') ||
+                      c == '-' || c == '_' || c == '.';
+    if (!fine || (begins && c == '.')) return false;
+    begins = false;
+  }
+  return !begins;
+}
+
+/// Vault's `{"errors":["…"]}`, for messages.
+std::string error_text(const std::optional<std::string>& body) {
+  if (!body) return {};
+  const auto document = json::parse(*body);
+  if (!document || !document->is_object()) return {};
+  const auto* errors = document->get_object().if_contains("errors");
+  if (errors == nullptr || !errors->is_array()) return {};
+  std::string text;
+  for (const json::Value& error : errors->get_array()) {
+    if (error.is_string()) text += (text.empty() ? "" : "; ") + std::string(error.get_string());
+  }
+  return std::string(utf8_prefix(text, kMaxErrorText));
+}
+
+Error response_error(const domain::HttpResponse& response) {
+  const std::string text = error_text(response.body);
+  switch (response.status) {
+    case 400:
+      if (text.contains("check-and-set")) {
+        return {Kind::conflict, "vault.cas_conflict", "the secret has changed meanwhile"};
+      }
+      return {Kind::unprocessable, "vault.bad_request", "Vault refused the request: " + text};
+    case 401:
+    case 403: return {Kind::unavailable, "vault.denied", "Vault does not permit this"};
+    case 404: return {Kind::not_found, "vault.not_found", "Vault has nothing there"};
+    case 429: return {Kind::unavailable, "vault.rate_limited", "Vault asks to slow down", 1};
+    case 503:
+      if (text.contains("sealed")) return {Kind::unavailable, "vault.sealed", "Vault is sealed", 5};
+      [[fallthrough]];
+    default:
+      return {Kind::unavailable, "vault.unavailable",
+              "Vault answered " + std::to_string(response.status), 1};
+  }
+}
+
+bool is_worth_another_try(const Error& error) {
+  return error.code == "vault.unavailable" || error.code == "vault.rate_limited";
+}
+
+}  // namespace
+
+bool is_secret_path(std::string_view text) { return are_segments(text); }
+
+bool is_mount(std::string_view text) {
+  if (!are_segments(text)) return false;
+  const std::string_view first = text.substr(0, text.find('/'));
+  return first != "sys" && first != "auth" && first != "identity" && first != "cubbyhole";
+}
+
+VaultClient::VaultClient(Options options, std::unique_ptr<VaultLogin> login, Transport& transport,
+                         const Clock& clock)
+    : options_(std::move(options)), login_(std::move(login)), transport_(transport), clock_(clock) {
+  while (options_.address.ends_with('/')) options_.address.pop_back();
+}
+
+Result<json::Value> VaultClient::call(std::string_view method, std::string_view path,
+                                      const json::Value* body) {
+  TRY(std::string first_token, token());
+  const Secret wiped(first_token);
+  auto answer = with_retries(method, path, body, first_token);
+  explicit_bzero(first_token.data(), first_token.size());
+  if (answer || answer.error().code != "vault.denied") return answer;
+  // The token may have been revoked or replaced under us: once more with a new one.
+  forget_token();
+  TRY(std::string second_token, token());
+  const bool same = wiped.equals(second_token);
+  if (!same) answer = with_retries(method, path, body, second_token);
+  explicit_bzero(second_token.data(), second_token.size());
+  return answer;
+}
+
+Result<json::Value> VaultClient::call_without_token(std::string_view method, std::string_view path,
+                                                    const json::Value& body) {
+  return with_retries(method, path, &body, {});
+}
+
+bool VaultClient::is_resting() const {
+  const std::scoped_lock lock(rest_mutex_);
+  return rest_until_ && clock_.steady() < *rest_until_;
+}
+
+Result<json::Value> VaultClient::with_retries(std::string_view method, std::string_view path,
+                                              const json::Value* body, const std::string& token) {
+  if (is_resting()) {
+    return fail({Kind::unavailable, "vault.unavailable", "Vault did not answer a moment ago", 1});
+  }
+  std::chrono::milliseconds pause = kFirstPause;
+  for (int attempts = 1;; ++attempts) {
+    auto answer = attempt(method, path, body, token);
+    if (answer || !is_worth_another_try(answer.error())) return answer;
+    if (attempts >= options_.attempts) {
+      const std::scoped_lock lock(rest_mutex_);
+      rest_until_ = clock_.steady() + kRest;
+      return answer;
+    }
+    if (options_.pause) {
+      options_.pause(pause);
+    } else {
+      std::this_thread::sleep_for(pause);
+    }
+    pause *= 2;
+  }
+}
+
+Result<json::Value> VaultClient::attempt(std::string_view method, std::string_view path,
+                                         const json::Value* body, const std::string& token) {
+  domain::HttpRequest request{.method = std::string(method),
+                              .url = options_.address + "/v1/" + std::string(path),
+                              .headers = {{"x-vault-request", "true"}}};
+  if (!token.empty()) request.headers.push_back({"x-vault-token", token});
+  if (!options_.name_space.empty()) {
+    request.headers.push_back({"x-vault-namespace", options_.name_space});
+  }
+  if (body != nullptr) {
+    request.headers.push_back({"content-type", "application/json"});
+    request.body = boost::json::serialize(*body);
+  }
+  auto response = transport_.send(request, options_.timeout);
+  if (request.body) explicit_bzero(request.body->data(), request.body->size());
+  if (!response) return fail(response.error());
+  if (response->status == 204) return json::Value(nullptr);
+  if (response->status != 200) return fail(response_error(*response));
+  auto document = json::parse(response->body.value_or(""));
+  if (response->body) explicit_bzero(response->body->data(), response->body->size());
+  if (document && document->is_object()) return document;
+  return fail(Kind::bad_gateway, "vault.bad_response", "Vault's answer is not a JSON object");
+}
+
+Result<std::string> VaultClient::token() {
+  const std::scoped_lock lock(token_mutex_);
+  if (login_ == nullptr) {
+    return fail(Kind::unavailable, "vault.no_token", "no way to log in to Vault is configured");
+  }
+  if (token_ && !login_->changed() && renew_if_due()) return std::string(token_->token.reveal());
+  TRY(VaultToken fresh, login_->login(*this));
+  accept(std::move(fresh));
+  return std::string(token_->token.reveal());
+}
+
+void VaultClient::accept(VaultToken token) {
+  token_ = std::move(token);
+  token_since_ = clock_.steady();
+}
+
+void VaultClient::forget_token() {
+  const std::scoped_lock lock(token_mutex_);
+  token_.reset();
+}
+
+/// Success means that the present token may be used. Renews after two thirds of its life; a token
+/// that cannot be renewed is used until nine tenths of its life.
+Status VaultClient::renew_if_due() {
+  const auto lifetime = token_->lifetime;
+  const auto age = clock_.steady() - token_since_;
+  if (lifetime.count() == 0 || age * 3 < lifetime * 2) return {};
+  if (token_->renewable) {
+    const json::Value body = boost::json::object{};
+    const std::string current(token_->token.reveal());
+    const auto answer = with_retries("POST", "auth/token/renew-self", &body, current);
+    const auto* auth = answer ? answer->get_object().if_contains("auth") : nullptr;
+    const auto* lease = auth != nullptr && auth->is_object()
+                            ? auth->get_object().if_contains("lease_duration")
+                            : nullptr;
+    if (lease != nullptr && lease->is_int64() && lease->get_int64() > 0) {
+      token_->lifetime = std::chrono::seconds(lease->get_int64());
+      token_since_ = clock_.steady();
+      return {};
+    }
+  }
+  if (age * 10 < lifetime * 9) return {};
+  return fail(Kind::unavailable, "vault.no_token", "the token is at the end of its life");
+}
+
+Status VaultClient::probe() {
+  domain::HttpRequest request{
+      .method = "GET",
+      .url = options_.address + "/v1/sys/health?standbyok=true&perfstandbyok=true",
+      .headers = {{"x-vault-request", "true"}}};
+  TRY(const domain::HttpResponse response,
+      transport_.send(request, std::min(options_.timeout, std::chrono::milliseconds{1'000})));
+  if (response.status == 200) return {};
+  if (response.status == 503) {
+    return fail(Kind::unavailable, "vault.sealed", "Vault is sealed");
+  }
+  return fail(Kind::unavailable, "vault.unavailable",
+              "Vault's health is " + std::to_string(response.status));
+}
+
+}  // namespace alga::vault
