@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "async/task.h"
+#include "base/clock.h"
 #include "base/ids.h"
 #include "base/result.h"
 #include "domain/execute.h"
