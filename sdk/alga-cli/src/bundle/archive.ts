@@ -24,11 +24,16 @@ const MAX_UNPACKED = 256 * 1024 * 1024;
  * Zstandard is the WebAssembly build of the reference library, also where Node has its own: every
  * machine and every Node version then writes the same bytes.
  */
-async function zstd(): Promise<typeof Zstd> {
-  const module = createRequire(import.meta.url)('@bokuweb/zstd-wasm') as typeof Zstd;
-  await module.init();
-  return module;
+function zstd(): Promise<typeof Zstd> {
+  loaded ??= (async () => {
+    const module = createRequire(import.meta.url)('@bokuweb/zstd-wasm') as typeof Zstd;
+    await module.init();
+    return module;
+  })();
+  return loaded;
 }
+
+let loaded: Promise<typeof Zstd> | undefined;
 
 /**
  * Writes a `tar.zst` that depends on names and contents only: entries sorted by name, no times, no

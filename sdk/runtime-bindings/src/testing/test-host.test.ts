@@ -1,6 +1,6 @@
 import { describe, expect, test } from 'vitest';
 
-import type { HttpError} from '../index.js';
+import type { HttpError } from '../index.js';
 import { handler, json, SecretError } from '../index.js';
 import { createMockHostBindings, TestHost } from './index.js';
 

@@ -1,0 +1,305 @@
+import { readFile, stat, writeFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import { Readable } from 'node:stream';
+
+import { afterEach, beforeEach, describe, expect, test } from 'vitest';
+
+import { main } from '../src/main.js';
+import { FakeServer } from './fake-server.js';
+import { MANIFEST, temporaryFolder, testEnvironment, writeProject } from './fixture.js';
+
+/** A component that is nothing but a header: enough to be packed and uploaded. */
+const EMPTY_COMPONENT = Buffer.from('0061736d0d000100', 'hex');
+
+/** `handler` exported as a function, over the empty component. */
+const COMPONENT = Buffer.concat([
+  EMPTY_COMPONENT,
+  Buffer.from([0x0b, 13, 1, 0, 7, ...Buffer.from('handler'), 1, 0, 0]),
+]);
+
+describe('commands that talk to a server', () => {
+  let folder: Awaited<ReturnType<typeof temporaryFolder>>;
+  let server: FakeServer;
+  let url: string;
+
+  beforeEach(async () => {
+    folder = await temporaryFolder();
+    server = new FakeServer();
+    url = await server.start();
+    const manifest = {
+      ...MANIFEST,
+      capabilities: ['cap:secrets.get', 'cap:http.fetch'],
+      egress: ['https://api.example.com'],
+    };
+    await writeProject(folder.path, {
+      'manifest.json': JSON.stringify(manifest, null, 2),
+      'dist/.keep': '',
+    });
+    await writeFile(join(folder.path, 'dist', 'main.wasm'), COMPONENT);
+  });
+
+  afterEach(async () => {
+    await server.stop();
+    await folder.remove();
+  });
+
+  /** Runs a command with the token and tenant in the environment. */
+  async function alga(argv: string[], stdin?: string, variables: Record<string, string> = {}) {
+    const environment = testEnvironment(
+      folder.path,
+      { ALGA_URL: url, ALGA_TOKEN: server.token, ALGA_TENANT_ID: 't1', ...variables },
+      stdin === undefined ? undefined : Readable.from([stdin]),
+    );
+    const code = await main(argv, environment);
+    return { code, ...environment };
+  }
+
+  async function installed() {
+    const published = await alga(['publish', '--no-build']);
+    expect(published.code, published.err).toBe(0);
+    const { code, out, err } = await alga(['install', MANIFEST.name, '--grant-declared', '--json']);
+    expect(code, err).toBe(0);
+    return (JSON.parse(out) as { install: { id: string } }).install.id;
+  }
+
+  test('login checks the token and keeps it where only its owner can read', async () => {
+    const { code, out, err } = await alga(['login'], 'alga_boot_test-token\n', { ALGA_TOKEN: '' });
+    expect(code, err).toBe(0);
+    expect(out).toContain('as Op (operator)');
+    expect(out + err).not.toContain(server.token);
+    const file = join(folder.path, '.config', 'alga', 'credentials.json');
+    expect((await stat(file)).mode & 0o777).toBe(0o600);
+    expect(JSON.parse(await readFile(file, 'utf8'))).toMatchObject({ current: url });
+    const later = await alga(['list'], undefined, { ALGA_TOKEN: '', ALGA_URL: '' });
+    expect(later.code, later.err).toBe(0);
+  });
+
+  test('login refuses a bad token, stores nothing and never shows it', async () => {
+    const { code, err } = await alga(['login'], 'wrong-token', { ALGA_TOKEN: '' });
+    expect(code).toBe(4);
+    expect(err).toContain('auth.bad_token');
+    expect(err).not.toContain('wrong-token');
+    await expect(stat(join(folder.path, '.config'))).rejects.toThrow();
+  });
+
+  test('a credentials file that others may read is refused', async () => {
+    await alga(['login'], server.token, { ALGA_TOKEN: '' });
+    const file = join(folder.path, '.config', 'alga', 'credentials.json');
+    const { chmod } = await import('node:fs/promises');
+    await chmod(file, 0o644);
+    const { code, err } = await alga(['list']);
+    expect(code).toBe(1);
+    expect(err).toContain('chmod 600');
+  });
+
+  test('a token never travels in clear to another machine', async () => {
+    const { code, err } = await alga(['list', '--url', 'http://extensions.example.com']);
+    expect(code).toBe(2);
+    expect(err).toContain('server.insecure_url');
+  });
+
+  test('publishes a signed bundle and refuses the same version again', async () => {
+    expect((await alga(['keygen', '--out', 'k.key'])).code).toBe(0);
+    const unregistered = await alga(['publish', '--no-build', '--key', 'k.key']);
+    expect([unregistered.code, unregistered.err]).toEqual([
+      3,
+      expect.stringContaining('SIGNATURE_INVALID'),
+    ]);
+    const publicKey = JSON.parse(await readFile(join(folder.path, 'k.pub.json'), 'utf8')) as {
+      public_key: string;
+    };
+    await fetch(`${url}/api/v1/publishers/example/keys`, {
+      method: 'POST',
+      headers: { authorization: `Bearer ${server.token}` },
+      body: JSON.stringify(publicKey),
+    });
+    const published = await alga(['publish', '--no-build', '--key', 'k.key', '--json']);
+    expect(published.code, published.out).toBe(0);
+    expect(JSON.parse(published.out)).toMatchObject({ ok: true, signed: true });
+    const again = await alga(['publish', '--no-build', '--json']);
+    expect(again.code).toBe(3);
+    expect(JSON.parse(again.out)).toMatchObject({
+      ok: false,
+      error: { code: 'EXTENSION_VERSION_ALREADY_EXISTS' },
+    });
+  });
+
+  test('publishes a bundle file with the signature that lies beside it', async () => {
+    await alga(['keygen', '--out', 'k.key']);
+    await alga(['pack']);
+    await alga(['sign', 'bundle.tar.zst', '--key', 'k.key']);
+    const refused = await alga(['publish', 'bundle.tar.zst']);
+    expect(refused.err).toContain('SIGNATURE_INVALID');
+  });
+
+  test('installs with nothing granted unless asked', async () => {
+    await alga(['publish', '--no-build']);
+    const { out } = await alga(['install', MANIFEST.name]);
+    expect(out).toContain('granted   nothing beyond the defaults');
+    expect(out).toContain('withheld  cap:secrets.get, cap:http.fetch');
+    expect(out).toContain('every outgoing call is denied');
+  });
+
+  test('grants what the manifest declares when asked', async () => {
+    await alga(['publish', '--no-build']);
+    const { out, code, err } = await alga([
+      'install',
+      MANIFEST.name,
+      '--grant-declared',
+      '--egress-declared',
+      '--config',
+      'region=eu=west',
+    ]);
+    expect(code, err).toBe(0);
+    expect(out).toContain('granted   cap:secrets.get, cap:http.fetch');
+    expect(out).toContain('egress    https://api.example.com');
+    expect([...server.config.values()]).toEqual([{ region: 'eu=west' }]);
+    expect(server.installs[0]?.tenant).toBe('t1');
+  });
+
+  test('grant adds and revokes, and knows aliases', async () => {
+    await installed();
+    const name = MANIFEST.name;
+    const changed = await alga([
+      'grant',
+      name,
+      '--revoke',
+      'http.fetch',
+      '-e',
+      'https://b.example',
+    ]);
+    expect(changed.out).toContain('granted   cap:secrets.get\n');
+    expect(changed.out).toContain('egress    https://b.example');
+    const misspelt = await alga(['grant', name, '-g', 'cap:http.fetsch']);
+    expect([misspelt.code, misspelt.err]).toEqual([2, expect.stringContaining('cap:http.fetch?')]);
+    const badRule = await alga(['grant', name, '-e', 'api.example.com']);
+    expect(badRule.code).toBe(2);
+  });
+
+  test('sets, shows and removes configuration', async () => {
+    await installed();
+    await alga(['config', 'set', MANIFEST.name, 'a=1', 'b=x=y']);
+    expect((await alga(['config', 'get', MANIFEST.name])).out).toBe('a=1\nb=x=y\n');
+    expect((await alga(['config', 'get', MANIFEST.name, 'b'])).out).toBe('x=y\n');
+    await alga(['config', 'unset', MANIFEST.name, 'a']);
+    const gone = await alga(['config', 'get', MANIFEST.name, 'a']);
+    expect([gone.code, gone.err]).toEqual([1, expect.stringContaining('config.not_set')]);
+  });
+
+  test('takes secrets from a pipe or a file, never from the command line', async () => {
+    const id = await installed();
+    const set = await alga(['secrets', 'set', MANIFEST.name, 'key'], 's3cret\n');
+    expect(set.code, set.err).toBe(0);
+    expect(set.out + set.err).not.toContain('s3cret');
+    await writeFile(join(folder.path, 'value'), 'from file');
+    await alga(['secrets', 'set', MANIFEST.name, 'other', '--file', 'value']);
+    expect(server.secrets.get(id)).toEqual(
+      new Map([
+        ['key', 's3cret'],
+        ['other', 'from file'],
+      ]),
+    );
+    expect((await alga(['secrets', 'list', MANIFEST.name])).out).toBe('key\nother\n');
+    await alga(['secrets', 'unset', MANIFEST.name, 'key']);
+    expect((await alga(['secrets', 'list', MANIFEST.name])).out).toBe('other\n');
+    const onCommandLine = await alga(['secrets', 'set', MANIFEST.name, 'key', 's3cret']);
+    expect(onCommandLine.code).toBe(2);
+    const nothing = await alga(['secrets', 'set', MANIFEST.name, 'key'], '\n');
+    expect([nothing.code, nothing.err]).toEqual([2, expect.stringContaining('secret.empty')]);
+  });
+
+  test('disables, enables, updates and uninstalls', async () => {
+    await installed();
+    expect((await alga(['disable', MANIFEST.name])).out).toContain('is disabled');
+    expect((await alga(['list'])).out).toMatch(/disabled +t1/);
+    expect((await alga(['enable', MANIFEST.name])).out).toContain('is enabled');
+    const updated = await alga(['update', MANIFEST.name, '--version', '1.1.0']);
+    expect(updated.out).toContain('is now 1.1.0 (was 1.0.0)');
+    expect((await alga(['uninstall', MANIFEST.name])).code).toBe(0);
+    const gone = await alga(['uninstall', MANIFEST.name]);
+    expect([gone.code, gone.err]).toEqual([3, expect.stringContaining('install.not_found')]);
+  });
+
+  test('invokes through the gateway', async () => {
+    await installed();
+    const { out, code } = await alga(['invoke', MANIFEST.name, '/a?b=1']);
+    expect([code, out]).toEqual([0, '{"path":"/a?b=1"}\n']);
+  });
+
+  test('explains a failed call at the line of the author, with the map of the registry', async () => {
+    await installed();
+    const map = {
+      version: 3,
+      sources: ['src/index.ts'],
+      sourcesContent: ['one\ntwo\nthree throws here\nfour\n'],
+      names: [],
+      // Generated 1:1 is src/index.ts 3:7.
+      mappings: 'AAEM',
+    };
+    server.sourceMaps.set(`${MANIFEST.name}@1.0.0`, JSON.stringify(map));
+    server.gateway = () => ({ status: 500, body: '{"error":{}}', requestId: 'r7' });
+    server.log({
+      level: 'error',
+      message: 'Uncaught TypeError: no luck\n    at f (main.js:1:1)',
+      request_id: 'r7',
+      extension: MANIFEST.name,
+      version: '1.0.0',
+    });
+    const { code, err } = await alga(['invoke', MANIFEST.name, '/x']);
+    expect(code).toBe(1);
+    expect(err).toContain('src/index.ts:3:7 TypeError: no luck [invoke.uncaught]');
+    expect(err).toContain('> 3 | three throws here\n      |       ^');
+    const logs = await alga(['logs', MANIFEST.name]);
+    expect(logs.out).toContain('at f (src/index.ts:3:7)');
+  });
+
+  test('log lines cannot command the terminal', async () => {
+    server.log({ level: 'info', message: 'a\u001b[2Jb' });
+    expect((await alga(['logs'])).out).toContain('a\ufffd[2Jb');
+  });
+
+  test('follows logs until it is interrupted', async () => {
+    server.log({ level: 'info', message: 'first' });
+    const interrupt = new AbortController();
+    const environment = {
+      ...testEnvironment(folder.path, { ALGA_URL: url, ALGA_TOKEN: server.token }),
+      signal: interrupt.signal,
+    };
+    let out = '';
+    environment.stdout = {
+      write: (text) => {
+        out += text;
+        if (out.includes('first') && !out.includes('second')) {
+          server.log({ level: 'warn', message: 'second' });
+        }
+        if (out.includes('second')) interrupt.abort();
+      },
+    };
+    expect(await main(['logs', '--follow'], environment)).toBe(0);
+    expect(out).toMatch(/first[\s\S]*warn {2}second/);
+  });
+
+  test('says that nobody listens, and what to do', async () => {
+    await server.stop();
+    const { code, err } = await alga(['list']);
+    expect(code).toBe(3);
+    expect(err).toContain('ECONNREFUSED');
+    expect(err).toContain('alga doctor');
+    await server.start();
+  });
+
+  test('with --json there is exactly one document, also for errors and bad usage', async () => {
+    for (const argv of [
+      ['config', 'get', 'nope', '--json'],
+      ['publish', '--bogus', '--json'],
+    ]) {
+      const { code, out, err } = await alga(argv);
+      expect(code).toBeGreaterThan(0);
+      expect(JSON.parse(out)).toMatchObject({
+        ok: false,
+        error: { code: expect.any(String) as string },
+      });
+      if (argv.includes('get')) expect(err).toBe('');
+    }
+  });
+});
