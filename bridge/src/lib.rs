@@ -10,7 +10,7 @@
 pub mod abi;
 pub mod call;
 pub mod component;
-mod describe;
+pub mod describe;
 pub mod engine;
 pub mod error;
 pub mod exec;
