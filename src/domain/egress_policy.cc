@@ -130,6 +130,11 @@ Result<EgressPolicy::UrlRule> EgressPolicy::parse_url_rule(std::string_view text
     }
   }
   if (text.contains('?') || text.contains('#')) return bad_rule("a query or fragment in a rule");
+  // A target's dot segments are resolved; in a rule they would only hide what it allows.
+  if (text.contains("/./") || text.contains("/../") || text.ends_with("/.") ||
+      text.ends_with("/..") || text.contains("%2e") || text.contains("%2E")) {
+    return bad_rule("a dot segment in the path prefix");
+  }
 
   // The wildcard is no part of a URL: take it out, then let the URL's own parser judge the rest.
   std::string plain(text);

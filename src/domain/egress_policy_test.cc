@@ -303,6 +303,8 @@ TEST(EgressPolicy, RefusesRulesItCannotKeep) {
                            "https://a.com/a//b",
                            "https://a.com/a%2Fb",
                            "https://a.com/%252e",
+                           "https://a.com/x/../y",
+                           "https://a.com/%2e%2E/y",
                            "cidr:",
                            "cidr:10.0.0.0",
                            "cidr:10.0.0.1/8",
