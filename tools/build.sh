@@ -48,6 +48,7 @@ run_tests() {
   export ALGA_SUMMARY PRESET ROOT
   /usr/bin/python3 "$ROOT/tools/run-tests" --preset "$PRESET" "$@" </dev/null &
   wait $! || status=$?
+  # shellcheck disable=SC2034  # read by finish()
   if [[ -s $ALGA_SUMMARY ]]; then CLOSING_LINE=$(<"$ALGA_SUMMARY"); fi
   return "$status"
 }
