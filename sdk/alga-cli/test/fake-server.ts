@@ -54,9 +54,13 @@ export class FakeServer {
     const method = request.method ?? 'GET';
     const tenant = request.headers['x-tenant-id'];
     this.requests.push({ method, path: url.pathname, tenant: tenant?.toString() });
-    if (url.pathname === '/readyz' || url.pathname === '/healthz') { send(response, 200, {}); return; }
+    if (url.pathname === '/readyz' || url.pathname === '/healthz') {
+      send(response, 200, {});
+      return;
+    }
     if (request.headers.authorization !== `Bearer ${this.token}`) {
-      send(response, 401, { error: { code: 'auth.bad_token', message: 'unknown token' } }); return;
+      send(response, 401, { error: { code: 'auth.bad_token', message: 'unknown token' } });
+      return;
     }
     const body = await readAll(request);
     const json = (): Record<string, unknown> => JSON.parse(body.toString()) as never;
@@ -70,36 +74,53 @@ export class FakeServer {
         publisher: null,
         label: 'Op',
       };
-      send(response, 200, { principal }); return;
+      send(response, 200, { principal });
+      return;
     }
     if (route === 'POST /api/v1/tenants' || route === 'POST /api/v1/publishers') {
-      send(response, 201, {}); return;
+      send(response, 201, {});
+      return;
     }
     if (method === 'POST' && parts[2] === 'publishers' && parts[4] === 'keys') {
       const raw = Buffer.from(String(json()['public_key']), 'base64');
       const id = createHash('sha256').update(raw).digest('hex').slice(0, 16);
       this.#keys.set(id, raw);
-      send(response, 201, { key_id: id }); return;
+      send(response, 201, { key_id: id });
+      return;
     }
     if (route === 'POST /api/ext-bundles/upload-proxy') {
       const key = `sha256/_staging/${randomUUID()}/bundle.tar.zst`;
       this.#staged.set(key, body);
-      send(response, 200, { upload: { key, strategy: 'staging' }, contentHash: hash(body) }); return;
+      send(response, 200, { upload: { key, strategy: 'staging' }, contentHash: hash(body) });
+      return;
     }
     if (route === 'POST /api/ext-bundles/finalize') return this.#finalize(json(), response);
-    if (route === 'POST /api/ext-bundles/abort') { send(response, 200, { status: 'deleted' }); return; }
+    if (route === 'POST /api/ext-bundles/abort') {
+      send(response, 200, { status: 'deleted' });
+      return;
+    }
     if (route === 'GET /api/v1/extensions') {
-      send(response, 200, { extensions: this.extensions }); return;
+      send(response, 200, { extensions: this.extensions });
+      return;
     }
     if (parts[2] === 'extensions' && parts[6] === 'source-map') {
       const map = this.sourceMaps.get(`${parts[3] ?? ''}@${parts[5] ?? ''}`);
-      map === undefined ? notFound(response) : sendText(response, 200, map); return;
+      if (map === undefined) notFound(response);
+      else sendText(response, 200, map);
+      return;
     }
     if (parts[1] === 'v1' && parts[2] === 'installs') {
-      this.#installRoute(method, parts.slice(3), json, tenant?.toString(), response); return;
+      this.#installRoute(method, parts.slice(3), json, tenant?.toString(), response);
+      return;
     }
-    if (route === 'GET /api/v1/executions') { send(response, 200, { executions: [] }); return; }
-    if (route === 'GET /api/logs') { this.#logs(url, response); return; }
+    if (route === 'GET /api/v1/executions') {
+      send(response, 200, { executions: [] });
+      return;
+    }
+    if (route === 'GET /api/logs') {
+      this.#logs(url, response);
+      return;
+    }
     if (parts[1] === 'ext') {
       const path = `/${parts.slice(3).join('/')}${url.search}`;
       const answer = this.gateway?.(path) ?? {
@@ -108,7 +129,8 @@ export class FakeServer {
         requestId: 'r1',
       };
       response.setHeader('x-request-id', answer.requestId);
-      sendText(response, answer.status, answer.body); return;
+      sendText(response, answer.status, answer.body);
+      return;
     }
     notFound(response);
   }
@@ -117,13 +139,19 @@ export class FakeServer {
     const archive = this.#staged.get(String(body['key']));
     const refuse = (code: string, message: string, status = 400) =>
       send(response, status, { success: false, error: { code, message } });
-    if (archive === undefined)
-      { refuse('STAGING_NOT_FOUND', 'nothing was uploaded there', 404); return; }
+    if (archive === undefined) {
+      refuse('STAGING_NOT_FOUND', 'nothing was uploaded there', 404);
+      return;
+    }
     const contentHash = hash(archive);
-    if (body['declaredHash'] !== contentHash) { refuse('HASH_MISMATCH', 'another hash'); return; }
+    if (body['declaredHash'] !== contentHash) {
+      refuse('HASH_MISMATCH', 'another hash');
+      return;
+    }
     const signature = (body['signature'] as { text: string } | undefined)?.text;
     if (signature !== undefined && !this.#signatureHolds(signature, contentHash)) {
-      refuse('SIGNATURE_INVALID', 'the signature does not hold'); return;
+      refuse('SIGNATURE_INVALID', 'the signature does not hold');
+      return;
     }
     const files = await readArchive(archive);
     const file = files.find(({ name }) => name === 'manifest.json');
@@ -144,7 +172,8 @@ export class FakeServer {
     };
     if (known === undefined) this.extensions.push(extension);
     if (extension.versions.some(({ version }) => version === manifest.version)) {
-      refuse('EXTENSION_VERSION_ALREADY_EXISTS', 'this version exists already', 409); return;
+      refuse('EXTENSION_VERSION_ALREADY_EXISTS', 'this version exists already', 409);
+      return;
     }
     const version = {
       id: randomUUID(),
@@ -178,11 +207,18 @@ export class FakeServer {
   ): void {
     if (id === undefined && method === 'GET') {
       const installs = this.installs.filter((install) => install.tenant === tenant);
-      send(response, 200, { installs }); return;
+      send(response, 200, { installs });
+      return;
     }
-    if (id === undefined) { this.#install(json(), tenant ?? 'none', response); return; }
+    if (id === undefined) {
+      this.#install(json(), tenant ?? 'none', response);
+      return;
+    }
     const install = this.installs.find((known) => known.id === id);
-    if (install === undefined) { notFound(response); return; }
+    if (install === undefined) {
+      notFound(response);
+      return;
+    }
     const config = this.config.get(id) ?? {};
     const secrets = this.secrets.get(id) ?? new Map<string, string>();
     const names = () => ({ names: [...secrets.keys()].sort(), version: secrets.size });
@@ -190,10 +226,16 @@ export class FakeServer {
       case 'POST enable':
       case 'POST disable':
         install.enabled = action === 'enable';
-        { send(response, 200, { install }); return; }
+        {
+          send(response, 200, { install });
+          return;
+        }
       case 'POST update':
         install.version = String(json()['version']);
-        { send(response, 200, { install }); return; }
+        {
+          send(response, 200, { install });
+          return;
+        }
       case 'DELETE ':
         this.installs.splice(this.installs.indexOf(install), 1);
         response.writeHead(204).end();
@@ -202,24 +244,36 @@ export class FakeServer {
         const { capabilities, egress } = json() as { capabilities?: string[]; egress?: string[] };
         install.granted = capabilities ?? install.granted;
         install.egress = egress ?? install.egress;
-        send(response, 200, { install }); return;
+        send(response, 200, { install });
+        return;
       }
-      case 'GET config':
-        { send(response, 200, { config, version: 1 }); return; }
+      case 'GET config': {
+        send(response, 200, { config, version: 1 });
+        return;
+      }
       case 'PATCH config': {
         const { set, unset } = json() as { set: Record<string, string>; unset: string[] };
         const kept = Object.entries({ ...config, ...set }).filter(([key]) => !unset.includes(key));
         this.config.set(id, Object.fromEntries(kept));
-        send(response, 200, { config: Object.fromEntries(kept), version: 2 }); return;
+        send(response, 200, { config: Object.fromEntries(kept), version: 2 });
+        return;
       }
-      case 'GET secrets':
-        { send(response, 200, names()); return; }
+      case 'GET secrets': {
+        send(response, 200, names());
+        return;
+      }
       case 'PUT secrets':
         this.secrets.set(id, secrets.set(name ?? '', String(json()['value'])));
-        { send(response, 200, names()); return; }
+        {
+          send(response, 200, names());
+          return;
+        }
       case 'DELETE secrets':
         secrets.delete(name ?? '');
-        { send(response, 200, names()); return; }
+        {
+          send(response, 200, names());
+          return;
+        }
     }
     notFound(response);
   }
@@ -229,7 +283,10 @@ export class FakeServer {
       [id, slug].includes(String(body['extension'])),
     );
     const version = extension?.versions.at(-1);
-    if (extension === undefined || version === undefined) { notFound(response); return; }
+    if (extension === undefined || version === undefined) {
+      notFound(response);
+      return;
+    }
     const requested = this.#declared.get(extension.id) ?? [];
     const granted = (body['capabilities'] as string[]).filter((name) => requested.includes(name));
     const install: Install = {
@@ -257,7 +314,10 @@ export class FakeServer {
   #logs(url: URL, response: ServerResponse): void {
     const request = url.searchParams.get('request');
     const lines = this.logs.filter((line) => request === null || line.request_id === request);
-    if (url.searchParams.get('follow') !== '1') { send(response, 200, { lines }); return; }
+    if (url.searchParams.get('follow') !== '1') {
+      send(response, 200, { lines });
+      return;
+    }
     response.writeHead(200, { 'content-type': 'text/event-stream' });
     for (const line of lines) response.write(`data: ${JSON.stringify(line)}\n\n`);
     this.#followers.add(response);
