@@ -5,6 +5,7 @@ import { join, relative } from 'node:path';
 import type { Command } from 'commander';
 
 import { buildProject } from '../build/build.js';
+import { buildUi } from '../build/ui.js';
 import { codeFrame } from '../code-frame.js';
 import { addCommand } from '../command.js';
 import { wasmKind } from '../component/binary.js';
@@ -14,7 +15,7 @@ import { Failure } from '../failure.js';
 import { MANIFEST_FILE } from '../manifest/manifest.js';
 import { validateManifest } from '../manifest/validate.js';
 import { formatBytes, type Output } from '../output.js';
-import { openProject } from '../project/project.js';
+import { hasHandler, openProject } from '../project/project.js';
 
 export function registerBuildCommands(program: Command, environment: Environment): void {
   addCommand(
@@ -24,12 +25,27 @@ export function registerBuildCommands(program: Command, environment: Environment
     environment,
     async ({ project: directory, output }) => {
       const project = await openProject(directory);
+      const page = await buildUi(project);
+      if (page) output.print('dist/ui  built');
+      if (!hasHandler(project.manifest)) {
+        if (project.manifest.ui === undefined) {
+          throw new Failure(
+            'build.nothing',
+            'manifest.json declares neither endpoints nor a page',
+            {
+              hint: 'add "api": { "endpoints": [{ "method": "GET", "path": "/hello" }] }',
+            },
+          );
+        }
+        output.result({ ui: page });
+        return;
+      }
       const built = await buildProject(project, output);
       reportFindings(built.findings, output);
       const component = relative(environment.cwd, built.component);
       const note = built.upToDate ? ' (up to date)' : '';
       output.print(`${component}  ${formatBytes(built.componentBytes)}${note}`);
-      output.result({ ...built, component });
+      output.result({ ...built, component, ui: page });
     },
   );
 

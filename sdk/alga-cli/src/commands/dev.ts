@@ -3,6 +3,7 @@ import { join, relative } from 'node:path';
 import type { Command } from 'commander';
 
 import { buildProject } from '../build/build.js';
+import { buildUi } from '../build/ui.js';
 import { Componentizer } from '../build/componentize.js';
 import { addCommand } from '../command.js';
 import { DevDeployment, DEV_TENANT } from '../dev/deployment.js';
@@ -142,7 +143,8 @@ class DevSession {
     try {
       const project = await openProject(this.root);
       const settings = await readDevSettings(this.root);
-      if (hasHandler(project.manifest) && project.entry !== undefined) {
+      await buildUi(project);
+      if (hasHandler(project.manifest)) {
         const built = await buildProject(project, this.output, this.#componentizer);
         reportFindings(built.findings, this.output);
       }

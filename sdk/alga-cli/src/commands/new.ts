@@ -18,9 +18,11 @@ interface NewOptions {
 /** Templates by name, with what `--help` says about them. */
 export const TEMPLATES: Record<string, string> = {
   handler: 'a TypeScript handler that reads configuration and a secret and calls an API',
+  'handler-ui': 'a TypeScript handler with a page that calls it',
 };
 
-const RUNTIME_TARBALL = 'alga-extension-runtime.tgz';
+/** The packages that projects depend on by path, carried inside this one. */
+const CARRIED = ['alga-extension-runtime.tgz', 'alga-extension-iframe-sdk.tgz'];
 
 export function registerNew(program: Command, environment: Environment): void {
   const names = Object.keys(TEMPLATES).join(', ');
@@ -102,23 +104,28 @@ export async function scaffold(
     if (filled !== text) await writeFile(file, filled);
     files.push(relative(target, file));
   }
-  if (files.includes('package.json')) files.push(await carryRuntime(target));
+  files.push(...(await carryPackages(target)));
   return files.sort();
 }
 
-/** Puts the runtime's tarball into the project, which depends on it by path. */
-async function carryRuntime(target: string): Promise<string> {
-  const tarball = join(PACKAGE_ROOT, 'vendor', RUNTIME_TARBALL);
-  if (!existsSync(tarball)) {
-    throw new Failure(
-      'new.incomplete_install',
-      'The alga command was installed without its runtime package',
-      {
-        hint: 'install it again from its tarball; in a checkout run: npm run build in sdk',
-      },
-    );
+/** Puts the packages that the project depends on by path into its `vendor/`. */
+async function carryPackages(target: string): Promise<string[]> {
+  const packageFile = join(target, 'package.json');
+  const wanted = existsSync(packageFile) ? await readFile(packageFile, 'utf8') : '';
+  const files = CARRIED.filter((name) => wanted.includes(`file:vendor/${name}`));
+  for (const name of files) {
+    const tarball = join(PACKAGE_ROOT, 'vendor', name);
+    if (!existsSync(tarball)) {
+      throw new Failure(
+        'new.incomplete_install',
+        `The alga command was installed without ${name}`,
+        {
+          hint: 'install it again from its tarball; in a checkout run: npm run build in sdk',
+        },
+      );
+    }
+    await mkdir(join(target, 'vendor'), { recursive: true });
+    await cp(tarball, join(target, 'vendor', name));
   }
-  await mkdir(join(target, 'vendor'), { recursive: true });
-  await cp(tarball, join(target, 'vendor', RUNTIME_TARBALL));
-  return `vendor/${RUNTIME_TARBALL}`;
+  return files.map((name) => `vendor/${name}`);
 }

@@ -5,6 +5,7 @@ import { basename, resolve } from 'node:path';
 import type { Command } from 'commander';
 
 import { buildProject } from '../build/build.js';
+import { buildUi } from '../build/ui.js';
 import { readArchive } from '../bundle/archive.js';
 import { BUNDLE_FILE, contentHash, packProject } from '../bundle/pack.js';
 import type { Environment } from '../environment.js';
@@ -66,7 +67,8 @@ async function packForPublishing(
   output: Output,
 ): Promise<Uint8Array> {
   const project = await openProject(directory);
-  if (build && project.entry !== undefined && hasHandler(project.manifest)) {
+  if (build) await buildUi(project);
+  if (build && hasHandler(project.manifest)) {
     await buildProject(project, output);
   }
   const packing = output.progress('Packing');

@@ -1,4 +1,4 @@
-// Packs @alga/extension-runtime into vendor/, so that `alga new` needs no registry for it.
+// Packs the packages that projects depend on into vendor/, so that `alga new` needs no registry.
 import { execFileSync } from 'node:child_process';
 import { mkdirSync, renameSync } from 'node:fs';
 import { dirname, join } from 'node:path';
@@ -12,7 +12,12 @@ mkdirSync(vendor, { recursive: true });
 const npm = process.env.npm_execpath;
 if (npm === undefined) throw new Error('run this through npm: npm run build');
 const options = ['pack', '--json', '--silent', '--pack-destination', vendor];
-const runtime = join(packageDir, '..', 'runtime-bindings');
-const answer = execFileSync(process.execPath, [npm, ...options, runtime], { encoding: 'utf8' });
-const [{ filename }] = JSON.parse(answer);
-renameSync(join(vendor, filename), join(vendor, 'alga-extension-runtime.tgz'));
+for (const [folder, name] of [
+  ['runtime-bindings', 'alga-extension-runtime.tgz'],
+  ['iframe-sdk', 'alga-extension-iframe-sdk.tgz'],
+]) {
+  const source = join(packageDir, '..', folder);
+  const answer = execFileSync(process.execPath, [npm, ...options, source], { encoding: 'utf8' });
+  const [{ filename }] = JSON.parse(answer);
+  renameSync(join(vendor, filename), join(vendor, name));
+}
