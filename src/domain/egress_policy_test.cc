@@ -349,7 +349,7 @@ TEST(EgressPolicy, WritesRulesThatItReadsBack) {
               "cidr:fd00::/8",
               "http://[2606:4700::1]/x",
               "https://*",
-              "https://example.com"};
+              "https://example.com/.well-known/"};
   EXPECT_EQ(policy(rules).rules(), rules);
   EXPECT_EQ(policy(policy(rules).rules()).digest(), policy(rules).digest());
 }
