@@ -44,9 +44,12 @@ fn pair<'a>(name: &'a str, value: &'a str) -> AbPair {
     AbPair { name: name.into(), value: value.into() }
 }
 
+/// Namespace, key, value, revision.
+type Stored = Option<(String, String, Vec<u8>, u64)>;
+
 /// A host that grants everything and keeps one record.
 fn generous() -> impl Fn(&AbHostRequest, *mut AbCall) -> i32 {
-    let stored: Mutex<Option<(String, String, Vec<u8>, u64)>> = Mutex::new(None);
+    let stored: Mutex<Stored> = Mutex::new(None);
     move |request, call| {
         let mut stored = stored.lock().unwrap();
         unsafe {
@@ -122,11 +125,7 @@ fn generous() -> impl Fn(&AbHostRequest, *mut AbCall) -> i32 {
     }
 }
 
-unsafe fn storage(
-    request: &AbHostRequest,
-    call: *mut AbCall,
-    stored: &mut Option<(String, String, Vec<u8>, u64)>,
-) {
+unsafe fn storage(request: &AbHostRequest, call: *mut AbCall, stored: &mut Stored) {
     unsafe {
         let wanted = &*request.storage;
         let conflict = match (wanted.condition, stored.as_ref()) {
