@@ -201,6 +201,10 @@ std::expected<std::optional<std::size_t>, HeadFault> find_head(std::string_view 
                                                                const HeadLimits& limits) {
   const std::size_t end = received.substr(0, limits.max_bytes).find("\r\n\r\n");
   if (end != std::string_view::npos) return end + 4;
+  // Whoever speaks TLS here, or nothing at all, need not wait for the timeout.
+  if (!received.empty() && !domain::is_http_token(received.substr(0, 1))) {
+    return malformed("malformed request line");
+  }
   if (received.size() >= limits.max_bytes) {
     return fault(431, "http.header_too_large", "the request header is too large");
   }

@@ -1,0 +1,48 @@
+#include "egress/curl_egress.h"
+
+#include <utility>
+
+#include "egress/outgoing_headers.h"
+
+namespace alga::egress {
+
+CurlEgress::CurlEgress(std::shared_ptr<CurlLoop> loop, CurlEgressOptions options)
+    : loop_(std::move(loop)), options_(std::move(options)) {}
+
+std::uint64_t CurlEgress::fetch(domain::EgressRequest request,
+                                Callback<domain::HttpResponse> done) {
+  if (!request.policy) {
+    return loop_->reject({Kind::denied, "egress.denied", "no policy allows requests"},
+                         std::move(done));
+  }
+  std::string pool = request.partition + "\n" + request.policy->digest();
+  Result<TransferSpec> spec = judge(std::move(request));
+  if (!spec) return loop_->reject(std::move(spec).error(), std::move(done));
+  return loop_->start(std::move(*spec), std::move(pool), std::move(done));
+}
+
+Result<TransferSpec> CurlEgress::judge(domain::EgressRequest request) const {
+  TRY(std::string method, outgoing_method(request.http.method));
+  TRY(domain::EgressPolicy::Target target, request.policy->judge(method, request.http.url));
+  TRY(domain::Headers headers, outgoing_headers(request.http.headers));
+  if (request.http.body) {
+    if (request.http.body->size() > options_.max_request_bytes) {
+      return fail(Kind::too_large, "egress.too_large", "the request body is too large");
+    }
+    if (method == "HEAD" && !request.http.body->empty()) {
+      return fail(Kind::invalid, "egress.invalid_request", "a HEAD request has no body");
+    }
+  }
+  return TransferSpec{.method = std::move(method),
+                      .url = std::move(target.url),
+                      .headers = std::move(headers),
+                      .body = std::move(request.http.body),
+                      .deadline = request.deadline,
+                      .max_response_bytes = request.max_response_bytes,
+                      .max_response_headers = request.max_response_headers,
+                      .policy = std::move(request.policy),
+                      .tls = {.authorities_file = options_.authorities_file},
+                      .fixed_addresses = options_.fixed_addresses};
+}
+
+}  // namespace alga::egress

@@ -1,0 +1,573 @@
+#include "egress/curl_egress.h"
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include <algorithm>
+#include <atomic>
+#include <fstream>
+#include <future>
+#include <latch>
+
+#include "egress/testing_upstream.h"
+#include "httpd/testing_server.h"
+#include "tls/testing_authority.h"
+
+namespace alga::egress {
+namespace {
+
+using namespace std::chrono_literals;
+using namespace std::string_literals;
+using domain::EgressRequest;
+using domain::HttpResponse;
+
+NoMetrics no_metrics;
+
+std::shared_ptr<const domain::EgressPolicy> policy(const std::vector<std::string>& rules) {
+  return std::make_shared<const domain::EgressPolicy>(domain::EgressPolicy::parse(rules).value());
+}
+
+/// Allows everything on the loopback interface.
+std::shared_ptr<const domain::EgressPolicy> loopback(std::uint16_t port,
+                                                     std::string_view scheme = "http") {
+  const std::string number = std::to_string(port);
+  return policy({std::string(scheme) + "://*:" + number, "cidr:127.0.0.1/32:" + number,
+                 "cidr:::1/128:" + number});
+}
+
+EgressRequest request_to(const std::string& url,
+                         std::shared_ptr<const domain::EgressPolicy> rules) {
+  return {.http = {.method = "GET", .url = url, .headers = {}, .body = std::nullopt},
+          .policy = std::move(rules),
+          .partition = "tenant/install",
+          .deadline = std::chrono::steady_clock::now() + 10s};
+}
+
+class Client {
+ public:
+  explicit Client(CurlEgressOptions options = {}, CurlLoopOptions loop = {})
+      : loop_(std::make_shared<CurlLoop>(loop, no_metrics)), egress_(loop_, std::move(options)) {}
+
+  std::future<Result<HttpResponse>> start(EgressRequest request, std::uint64_t* id = nullptr) {
+    auto promise = std::make_shared<std::promise<Result<HttpResponse>>>();
+    auto future = promise->get_future();
+    const std::uint64_t number =
+        egress_.fetch(std::move(request),
+                      [promise](Result<HttpResponse> outcome) { promise->set_value(outcome); });
+    if (id != nullptr) *id = number;
+    return future;
+  }
+  Result<HttpResponse> fetch(EgressRequest request) { return start(std::move(request)).get(); }
+  std::string_view code(EgressRequest request) {
+    auto outcome = fetch(std::move(request));
+    return outcome ? "ok" : outcome.error().code;
+  }
+  CurlEgress& egress() { return egress_; }
+
+ private:
+  std::shared_ptr<CurlLoop> loop_;
+  CurlEgress egress_;
+};
+
+std::atomic<int> hits{0};
+
+/// Tells what arrived: the request line, the fields, a blank line and the body.
+async::Task<httpd::Response> mirror(httpd::Request request) {
+  ++hits;
+  httpd::Response response;
+  response.body = request.method + " " + request.path + "?" + request.query + "\n";
+  for (const domain::Header& field : request.headers) {
+    response.body += to_lower(field.name) + ": " + field.value + "\n";
+  }
+  response.body += "\n" + request.body;
+  response.headers.push_back({"x-twice", "1"});
+  response.headers.push_back({"x-twice", "2"});
+  co_return response;
+}
+
+async::Task<httpd::Response> redirect(httpd::Request) {
+  httpd::Response response;
+  response.status = 302;
+  response.set("location", "http://169.254.169.254/latest/meta-data");
+  co_return response;
+}
+
+httpd::Router mirrors() {
+  httpd::Router router;
+  router.add("GET", "/redirect", redirect);
+  router.add("*", "/{path...}", {.max_body = 1U << 20U}, mirror);
+  return router;
+}
+
+class CurlEgressTest : public ::testing::Test {
+ protected:
+  CurlEgressTest() { hits = 0; }
+  std::string url(const std::string& path = "/a") { return server_.origin() + path; }
+  EgressRequest request(const std::string& path = "/a") {
+    return request_to(url(path), loopback(server_.port()));
+  }
+
+  httpd::TestingServer server_{mirrors()};
+  Client client_;
+};
+
+TEST_F(CurlEgressTest, FetchesWhatThePolicyAllows) {
+  auto response = client_.fetch(request("/a?b=c"));
+  ASSERT_TRUE(response.has_value()) << response.error().message;
+  EXPECT_EQ(response->status, 200);
+  EXPECT_TRUE(response->body.value().starts_with("GET /a?b=c\n"));
+  EXPECT_EQ(std::ranges::count_if(response->headers,
+                                  [](const auto& field) { return field.name == "x-twice"; }),
+            2);
+}
+
+TEST_F(CurlEgressTest, AddsNothingOfItsOwnToTheRequest) {
+  auto response = client_.fetch(request());
+  EXPECT_EQ(response->body.value(),
+            "GET /a?\nhost: 127.0.0.1:" + std::to_string(server_.port()) + "\n\n");
+}
+
+TEST_F(CurlEgressTest, SendsMethodsAndBodies) {
+  for (const char* method : {"POST", "PUT", "PATCH", "DELETE", "get", "QUERY"}) {
+    EgressRequest sent = request();
+    sent.http.method = method;
+    sent.http.body = "some\0bytes"s;
+    auto response = client_.fetch(std::move(sent));
+    ASSERT_TRUE(response.has_value()) << method;
+    EXPECT_TRUE(response->body.value().ends_with("\n\nsome\0bytes"s)) << *response->body;
+    EXPECT_TRUE(response->body.value().contains("content-length: 10\n"));
+  }
+  EgressRequest empty = request();
+  empty.http.method = "POST";
+  EXPECT_TRUE(client_.fetch(std::move(empty))->body.value().contains("content-length: 0\n"));
+  EgressRequest head = request();
+  head.http.method = "HEAD";
+  auto response = client_.fetch(std::move(head));
+  EXPECT_EQ(response->status, 200);
+  EXPECT_FALSE(response->body.has_value());
+}
+
+TEST_F(CurlEgressTest, StripsWhatBelongsToTheConnection) {
+  EgressRequest sent = request();
+  sent.http.headers = {{"Host", "evil.example"},
+                       {"Transfer-Encoding", "chunked"},
+                       {"Content-Length", "999"},
+                       {"TE", "trailers"},
+                       {"Connection", "keep-alive, X-Hop"},
+                       {"X-Hop", "1"},
+                       {"Upgrade", "h2c"},
+                       {"HTTP2-Settings", "x"},
+                       {"Expect", "100-continue"},
+                       {"Proxy-Authorization", "Basic x"},
+                       {"Keep-Alive", "5"},
+                       {"Trailer", "x"},
+                       {"X-Kept", "yes"},
+                       {"X-Empty", ""}};
+  auto response = client_.fetch(std::move(sent));
+  ASSERT_TRUE(response.has_value());
+  EXPECT_EQ(response->body.value(), "GET /a?\nhost: 127.0.0.1:" + std::to_string(server_.port()) +
+                                        "\nx-kept: yes\nx-empty: \n\n");
+}
+
+TEST_F(CurlEgressTest, RefusesInjectedHeadersAndMethods) {
+  for (const auto& [name, value] :
+       std::vector<std::pair<std::string, std::string>>{{"X-A", "b\r\nX-B: c"},
+                                                        {"X-A", "b\nc"},
+                                                        {"X-A", "b\0c"s},
+                                                        {"X-A: b\r\nX-B", "c"},
+                                                        {"X A", "b"},
+                                                        {"", "b"}}) {
+    EgressRequest sent = request();
+    sent.http.headers = {{name, value}};
+    EXPECT_EQ(client_.code(std::move(sent)), "egress.invalid_request");
+  }
+  for (const char* method : {"", "GET /x", "GET\r\nHost: b", "CONNECT", "trace", "TRACK"}) {
+    EgressRequest sent = request();
+    sent.http.method = method;
+    EXPECT_EQ(client_.code(std::move(sent)), "egress.invalid_request") << method;
+  }
+  EgressRequest many = request();
+  many.http.headers.assign(101, {"X-A", "b"});
+  EXPECT_EQ(client_.code(std::move(many)), "egress.invalid_request");
+  EXPECT_EQ(hits, 0);
+}
+
+TEST_F(CurlEgressTest, DeniesWithoutARuleOrAPolicy) {
+  EXPECT_EQ(client_.code(request_to(url(), policy({}))), "egress.denied");
+  EXPECT_EQ(client_.code(request_to(url(), nullptr)), "egress.denied");
+  EXPECT_EQ(client_.code(request_to(url(), policy({"https://api.example.com"}))), "egress.denied");
+  EXPECT_EQ(hits, 0);
+}
+
+TEST_F(CurlEgressTest, DeniesNamesThatResolveToLoopbackWithoutConsent) {
+  const std::string port = std::to_string(server_.port());
+  Client pinned({.fixed_addresses = {"api.example.com:" + port + ":127.0.0.1",
+                                     "six.example.com:" + port + ":[::1]",
+                                     "mapped.example.com:" + port + ":[::ffff:127.0.0.1]",
+                                     "nat64.example.com:" + port + ":[64:ff9b::7f00:1]",
+                                     "zero.example.com:" + port + ":0.0.0.0",
+                                     "meta.example.com:" + port + ":169.254.169.254",
+                                     "ten.example.com:" + port + ":10.0.0.1"}});
+  for (const char* name : {"api", "six", "mapped", "nat64", "zero", "meta", "ten"}) {
+    EXPECT_EQ(pinned.code(request_to("http://" + std::string(name) + ".example.com:" + port + "/",
+                                     policy({"http://*.example.com:" + port}))),
+              "egress.denied")
+        << name;
+  }
+  EXPECT_EQ(pinned.code(
+                request_to("http://localhost:" + port + "/", policy({"http://localhost:" + port}))),
+            "egress.denied");
+  EXPECT_EQ(hits, 0);
+
+  EXPECT_EQ(pinned.code(request_to(
+                "http://api.example.com:" + port + "/",
+                policy({"http://api.example.com:" + port, "cidr:127.0.0.1/32:" + port}))),
+            "ok");
+  EXPECT_EQ(hits, 1);
+}
+
+TEST_F(CurlEgressTest, ConnectsOnlyToTheJudgedOnesOfSeveralAddresses) {
+  const std::string port = std::to_string(server_.port());
+  Client pinned({.fixed_addresses = {"mixed.example.com:" + port + ":127.0.0.2,127.0.0.1"}});
+  const std::string target = "http://mixed.example.com:" + port + "/";
+  const std::string rule = "http://mixed.example.com:" + port;
+  EXPECT_EQ(pinned.code(request_to(target, policy({rule, "cidr:127.0.0.1/32"}))), "ok");
+  EXPECT_EQ(hits, 1);
+  // The server does not listen on the address that is allowed now, and the other one is not tried.
+  EXPECT_EQ(pinned.code(request_to(target, policy({rule, "cidr:127.0.0.2/32"}))),
+            "egress.transport");
+  EXPECT_EQ(hits, 1);
+}
+
+TEST_F(CurlEgressTest, RefusesEveryDisguiseOfLoopback) {
+  const std::string port = std::to_string(server_.port());
+  auto any = policy({"http://*:" + port, "http://*:80", "https://*:443"});
+  for (const std::string& host : {"127.0.0.1",
+                                  "0.0.0.0",
+                                  "[::1]",
+                                  "[::]",
+                                  "[::ffff:127.0.0.1]",
+                                  "[::127.0.0.1]",
+                                  "[64:ff9b::7f00:1]",
+                                  "[2002:7f00:1::]",
+                                  "[2001::1]",
+                                  "[fe80::1%25eth0]",
+                                  "[fd00:ec2::254]",
+                                  "169.254.169.254",
+                                  "100.64.0.1",
+                                  "10.0.0.1",
+                                  "172.16.0.1",
+                                  "192.168.0.1",
+                                  "192.0.0.1",
+                                  "198.18.0.1",
+                                  "224.0.0.1",
+                                  "240.0.0.1",
+                                  "255.255.255.255",
+                                  "2130706433",
+                                  "0177.0.0.1",
+                                  "0x7f000001",
+                                  "127.1",
+                                  "127.0.0.1.",
+                                  "%31%32%37.0.0.1",
+                                  "a@127.0.0.1",
+                                  "127.0.0.1\\x",
+                                  "\xef\xbc\x91\xef\xbc\x92\xef\xbc\x97.0.0.1",
+                                  "localhost",
+                                  "a\tb",
+                                  "127.0.0.1\n"}) {
+    const auto code = client_.code(request_to("http://" + host + ":" + port + "/", any));
+    EXPECT_TRUE(code == "egress.denied" || code == "egress.invalid_url") << host << " " << code;
+  }
+  for (const std::string& bad :
+       std::vector<std::string>{"file:///etc/passwd", "gopher://127.0.0.1/", "ws://127.0.0.1/",
+                                "http://127.0.0.1:0/", "http://127.0.0.1:65536/", "//127.0.0.1/",
+                                "http:127.0.0.1", "", "dict://x:1/", "http://"}) {
+    const auto code = client_.code(request_to(bad, any));
+    EXPECT_TRUE(code == "egress.denied" || code == "egress.invalid_url") << bad << " " << code;
+  }
+  EXPECT_EQ(hits, 0);
+}
+
+TEST_F(CurlEgressTest, ReturnsRedirectsInsteadOfFollowingThem) {
+  auto response = client_.fetch(request("/redirect"));
+  ASSERT_TRUE(response.has_value());
+  EXPECT_EQ(response->status, 302);
+  EXPECT_EQ(domain::find_header(response->headers, "location"),
+            "http://169.254.169.254/latest/meta-data");
+}
+
+TEST_F(CurlEgressTest, IgnoresProxiesOfTheEnvironment) {
+  ::setenv("http_proxy", "http://127.0.0.1:1", 1);
+  EXPECT_EQ(client_.code(request()), "ok");
+  ::unsetenv("http_proxy");
+}
+
+TEST_F(CurlEgressTest, ServesHundredsAtOnce) {
+  std::vector<std::future<Result<HttpResponse>>> all;
+  for (int i = 0; i < 500; ++i) all.push_back(client_.start(request("/" + std::to_string(i))));
+  for (int i = 0; i < 500; ++i) {
+    auto response = all[static_cast<std::size_t>(i)].get();
+    ASSERT_TRUE(response.has_value()) << response.error().message;
+    EXPECT_TRUE(response->body->starts_with("GET /" + std::to_string(i) + "?"));
+  }
+}
+
+// Upstreams that misbehave.
+
+class Hostile : public ::testing::Test {
+ protected:
+  /// What a fetch from an upstream with this script comes to.
+  static Result<HttpResponse> fetch(TestingUpstream::Script script,
+                                    std::function<void(EgressRequest&)> change = {}) {
+    TestingUpstream upstream(std::move(script));
+    Client client;
+    EgressRequest request = request_to("http://127.0.0.1:" + std::to_string(upstream.port()) + "/",
+                                       loopback(upstream.port()));
+    if (change) change(request);
+    return client.fetch(std::move(request));
+  }
+  static Result<HttpResponse> fetch_text(std::string text,
+                                         std::function<void(EgressRequest&)> change = {}) {
+    return fetch(
+        [text = std::move(text)](TestingUpstream::Connection& connection) {
+          if (connection.read_head()) connection.write(text);
+        },
+        std::move(change));
+  }
+  static void small(EgressRequest& request) { request.max_response_bytes = 1000; }
+};
+
+TEST_F(Hostile, BodiesAreCappedHoweverTheyCome) {
+  EXPECT_EQ(fetch_text("HTTP/1.1 200 OK\r\nContent-Length: 1001\r\n\r\n", small).error().code,
+            "egress.too_large");
+  auto endless = [](TestingUpstream::Connection& connection) {
+    if (!connection.read_head()) return;
+    connection.write("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n");
+    while (connection.write("64\r\n" + std::string(100, 'x') + "\r\n")) {
+    }
+  };
+  EXPECT_EQ(fetch(endless, small).error().code, "egress.too_large");
+  auto until_close = [](TestingUpstream::Connection& connection) {
+    if (!connection.read_head()) return;
+    connection.write("HTTP/1.0 200 OK\r\n\r\n");
+    while (connection.write(std::string(100, 'x'))) {
+    }
+  };
+  EXPECT_EQ(fetch(until_close, small).error().code, "egress.too_large");
+  EXPECT_EQ(
+      fetch_text("HTTP/1.1 200 OK\r\nContent-Length: 1000\r\n\r\n" + std::string(1000, 'x'), small)
+          ->body->size(),
+      1000U);
+}
+
+TEST_F(Hostile, CompressedBodiesStayCompressed) {
+  auto response = fetch_text(
+      "HTTP/1.1 200 OK\r\nContent-Encoding: gzip\r\nContent-Length: 4\r\n\r\n\x1f\x8b\x08\x01");
+  ASSERT_TRUE(response.has_value());
+  EXPECT_EQ(response->body, "\x1f\x8b\x08\x01");
+  EXPECT_EQ(domain::find_header(response->headers, "content-encoding"), "gzip");
+}
+
+TEST_F(Hostile, HeadersAreCappedInNumberAndBytes) {
+  std::string many = "HTTP/1.1 200 OK\r\n";
+  for (int i = 0; i < 101; ++i) many += "x-" + std::to_string(i) + ": 1\r\n";
+  EXPECT_EQ(fetch_text(many + "Content-Length: 0\r\n\r\n").error().code, "egress.too_large");
+  EXPECT_EQ(
+      fetch_text("HTTP/1.1 200 OK\r\nx: " + std::string(70'000, 'x') + "\r\n\r\n").error().code,
+      "egress.too_large");
+  auto interim = [](TestingUpstream::Connection& connection) {
+    if (!connection.read_head()) return;
+    while (connection.write("HTTP/1.1 102 Processing\r\nx-a: 1\r\n\r\n")) {
+    }
+  };
+  EXPECT_EQ(fetch(interim).error().code, "egress.too_large");
+  auto trailers = [](TestingUpstream::Connection& connection) {
+    if (!connection.read_head()) return;
+    connection.write("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n1\r\na\r\n0\r\n");
+    while (connection.write("x-trailer: " + std::string(100, 'x') + "\r\n")) {
+    }
+  };
+  EXPECT_EQ(fetch(trailers).error().code, "egress.too_large");
+}
+
+TEST_F(Hostile, InterimAnswersAndTrailersAreNotTheAnswer) {
+  auto response = fetch_text(
+      "HTTP/1.1 103 Early Hints\r\nx-early: 1\r\n\r\nHTTP/1.1 200 OK\r\nx-late: 1\r\n"
+      "Transfer-Encoding: chunked\r\n\r\n2\r\nhi\r\n0\r\nx-trailer: 1\r\n\r\n");
+  ASSERT_TRUE(response.has_value());
+  EXPECT_EQ(response->body, "hi");
+  EXPECT_FALSE(domain::find_header(response->headers, "x-early"));
+  EXPECT_TRUE(domain::find_header(response->headers, "x-late"));
+  EXPECT_FALSE(domain::find_header(response->headers, "x-trailer"));
+}
+
+TEST_F(Hostile, MalformedAnswersAreErrors) {
+  for (const std::string& text :
+       {std::string("not http at all\r\n\r\n"), std::string("HTTP/1.1 099 Low\r\n\r\n"),
+        std::string("HTTP/1.1 200 OK\r\nno colon here\r\n\r\n"),
+        std::string("HTTP/1.1 200 OK\r\nx a: b\r\n\r\n"),
+        std::string("HTTP/1.1 200 OK\r\nx-a: b\r\n folded\r\n\r\n"),
+        std::string("HTTP/1.1 200 OK\r\nx-a: b\x01\r\n\r\n"),
+        "HTTP/1.1 200 OK\r\nx-a: b\0c\r\n\r\n"s,
+        std::string("HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nabc"), std::string()}) {
+    auto response = fetch_text(text);
+    ASSERT_FALSE(response.has_value()) << text;
+    EXPECT_EQ(response.error().code, "egress.transport") << text;
+    EXPECT_EQ(response.error().kind, Kind::bad_gateway);
+  }
+}
+
+TEST_F(Hostile, SilenceAndDripsEndAtTheDeadline) {
+  auto soon = [](EgressRequest& request) {
+    request.deadline = std::chrono::steady_clock::now() + 60ms;
+  };
+  auto silent = [](TestingUpstream::Connection& connection) { connection.wait_closed(); };
+  EXPECT_EQ(fetch(silent, soon).error().code, "egress.timeout");
+  auto drip = [](TestingUpstream::Connection& connection) {
+    if (!connection.read_head()) return;
+    connection.write("HTTP/1.1 200 OK\r\nContent-Length: 100000\r\n\r\n");
+    while (connection.write("x")) std::this_thread::sleep_for(2ms);
+  };
+  EXPECT_EQ(fetch(drip, soon).error().code, "egress.timeout");
+  EXPECT_EQ(fetch_text("HTTP/1.1 200 OK\r\n\r\n",
+                       [](EgressRequest& request) {
+                         request.deadline = std::chrono::steady_clock::now() - 1ms;
+                       })
+                .error()
+                .code,
+            "egress.timeout");
+}
+
+// Connections.
+
+/// Answers any number of requests on each connection.
+void keep_alive(TestingUpstream::Connection& connection) {
+  while (connection.read_head()) {
+    connection.write("HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nhi");
+  }
+}
+
+TEST(Pools, AreSharedOnlyWithinOnePartitionAndPolicy) {
+  TestingUpstream upstream(keep_alive);
+  Client client;
+  const std::string url = "http://127.0.0.1:" + std::to_string(upstream.port()) + "/";
+  auto send = [&](const std::string& partition, const std::vector<std::string>& more) {
+    std::vector<std::string> rules = more;
+    rules.push_back("cidr:127.0.0.1/32:" + std::to_string(upstream.port()));
+    rules.push_back("http://127.0.0.1:" + std::to_string(upstream.port()));
+    EgressRequest request = request_to(url, policy(rules));
+    request.partition = partition;
+    ASSERT_EQ(client.code(std::move(request)), "ok");
+  };
+  send("a", {});
+  send("a", {});
+  EXPECT_EQ(upstream.accepted(), 1);
+  send("b", {});
+  EXPECT_EQ(upstream.accepted(), 2);
+  send("a", {"https://api.example.com"});
+  EXPECT_EQ(upstream.accepted(), 3);
+  send("b", {});
+  EXPECT_EQ(upstream.accepted(), 3);
+}
+
+TEST(Pools, AreClosedWhenThereAreTooMany) {
+  TestingUpstream upstream(keep_alive);
+  Client client({}, {.max_pools = 2});
+  for (int i = 0; i < 20; ++i) {
+    EgressRequest request = request_to("http://127.0.0.1:" + std::to_string(upstream.port()) + "/",
+                                       loopback(upstream.port()));
+    request.partition = std::to_string(i % 5);
+    EXPECT_EQ(client.code(std::move(request)), "ok");
+  }
+  EXPECT_EQ(upstream.accepted(), 20);
+}
+
+TEST(Limits, RefuseMoreRequestsThanMayBeInFlight) {
+  std::latch arrived(1);
+  TestingUpstream upstream([&](TestingUpstream::Connection& connection) {
+    if (!connection.read_head()) return;
+    arrived.count_down();
+    connection.wait_closed();
+  });
+  Client client({}, {.max_in_flight = 1});
+  auto request = [&] {
+    return request_to("http://127.0.0.1:" + std::to_string(upstream.port()) + "/",
+                      loopback(upstream.port()));
+  };
+  std::uint64_t id = 0;
+  auto first = client.start(request(), &id);
+  arrived.wait();
+  EXPECT_EQ(client.code(request()), "egress.overloaded");
+  client.egress().cancel(id);
+  EXPECT_EQ(first.get().error().code, "egress.cancelled");
+  client.egress().cancel(id);
+  client.egress().cancel(424242);
+}
+
+TEST(Shutdown, CancelsWhatIsInFlight) {
+  TestingUpstream upstream(
+      [](TestingUpstream::Connection& connection) { connection.wait_closed(); });
+  std::future<Result<HttpResponse>> pending;
+  {
+    Client client;
+    pending = client.start(request_to("http://127.0.0.1:" + std::to_string(upstream.port()) + "/",
+                                      loopback(upstream.port())));
+  }
+  EXPECT_EQ(pending.get().error().code, "egress.cancelled");
+}
+
+// TLS.
+
+class TlsEgress : public ::testing::Test {
+ protected:
+  TlsEgress() {
+    std::string pattern = (std::filesystem::temp_directory_path() / "alga-egress-XXXXXX").string();
+    folder_ = ::mkdtemp(pattern.data());
+    put("ca.pem", authority_.certificate());
+  }
+  ~TlsEgress() override { std::filesystem::remove_all(folder_); }
+
+  std::string put(const std::string& name, const std::string& text) {
+    std::ofstream(folder_ + "/" + name) << text;
+    return folder_ + "/" + name;
+  }
+  std::unique_ptr<httpd::TestingServer> serve(const tls::TestingIdentity& identity) {
+    httpd::ServerOptions options;
+    options.tls = tls::ServerContext::load({.certificate_chain = put("c.pem", identity.certificate),
+                                            .private_key = put("k.pem", identity.private_key)})
+                      .value();
+    return std::make_unique<httpd::TestingServer>(mirrors(), options);
+  }
+  Result<HttpResponse> fetch(std::uint16_t port, CurlEgressOptions options) {
+    Client client(std::move(options));
+    return client.fetch(
+        request_to("https://localhost:" + std::to_string(port) + "/", loopback(port, "https")));
+  }
+
+  std::string folder_;
+  tls::TestingAuthority authority_;
+};
+
+TEST_F(TlsEgress, VerifiesCertificates) {
+  auto good = serve(authority_.issue({"DNS:localhost"}));
+  auto response = fetch(good->port(), {.authorities_file = folder_ + "/ca.pem"});
+  ASSERT_TRUE(response.has_value()) << response.error().message;
+  EXPECT_EQ(response->status, 200);
+  EXPECT_EQ(fetch(good->port(), {}).error().code, "egress.transport");
+
+  auto other_name = serve(authority_.issue({"DNS:elsewhere.example"}));
+  EXPECT_EQ(fetch(other_name->port(), {.authorities_file = folder_ + "/ca.pem"}).error().code,
+            "egress.transport");
+  auto expired = serve(authority_.issue_expired({"DNS:localhost"}));
+  EXPECT_EQ(fetch(expired->port(), {.authorities_file = folder_ + "/ca.pem"}).error().code,
+            "egress.transport");
+}
+
+TEST_F(TlsEgress, RefusesPlainServersBehindHttps) {
+  httpd::TestingServer plain{mirrors()};
+  EXPECT_EQ(fetch(plain.port(), {.authorities_file = folder_ + "/ca.pem"}).error().code,
+            "egress.transport");
+}
+
+}  // namespace
+}  // namespace alga::egress

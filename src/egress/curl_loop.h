@@ -1,0 +1,47 @@
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <string>
+#include <thread>
+
+#include "base/callback.h"
+#include "base/metrics.h"
+#include "domain/http.h"
+#include "egress/transfer.h"
+
+namespace alga::egress {
+
+struct CurlLoopOptions {
+  std::size_t max_in_flight = 8192;         ///< more are refused with `egress.overloaded`
+  std::size_t max_pools = 512;              ///< idle ones are closed beyond it, oldest first
+  std::size_t max_pool_connections = 2048;  ///< open at once in one pool; more transfers wait
+  std::size_t max_pool_idle_connections = 32;
+};
+
+/// One thread that drives any number of HTTP transfers. Connections live in pools: transfers that
+/// name different pools never share one. Thread-safe.
+class CurlLoop {
+ public:
+  CurlLoop(CurlLoopOptions options, Metrics& metrics);
+  /// Ends every transfer with `egress.cancelled` and joins the thread.
+  ~CurlLoop();
+  CurlLoop(const CurlLoop&) = delete;
+  CurlLoop& operator=(const CurlLoop&) = delete;
+
+  using Done = Callback<domain::HttpResponse>;
+
+  /// Starts a transfer; `done` is called once, on the loop's thread, and must not block. The number
+  /// is never 0.
+  std::uint64_t start(TransferSpec spec, std::string pool, Done done);
+  /// Answers `done` with `error` from the loop's thread, as start() would.
+  std::uint64_t reject(Error error, Done done);
+  /// Ends a transfer with `egress.cancelled` unless it has ended. Unknown numbers are ignored.
+  void cancel(std::uint64_t id);
+
+ private:
+  class Thread;
+  std::unique_ptr<Thread> thread_;
+};
+
+}  // namespace alga::egress

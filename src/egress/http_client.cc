@@ -1,0 +1,93 @@
+#include "egress/http_client.h"
+
+#include <utility>
+
+#include "async/await_callback.h"
+#include "egress/outgoing_headers.h"
+
+namespace alga::egress {
+namespace {
+
+constexpr std::size_t kMaxIdleHandles = 16;
+constexpr const char* kPool = "own";
+
+}  // namespace
+
+HttpClient::HttpClient(std::shared_ptr<CurlLoop> loop) : loop_(std::move(loop)) {}
+
+HttpClient::~HttpClient() {
+  for (CURL* easy : idle_) curl_easy_cleanup(easy);
+}
+
+Result<TransferSpec> HttpClient::prepare(ClientRequest request) {
+  TRY(std::string method, outgoing_method(request.method));
+  TRY(domain::Headers headers, outgoing_headers(request.headers));
+  return TransferSpec{.method = std::move(method),
+                      .url = std::move(request.url),
+                      .headers = std::move(headers),
+                      .body = std::move(request.body),
+                      .body_file = std::move(request.body_file),
+                      .deadline = std::chrono::steady_clock::now() + request.timeout,
+                      .max_response_bytes = request.max_response_bytes,
+                      .tls = std::move(request.tls)};
+}
+
+std::uint64_t HttpClient::send(ClientRequest request, Callback<domain::HttpResponse> done) {
+  if (!request.body_file.empty()) {
+    return loop_->reject(
+        {Kind::internal, "egress.invalid_request", "a file is only sent by a blocking request"},
+        std::move(done));
+  }
+  Result<TransferSpec> spec = prepare(std::move(request));
+  if (!spec) return loop_->reject(std::move(spec).error(), std::move(done));
+  return loop_->start(std::move(*spec), kPool, std::move(done));
+}
+
+async::Task<Result<domain::HttpResponse>> HttpClient::fetch(ClientRequest request) {
+  return async::await_callback<domain::HttpResponse>(
+      [this, request = std::move(request)](Callback<domain::HttpResponse> done) mutable {
+        send(std::move(request), std::move(done));
+      });
+}
+
+Result<domain::HttpResponse> HttpClient::send_blocking(ClientRequest request,
+                                                       domain::ByteSink sink) {
+  TRY(TransferSpec spec, prepare(std::move(request)));
+  spec.sink = std::move(sink);
+  Transfer transfer(std::move(spec));
+  CURL* easy = borrow();
+  Status prepared = transfer.prepare(easy);
+  Result<domain::HttpResponse> outcome =
+      prepared ? transfer.finish(easy, curl_easy_perform(easy))
+               : Result<domain::HttpResponse>(std::unexpected(std::move(prepared).error()));
+  give_back(easy);
+  return outcome;
+}
+
+CURL* HttpClient::borrow() {
+  {
+    const std::scoped_lock lock(mutex_);
+    if (!idle_.empty()) {
+      CURL* easy = idle_.back();
+      idle_.pop_back();
+      return easy;
+    }
+  }
+  CURL* easy = curl_easy_init();
+  ALGA_CHECK(easy != nullptr);
+  return easy;
+}
+
+void HttpClient::give_back(CURL* easy) {
+  curl_easy_reset(easy);  // keeps connections, forgets everything that pointed to the transfer
+  {
+    const std::scoped_lock lock(mutex_);
+    if (idle_.size() < kMaxIdleHandles) {
+      idle_.push_back(easy);
+      return;
+    }
+  }
+  curl_easy_cleanup(easy);
+}
+
+}  // namespace alga::egress

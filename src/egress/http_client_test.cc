@@ -1,0 +1,145 @@
+#include "egress/http_client.h"
+
+#include <gtest/gtest.h>
+#include <stdlib.h>
+
+#include <filesystem>
+#include <fstream>
+#include <future>
+
+#include "async/spawn.h"
+#include "httpd/testing_server.h"
+#include "tls/testing_authority.h"
+
+namespace alga::egress {
+namespace {
+
+using namespace std::chrono_literals;
+
+NoMetrics no_metrics;
+
+async::Task<httpd::Response> echo(httpd::Request request) {
+  httpd::Response response;
+  response.body = request.method + " " + request.body;
+  for (const std::string& name : request.peer.certificate_names) response.body += " " + name;
+  co_return response;
+}
+
+async::Task<httpd::Response> missing(httpd::Request) {
+  httpd::Response response;
+  response.status = 404;
+  response.body = "nothing here";
+  co_return response;
+}
+
+httpd::Router routes() {
+  httpd::Router router;
+  router.add("*", "/echo", {.max_body = 8U << 20U}, echo);
+  router.add("GET", "/missing", missing);
+  return router;
+}
+
+class HttpClientTest : public ::testing::Test {
+ protected:
+  HttpClientTest() {
+    std::string pattern = (std::filesystem::temp_directory_path() / "alga-client-XXXXXX").string();
+    folder_ = ::mkdtemp(pattern.data());
+  }
+  ~HttpClientTest() override { std::filesystem::remove_all(folder_); }
+  std::string put(const std::string& name, const std::string& text) {
+    std::ofstream(folder_ + "/" + name) << text;
+    return folder_ + "/" + name;
+  }
+  ClientRequest to(const std::string& path) { return {.url = server_.origin() + path}; }
+
+  std::string folder_;
+  httpd::TestingServer server_{routes()};
+  std::shared_ptr<CurlLoop> loop_ = std::make_shared<CurlLoop>(CurlLoopOptions{}, no_metrics);
+  HttpClient client_{loop_};
+};
+
+TEST_F(HttpClientTest, AnswersInThreeWays) {
+  ClientRequest post = to("/echo");
+  post.method = "POST";
+  post.body = "hi";
+  EXPECT_EQ(client_.send_blocking(post)->body, "POST hi");
+  EXPECT_EQ(async::block_on(client_.fetch(post))->body, "POST hi");
+  std::promise<Result<domain::HttpResponse>> promise;
+  client_.send(post, [&](Result<domain::HttpResponse> outcome) { promise.set_value(outcome); });
+  EXPECT_EQ(promise.get_future().get()->body, "POST hi");
+}
+
+TEST_F(HttpClientTest, TakesEveryStatusForAnAnswer) {
+  auto response = client_.send_blocking(to("/missing"));
+  EXPECT_EQ(response->status, 404);
+  EXPECT_EQ(response->body, "nothing here");
+}
+
+TEST_F(HttpClientTest, SendsFiles) {
+  ClientRequest upload = to("/echo");
+  upload.method = "PUT";
+  upload.body_file = put("upload", std::string(3'000'000, 'f'));
+  EXPECT_EQ(client_.send_blocking(upload)->body, "PUT " + std::string(3'000'000, 'f'));
+  upload.body_file = folder_ + "/none";
+  EXPECT_EQ(client_.send_blocking(upload).error().code, "egress.no_body_file");
+}
+
+TEST_F(HttpClientTest, StreamsIntoASinkThatMayStopIt) {
+  ClientRequest post = to("/echo");
+  post.method = "POST";
+  post.body = std::string(100'000, 'x');
+  std::size_t bytes = 0;
+  auto response = client_.send_blocking(post, [&](ByteSpan piece) -> Status {
+    bytes += piece.size();
+    return {};
+  });
+  EXPECT_EQ(bytes, 100'005U);
+  EXPECT_FALSE(response->body.has_value());
+  auto stopped = client_.send_blocking(
+      post, [](ByteSpan) -> Status { return fail(Kind::unavailable, "test.disk_full"); });
+  EXPECT_EQ(stopped.error().code, "test.disk_full");
+}
+
+TEST_F(HttpClientTest, BoundsAnswersAndTime) {
+  ClientRequest post = to("/echo");
+  post.method = "POST";
+  post.body = "123456";
+  post.max_response_bytes = 10;
+  EXPECT_EQ(client_.send_blocking(post).error().code, "egress.too_large");
+  EXPECT_EQ(async::block_on(client_.fetch(post)).error().code, "egress.too_large");
+  ClientRequest late = to("/echo");
+  late.timeout = 0ms;
+  EXPECT_EQ(client_.send_blocking(late).error().code, "egress.timeout");
+}
+
+TEST_F(HttpClientTest, TellsWhatCannotBeReached) {
+  ClientRequest refused{.url = "http://127.0.0.1:1/"};
+  EXPECT_EQ(client_.send_blocking(refused).error().code, "egress.transport");
+  ClientRequest scheme{.url = "file:///etc/passwd"};
+  EXPECT_EQ(client_.send_blocking(scheme).error().code, "egress.invalid_url");
+}
+
+TEST_F(HttpClientTest, ShowsItsCertificate) {
+  tls::TestingAuthority authority;
+  const tls::TestingIdentity server = authority.issue({"DNS:localhost"});
+  const tls::TestingIdentity client = authority.issue({"URI:spiffe://alga/runner-1"});
+  httpd::ServerOptions options;
+  options.tls =
+      tls::ServerContext::load({.certificate_chain = put("s.pem", server.certificate),
+                                .private_key = put("s.key", server.private_key),
+                                .client_authorities = put("ca.pem", authority.certificate()),
+                                .require_client_certificate = true})
+          .value();
+  httpd::TestingServer mutual(routes(), options);
+  ClientRequest request{.url = mutual.origin() + "/echo"};
+  request.tls = {.authorities_file = folder_ + "/ca.pem",
+                 .certificate_file = put("c.pem", client.certificate),
+                 .key_file = put("c.key", client.private_key)};
+  EXPECT_EQ(client_.send_blocking(request)->body, "GET  spiffe://alga/runner-1");
+  EXPECT_EQ(async::block_on(client_.fetch(request))->body, "GET  spiffe://alga/runner-1");
+  request.tls.certificate_file.clear();
+  EXPECT_EQ(client_.send_blocking(request).error().code, "egress.transport");
+}
+
+}  // namespace
+}  // namespace alga::egress

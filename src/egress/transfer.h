@@ -1,0 +1,93 @@
+#pragma once
+
+#include <curl/curl.h>
+
+#include <cstdint>
+#include <cstdio>
+#include <memory>
+#include <optional>
+#include <string>
+
+#include "base/clock.h"
+#include "base/result.h"
+#include "domain/egress_policy.h"
+#include "domain/http.h"
+#include "domain/ports/bundle_store.h"
+
+namespace alga::egress {
+
+/// PEM files for one side of TLS; empty means the system's authorities and no client certificate.
+struct ClientTls {
+  std::string authorities_file;
+  std::string certificate_file;
+  std::string key_file;
+};
+
+/// Everything about one HTTP request that goes out.
+struct TransferSpec {
+  std::string method;
+  std::string url;
+  domain::Headers headers;  ///< checked, without framing fields
+  std::optional<std::string> body;
+  std::string body_file;  ///< instead of `body`; read on the thread that runs the transfer
+  SteadyTime deadline;
+  std::uint64_t max_response_bytes = 0;
+  std::uint32_t max_response_headers = 100;
+  std::uint64_t max_header_bytes = 64U << 10U;  ///< interim answers and trailers count as well
+  /// Judges every address that is connected to. Null: our own request, any address.
+  std::shared_ptr<const domain::EgressPolicy> policy;
+  ClientTls tls;
+  /// `host:port:address` entries that stand for name resolution; still judged by the policy.
+  std::vector<std::string> fixed_addresses;
+  domain::ByteSink sink;  ///< takes the body instead of HttpResponse::body
+};
+
+/// One request on one curl easy handle. Not thread-safe: the thread that runs the handle owns it.
+/// It outlives its use by the handle.
+class Transfer {
+ public:
+  explicit Transfer(TransferSpec spec);
+  ~Transfer();
+  Transfer(const Transfer&) = delete;
+  Transfer& operator=(const Transfer&) = delete;
+
+  /// Sets every option on a fresh or reset handle. Fails when the deadline has passed or curl
+  /// refuses the URL.
+  [[nodiscard]] Status prepare(CURL* easy);
+  /// What the request came to, after curl has ended with `code`.
+  [[nodiscard]] Result<domain::HttpResponse> finish(CURL* easy, CURLcode code);
+
+ private:
+  static std::size_t on_body(char* data, std::size_t size, std::size_t count, void* self);
+  static std::size_t on_header(char* data, std::size_t size, std::size_t count, void* self);
+  static std::size_t on_upload(char* data, std::size_t size, std::size_t count, void* self);
+  static curl_socket_t on_open(void* self, curlsocktype purpose, curl_sockaddr* address);
+  static int on_connected(void* self, char* remote_ip, char* local_ip, int remote_port,
+                          int local_port);
+
+  bool take_header(std::string_view line);
+  [[nodiscard]] bool allowed(const sockaddr* address) const;
+  Status prepare_body(CURL* easy);
+  void prepare_headers(CURL* easy);
+  void prepare_security(CURL* easy);
+
+  TransferSpec spec_;
+  domain::HttpResponse response_;
+  std::string body_;
+  std::uint64_t body_bytes_ = 0;
+  std::uint64_t header_bytes_ = 0;
+  bool status_line_next_ = true;
+  bool interim_ = false;  // these are the fields of a 1xx answer
+  bool in_body_ = false;  // what looks like a header from now on is a trailer
+  bool too_large_ = false;
+  bool denied_ = false;   // an address was refused …
+  bool dialled_ = false;  // … and another one was not
+  bool connected_ = false;
+  bool malformed_ = false;
+  std::optional<Error> sink_error_;
+  curl_slist* header_list_ = nullptr;
+  curl_slist* address_list_ = nullptr;
+  std::FILE* upload_ = nullptr;
+};
+
+}  // namespace alga::egress
