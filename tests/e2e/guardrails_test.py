@@ -1,0 +1,128 @@
+#!/usr/bin/python3
+"""Hostile guests end as they should, and their neighbours do not notice."""
+
+import sys
+import tempfile
+import threading
+import time
+
+from harness.platform import Platform, loopback_rules
+from harness.tap import eventually, expect, expect_equal, main, test
+from harness.upstream import Upstream
+
+
+class World:
+    def __init__(self, platform, upstream):
+        self.platform, self.upstream = platform, upstream
+        self.slug = platform.publish(platform.publisher("example"))
+        for tenant in ("hog", "neighbour"):
+            platform.install(platform.tenant(tenant), self.slug, egress=loopback_rules(upstream), limits={"timeout_ms": 1500})
+
+    def call(self, path, tenant="hog"):
+        return self.platform.call(tenant, self.slug, path)
+
+    def last_end(self):
+        path = "/api/v1/executions?limit=1"
+        rows = self.platform.operator.get(path, headers={"x-tenant-id": "hog"}).json()["executions"]
+        return rows[0] if rows else {}
+
+    def ends(self, path, *classes, status=None):
+        """Calls a hostile path and waits for its record to show one of `classes`."""
+        before = self.last_end().get("id")
+        answer = self.call(path)
+        if status:
+            expect_equal(answer.status, status, f"{path} ({answer.text()[:300]})")
+        else:
+            expect(answer.status >= 500, f"{path} answered {answer.status}: {answer.text()[:300]}")
+        record = eventually(lambda: (row := self.last_end()).get("id") != before and row, 15, f"a record of {path}")
+        expect(record["end_class"] in classes, f"{path} ended {record['end_class']}, wanted {' or '.join(classes)}")
+        return answer
+
+
+@test("an endless loop is stopped by its time limit and answers 504")
+def endless_loop(world):
+    began = time.monotonic()
+    world.ends("/loop", "wall_limit", "cpu_limit", status=504)
+    expect(time.monotonic() - began < 10, "the loop was stopped late")
+
+
+@test("a promise that never resolves ends")
+def never_resolves(world):
+    world.ends("/await-forever", "wall_limit", "guest_error", "trap")
+
+
+@test("allocation without end is stopped by the memory limit")
+def allocation(world):
+    world.ends("/allocate", "memory_limit")
+
+
+@test("recursion without end is the guest's own error or a stack overflow, never ours")
+def recursion(world):
+    answer = world.call("/recurse")
+    expect(answer.status in (200, 500, 502), f"answered {answer.status}: {answer.text()[:300]}")
+
+
+@test("an uncaught error answers 500 and tells the end user nothing of it")
+def uncaught(world):
+    answer = world.ends("/throw", "guest_error", "trap")
+    expect("thrown on purpose" not in answer.text(), "the end user sees the author's error")
+
+
+@test("floods of log lines, output and host calls are bounded")
+def floods(world):
+    for path in ("/log-flood", "/print-flood", "/call-flood", "/fetch-flood"):
+        world.ends(path, "hostcall_limit", "wall_limit", "cpu_limit", "memory_limit")
+
+
+@test("a body or headers beyond the limit are refused, not buffered")
+def too_much(world):
+    expect(world.call("/body?size=200000000").status >= 500, "a body of 200 MB came through")
+    expect(world.call("/headers?count=100000").status >= 500, "a hundred thousand headers came through")
+
+
+@test("a slow API does not outlive the time limit of the execution")
+def slow_host_call(world):
+    began = time.monotonic()
+    answer = world.call(f"/fetch?url={world.upstream.origin}/slow/20000")
+    expect(time.monotonic() - began < 10, "the execution waited for the API")
+    expect(answer.status == 504 or answer.json() == {"err": "timeout"}, f"answered {answer.status}: {answer.text()[:300]}")
+
+
+@test("no execution finds the mark that another one left in memory")
+def canary_memory(world):
+    expect_equal(world.call("/plant").json(), {"planted": 100}, "planting")
+    for tenant in ("hog", "neighbour"):
+        answer = world.call("/bytes", tenant)
+        expect(b"CANARY" not in answer.body, "memory of another execution")
+
+
+@test("while one tenant loops, its neighbour is served")
+def fairness(world):
+    hogs = [threading.Thread(target=world.call, args=("/loop",)) for _ in range(8)]
+    for hog in hogs:
+        hog.start()
+    time.sleep(0.2)
+    waits = []
+    for _ in range(10):
+        began = time.monotonic()
+        expect_equal(world.call("/counter", "neighbour").status, 200, "the neighbour's call")
+        waits.append(time.monotonic() - began)
+    for hog in hogs:
+        hog.join()
+    expect(sorted(waits)[5] < 1.0, f"the neighbour waited {sorted(waits)[5]:.2f} s at the median")
+
+
+@test("after all of that the server is well and its memory bounded")
+def still_well(world):
+    expect_equal(world.platform.server.client().get("/readyz").status, 200, "/readyz")
+    expect_equal(world.call("/counter", "neighbour").json(), {"counter": 1}, "a call")
+    expect(world.platform.server.peak_memory_bytes() < 3 << 30, "the server used more than 3 GiB")
+
+
+def run():
+    with tempfile.TemporaryDirectory(prefix="alga-e2e.") as folder, Upstream() as upstream:
+        with Platform(folder) as platform:
+            return main(World(platform, upstream))
+
+
+sys.exit(run())

@@ -1,0 +1,60 @@
+#!/usr/bin/python3
+"""Stopping, killing and starting again: nothing acknowledged is lost, nothing is compiled twice."""
+
+import signal
+import sys
+import tempfile
+import time
+
+from harness.platform import Platform
+from harness.tap import expect, expect_equal, main, test
+
+
+class World:
+    def __init__(self, platform):
+        self.platform = platform
+        self.tenant = platform.tenant("acme")
+        self.slug = platform.publish(platform.publisher("example"))
+        self.install = platform.install(self.tenant, self.slug, config={"key": "before"})
+        platform.secret(self.tenant, self.install, "api_key", "kept-secret")
+
+    def call(self, path):
+        return self.platform.call(self.tenant, self.slug, path)
+
+
+@test("SIGTERM ends the server with status 0")
+def orderly(world):
+    expect_equal(world.platform.server.stop(signal.SIGTERM), 0, "exit status")
+
+
+@test("after a restart the first call works and needs no compile")
+def warm_restart(world):
+    world.platform.start()
+    began = time.monotonic()
+    answer = world.call("/config?key=key")
+    expect_equal((answer.status, answer.json()["value"]), (200, {"ok": "before"}), "first call")
+    expect(time.monotonic() - began < 2.0, "the first call after a restart took as long as a compile")
+
+
+@test("what was acknowledged before kill -9 is there afterwards")
+def killed(world):
+    tenant = {"x-tenant-id": world.tenant}
+    path = f"/api/v1/installs/{world.install['id']}/config"
+    expect_equal(world.platform.operator.patch(path, {"set": {"key": "after"}}, headers=tenant).status, 200, "config")
+    world.platform.server.stop(signal.SIGKILL)
+    world.platform.start()
+    expect_equal(world.call("/config?key=key").json()["value"], {"ok": "after"}, "config")
+    expect_equal(world.call("/secret?key=api_key").json()["value"], {"ok": "kept-secret"}, "secret")
+
+
+@test("the bootstrap token is not printed a second time")
+def one_token(world):
+    expect_equal(world.platform.server.output().count("alga_boot_"), 0, "tokens in the output")
+
+
+def run():
+    with tempfile.TemporaryDirectory(prefix="alga-e2e.") as folder, Platform(folder) as platform:
+        return main(World(platform))
+
+
+sys.exit(run())

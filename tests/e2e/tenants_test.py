@@ -1,0 +1,115 @@
+#!/usr/bin/python3
+"""Nobody reaches another tenant's anything: every route with every foreign identifier is refused."""
+
+import sys
+import tempfile
+
+from harness.platform import Platform
+from harness.tap import expect, expect_equal, main, test
+
+
+class World:
+    """Two tenants with the same extension; an administrator of each."""
+
+    def __init__(self, platform):
+        self.platform = platform
+        self.slug = platform.publish(platform.publisher("example"))
+        self.mine = platform.install(platform.tenant("mine"), self.slug, config={"key": "mine"})
+        self.theirs = platform.install(platform.tenant("theirs"), self.slug, config={"key": "theirs"})
+        platform.secret("mine", self.mine, "api_key", "secret-of-mine")
+        platform.secret("theirs", self.theirs, "api_key", "secret-of-theirs")
+        self.admin = platform.api_key("tenant_admin", tenant="mine")
+        self.user = platform.api_key("tenant_user", tenant="mine")
+
+
+ROUTES = [
+    ("GET", "", None),
+    ("POST", "/update", {"version": "1.0.0"}),
+    ("POST", "/enable", {}),
+    ("POST", "/disable", {}),
+    ("PUT", "/grants", {"capabilities": []}),
+    ("GET", "/config", None),
+    ("PATCH", "/config", {"set": {"key": "altered"}}),
+    ("GET", "/secrets", None),
+    ("PUT", "/secrets/api_key", {"value": "altered"}),
+    ("DELETE", "/secrets/api_key", None),
+    ("GET", "/usage", None),
+    ("DELETE", "", None),
+]
+
+
+@test("each route of an install refuses an administrator of another tenant")
+def foreign_installs(world):
+    for claim in ({}, {"x-tenant-id": "theirs"}):
+        for method, path, body in ROUTES:
+            answer = world.admin.request(method, f"/api/v1/installs/{world.theirs['id']}{path}", body=body, headers=claim)
+            expect(answer.status in (403, 404), f"{method} {path} with {claim} answered {answer.status}: {answer.text()}")
+
+
+@test("and each of them changed nothing")
+def unchanged(world):
+    tenant = {"x-tenant-id": "theirs"}
+    path = f"/api/v1/installs/{world.theirs['id']}"
+    expect_equal(world.platform.operator.get(f"{path}/config", headers=tenant).json()["config"], {"key": "theirs"}, "config")
+    install = world.platform.operator.get(path, headers=tenant).json()["install"]
+    expect_equal(install["enabled"], True, "enabled")
+    answer = world.platform.call("theirs", world.slug, "/secret?key=api_key")
+    expect_equal(answer.json()["value"], {"ok": "secret-of-theirs"}, "secret")
+
+
+@test("lists show the caller's own tenant only, whatever the query says")
+def lists(world):
+    for path in ("/api/v1/installs", "/api/logs?limit=100", "/api/v1/executions?limit=100", "/api/v1/audit?limit=100"):
+        for claim in ("", "&tenant=theirs"):
+            joined = path + (claim if "?" in path else claim.replace("&", "?"))
+            answer = world.admin.get(joined)
+            expect(answer.status in (200, 400, 403), f"{joined} answered {answer.status}: {answer.text()}")
+            expect(world.theirs["id"] not in answer.text(), f"{joined} shows the install of another tenant")
+
+
+@test("the gateway resolves an extension in the caller's tenant, and a foreign install not at all")
+def gateway(world):
+    answer = world.admin.get(f"/api/ext/{world.slug}/config?key=key")
+    expect_equal(answer.json()["value"], {"ok": "mine"}, "configuration of the caller's own install")
+    for claim in ({}, {"x-tenant-id": "theirs"}):
+        answer = world.admin.get(f"/api/ext/{world.theirs['id']}/config?key=key", headers=claim)
+        expect(answer.status in (403, 404), f"a foreign install answered {answer.status}: {answer.text()}")
+
+
+@test("a claim to another tenant does not move the caller there")
+def claims(world):
+    answer = world.admin.get(f"/api/ext/{world.slug}/config?key=key", headers={"x-tenant-id": "theirs"})
+    expect(answer.status in (403, 404) or answer.json().get("value") == {"ok": "mine"}, f"answered {answer.status}: {answer.text()}")
+
+
+@test("what one tenant stores, the other does not find")
+def storage(world):
+    platform = world.platform
+    tenants = [platform.call(tenant, world.slug, "/storage?ns=crossing").json() for tenant in ("mine", "theirs")]
+    for result in tenants:
+        expect_equal(result["created"], {"ok": 1}, "create-only write in each tenant")
+
+
+@test("a tenant's user may call extensions but not administer them")
+def roles(world):
+    expect_equal(world.user.get(f"/api/ext/{world.slug}/counter").status, 200, "a call")
+    path = f"/api/v1/installs/{world.mine['id']}"
+    for method, rest, body in ROUTES[1:7:2] + ROUTES[8:10]:
+        expect_equal(world.user.request(method, path + rest, body=body).status, 403, f"{method} {rest}")
+
+
+@test("only the operator makes tenants, publishers and operator keys")
+def operator_only(world):
+    expect_equal(world.admin.post("/api/v1/tenants", {"id": "more", "name": "More"}).status, 403, "a tenant")
+    expect_equal(world.admin.post("/api/v1/publishers", {"name": "more"}).status, 403, "a publisher")
+    expect_equal(world.admin.post("/api/v1/api-keys", {"label": "x", "role": "operator"}).status, 403, "an operator's key")
+    answer = world.admin.post("/api/v1/api-keys", {"label": "x", "role": "tenant_admin", "tenant": "theirs"})
+    expect_equal(answer.status, 403, "a key for another tenant")
+
+
+def run():
+    with tempfile.TemporaryDirectory(prefix="alga-e2e.") as folder, Platform(folder) as platform:
+        return main(World(platform))
+
+
+sys.exit(run())
