@@ -1,0 +1,375 @@
+#include "gateway/gateway.h"
+
+#include <algorithm>
+#include <array>
+#include <charconv>
+#include <optional>
+
+#include "async/deadline.h"
+#include "base/bytes.h"
+#include "crypto/digest.h"
+#include "domain/endpoint.h"
+#include "gateway/access.h"
+#include "gateway/answers.h"
+#include "gateway/headers.h"
+#include "gateway/method_tunnel.h"
+
+namespace alga::gateway {
+namespace {
+
+constexpr auto kMethods =
+    std::to_array<std::string_view>({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE"});
+constexpr std::string_view kMethodList = "GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS";
+constexpr std::string_view kPreflightHeaders =
+    "authorization, content-type, x-api-key, x-request-id, x-idempotency-key, x-tenant-id, "
+    "x-alga-tenant";
+constexpr std::string_view kExposedHeaders =
+    "x-request-id, x-ext-config-version, x-ext-secrets-version, retry-after, etag";
+constexpr std::size_t kMaxIdempotencyKey = 255;
+/// Bodies above this size are not read before the caller has been authenticated.
+constexpr std::uint64_t kTrustedBody = 64U << 10U;
+constexpr std::array<double, 12> kSeconds{0.001, 0.0025, 0.005, 0.01, 0.025, 0.05,
+                                          0.1,   0.25,   0.5,   1,    5,     30};
+
+/// What follows `/api/ext/<extension>` in the path, encoded as it came; at least `/`.
+std::string guest_path(std::string_view path) {
+  std::size_t slash = 0;
+  for (int i = 0; i < 3; ++i) {
+    slash = path.find('/', slash + 1);
+    if (slash == std::string_view::npos) return "/";
+  }
+  return std::string(path.substr(slash));
+}
+
+bool announces_large_body(const httpd::Request& request) {
+  if (request.header("transfer-encoding")) return true;
+  const std::string_view length = request.header("content-length").value_or("0");
+  std::uint64_t bytes = 0;
+  const auto [end, error] = std::from_chars(length.data(), length.data() + length.size(), bytes);
+  return error != std::errc{} || bytes > kTrustedBody;
+}
+
+async::Task<Result<domain::ExecuteResponse>> run(domain::Runner* runner,
+                                                 domain::ExecuteRequest request) {
+  domain::ExecuteResponse response = co_await runner->execute(std::move(request));
+  co_return response;
+}
+
+std::string trace_id(const std::string& traceparent) { return traceparent.substr(3, 32); }
+
+}  // namespace
+
+/// One request on its way through the gateway. Lives on the frame of serve().
+class Gateway::Call {
+ public:
+  Call(Gateway& gateway, Surface surface, const httpd::Request& request)
+      : gateway_(gateway), use_(gateway.use_), surface_(surface), request_(request) {}
+
+  async::Task<Result<Ending>> go() {
+    CO_TRY_VOID(read_request());
+    CO_TRY(access_, co_await admit({request_.headers, request_.params.at("extension"), method_,
+                                    path_, use_.options.allow_undeclared_endpoints},
+                                   use_.principals, use_.installs));
+    CO_TRY_VOID(gateway_.limiter_.take(access_->install->tenant.str() + '\n' +
+                                       access_->install->registry.str()));
+    if (!idempotency_key_) co_return co_await execute();
+    co_return co_await execute_once();
+  }
+
+  /// Null until the install is known.
+  [[nodiscard]] const domain::InstallConfig* install() const {
+    return access_ ? access_->install.get() : nullptr;
+  }
+
+ private:
+  Status read_request() {
+    path_ = guest_path(request_.path);
+    TunnelledRequest plain{request_.method, request_.query, std::nullopt};
+    if (!request_.body.empty()) plain.body = request_.body;
+    if (surface_ == Surface::proxy) {
+      TRY(plain, untunnel(std::move(plain), request_.header("content-type").value_or("")));
+    }
+    method_ = std::move(plain.method);
+    query_ = std::move(plain.query);
+    body_ = std::move(plain.body);
+    if (std::ranges::find(kMethods, method_) == kMethods.end()) {
+      return fail(Kind::not_found, "gateway.endpoint_not_found", "no such endpoint");
+    }
+    TRY(idempotency_key_, single_header(request_.headers, "x-idempotency-key"));
+    if (idempotency_key_ && !is_idempotency_key(*idempotency_key_)) {
+      return fail(Kind::invalid, "gateway.bad_idempotency_key",
+                  "x-idempotency-key must be 1 to 255 visible characters");
+    }
+    // Reading twice is harmless; a stored answer would only be stale.
+    if (method_ == "GET" || method_ == "HEAD") idempotency_key_.reset();
+    traceparent_ = valid_traceparent(request_.headers).value_or(new_traceparent());
+    return {};
+  }
+
+  static bool is_idempotency_key(std::string_view key) {
+    return !key.empty() && key.size() <= kMaxIdempotencyKey &&
+           std::ranges::all_of(key, [](char c) { return c > ' ' && c < 0x7f; });
+  }
+
+  [[nodiscard]] std::string new_traceparent() const {
+    std::array<std::uint8_t, 24> ids{};
+    use_.random->fill(ids);
+    const std::string hex = hex_encode(ids);
+    return "00-" + hex.substr(0, 32) + '-' + hex.substr(32) + "-01";
+  }
+
+  [[nodiscard]] domain::ExecuteRequest make_request() const {
+    const domain::InstallConfig& install = *access_->install;
+    domain::HttpRequest http{
+        .method = method_ == "HEAD" && !access_->declares_head ? "GET" : method_,
+        .url = query_.empty() ? path_ : path_ + '?' + query_,
+        .headers = guest_request_headers(request_.headers, use_.options.extra_request_headers),
+        .body = body_};
+    http.headers.push_back({"x-request-id", request_.request_id});
+    http.headers.push_back({"x-alga-tenant", install.tenant.str()});
+    http.headers.push_back({"x-alga-extension", install.registry.str()});
+    if (idempotency_key_) {
+      http.headers.push_back({"x-idempotency-key", *idempotency_key_});
+    } else if (surface_ == Surface::proxy && method_ != "GET" && method_ != "HEAD") {
+      http.headers.push_back({"x-idempotency-key", uuid_v7(*use_.clock, *use_.random)});
+    }
+    domain::ExecuteRequest request{.request_id = request_.request_id,
+                                   .tenant = install.tenant,
+                                   .extension = install.registry,
+                                   .install = install.install,
+                                   .version = install.version,
+                                   .content_hash = install.content_hash,
+                                   .config = install.config,
+                                   .http = std::move(http),
+                                   .limits = install.limits,
+                                   .envelope = install.envelope,
+                                   .providers = install.providers,
+                                   .user = access_->principal.user,
+                                   .grant = install.grant,
+                                   .traceparent = traceparent_,
+                                   .config_version = install.config_version,
+                                   .secrets_version = install.secrets_version};
+    const auto ours = static_cast<std::uint64_t>(use_.options.timeout.count());
+    request.limits.timeout_ms = std::min(request.limits.timeout_ms.value_or(ours), ours);
+    return request;
+  }
+
+  [[nodiscard]] domain::IdempotencyScope scope() const {
+    const std::string& place = access_->endpoint.empty() ? path_ : access_->endpoint;
+    return {access_->install->tenant, access_->install->install, method_ + ' ' + place,
+            *idempotency_key_};
+  }
+
+  [[nodiscard]] std::string digest() const {
+    crypto::Sha256 digest;
+    digest.update(method_ + '\n' + path_ + '\n' + query_ + '\n');
+    digest.update(body_ ? "body\n" + *body_ : std::string{});
+    return digest.finish_hex();
+  }
+
+  async::Task<Result<Ending>> execute_once() {
+    const std::string request_digest = digest();
+    const auto lease = use_.options.timeout + use_.options.grace;
+    auto claim = co_await use_.idempotency->claim(scope(), request_digest, lease);
+    if (!claim) co_return fail(claim.error());
+    using Claim = domain::IdempotencyClaim::Kind;
+    switch (claim->kind) {
+      case Claim::replay: co_return replayed(std::move(claim->answer));
+      case Claim::in_progress:
+        co_return fail({Kind::conflict, "gateway.idempotency_in_progress",
+                        "a request with this idempotency key is still running", 1});
+      case Claim::mismatch:
+        co_return fail(Kind::unprocessable, "gateway.idempotency_mismatch",
+                       "this idempotency key was used for another request");
+      case Claim::fresh: break;
+    }
+    Result<Ending> ending = co_await execute();
+    if (!ending || !ending->repeatable) {
+      // A failure to release only means that the key rests until the end of its lease.
+      (void)co_await use_.idempotency->release(scope(), request_digest);
+      co_return ending;
+    }
+    domain::StoredAnswer answer{ending->response.status, ending->response.headers,
+                                ending->response.body};
+    const Status kept =
+        co_await use_.idempotency->complete(scope(), request_digest, std::move(answer));
+    if (!kept) {
+      use_.log.warn("an idempotent answer could not be kept",
+                    {{"request_id", request_.request_id}, {"code", kept.error().code}});
+    }
+    co_return ending;
+  }
+
+  static Ending replayed(domain::StoredAnswer answer) {
+    Ending ending{.status = "replayed"};
+    ending.response.status = answer.status;
+    ending.response.headers = std::move(answer.headers);
+    ending.response.body = std::move(answer.body);
+    ending.response.set("x-idempotent-replay", "true");
+    return ending;
+  }
+
+  async::Task<Result<Ending>> execute() {
+    const std::string id = uuid_v7(*use_.clock, *use_.random);
+    const Status started = co_await use_.executions->start(started_row(id));
+    if (!started) {
+      use_.log.error("an execution could not be logged and was refused",
+                     {{"request_id", request_.request_id}, {"code", started.error().code}});
+      co_return fail(Kind::unavailable, "gateway.policy_unavailable", started.error().message);
+    }
+    const SteadyTime begin = use_.clock->steady();
+    const SteadyTime deadline =
+        std::chrono::steady_clock::now() + use_.options.timeout + use_.options.grace;
+    auto outcome = co_await async::with_deadline(run(use_.runner, make_request()), deadline);
+    Ending ending = outcome ? conclude(std::move(*outcome), request_.request_id)
+                            : conclude_failure(outcome.error());
+    if (method_ == "HEAD") ending.response.body.clear();
+    finish(id, ending, use_.clock->steady() - begin);
+    co_return ending;
+  }
+
+  [[nodiscard]] Ending conclude_failure(const Error& error) const {
+    if (error.code == "async.deadline") return conclude_timeout(request_.request_id);
+    use_.log.error("an execution ended in an unexpected way",
+                   {{"request_id", request_.request_id}, {"code", error.code}});
+    Ending ending{.status = "error", .error = "runner_error"};
+    ending.response = refusal({Kind::bad_gateway, "gateway.bad_gateway", {}}, request_.request_id);
+    return ending;
+  }
+
+  [[nodiscard]] domain::StartedExecution started_row(const std::string& id) const {
+    const domain::InstallConfig& install = *access_->install;
+    const domain::Principal& who = access_->principal;
+    return {.id = id,
+            .who = {.tenant = install.tenant.str(),
+                    .extension = install.registry.str(),
+                    .install = install.install.str(),
+                    .version = install.version.str(),
+                    .request_id = request_.request_id,
+                    .trace_id = trace_id(traceparent_)},
+            .at = use_.clock->wall(),
+            .config_version = install.config_version,
+            .secrets_version = install.secrets_version,
+            .method = method_,
+            .path = path_,
+            .endpoint = access_->endpoint,
+            .principal_kind = std::string(domain::to_string(who.role)),
+            .user_id = who.user ? who.user->user_id : who.id};
+  }
+
+  void finish(const std::string& id, const Ending& ending, SteadyTime::duration took) const {
+    use_.executions->finish(
+        {.id = id,
+         .tenant = access_->install->tenant.str(),
+         .at = use_.clock->wall(),
+         .status = ending.status,
+         .error = ending.error,
+         .http_status = ending.response.status,
+         .duration_us = static_cast<std::uint64_t>(
+             std::chrono::duration_cast<std::chrono::microseconds>(took).count())});
+  }
+
+  Gateway& gateway_;
+  const Dependencies& use_;
+  Surface surface_;
+  const httpd::Request& request_;
+  std::string method_, path_, query_, traceparent_;
+  std::optional<std::string> body_, idempotency_key_;
+  std::optional<Access> access_;
+};
+
+Gateway::Gateway(Dependencies dependencies)
+    : use_(std::move(dependencies)), limiter_(use_.options.rate, *use_.clock) {}
+
+Gateway::~Gateway() = default;
+
+void Gateway::add_routes(httpd::Router& router) {
+  httpd::RouteOptions options;
+  options.max_body = use_.options.max_body;
+  options.admit = [this](httpd::Request request) { return screen(std::move(request)); };
+  router.add("*", "/api/ext/{extension}/{path...}", options,
+             [this](httpd::Request request) { return serve(Surface::ext, std::move(request)); });
+  router.add("*", "/api/ext-proxy/{extension}/{path...}", options,
+             [this](httpd::Request request) { return serve(Surface::proxy, std::move(request)); });
+}
+
+/// Before a large body is read: only for callers that we know.
+async::Task<std::optional<httpd::Response>> Gateway::screen(httpd::Request request) {
+  if (request.method == "OPTIONS" || !announces_large_body(request)) co_return std::nullopt;
+  auto principal = co_await authenticate(&request.headers, use_.principals);
+  if (principal) co_return std::nullopt;
+  httpd::Response response = refusal(principal.error(), request.request_id);
+  add_cors(request, response);
+  co_return response;
+}
+
+async::Task<httpd::Response> Gateway::serve(Surface surface, httpd::Request request) {
+  if (request.method == "OPTIONS") co_return preflight(request);
+  const SteadyTime begin = use_.clock->steady();
+  Call call(*this, surface, request);
+  Result<Ending> ending = co_await call.go();
+  httpd::Response response;
+  if (ending) {
+    response = std::move(ending->response);
+    count(ending->status, begin);
+  } else {
+    response = refusal(ending.error(), request.request_id);
+    count(http_status(ending.error().kind) < 500 ? "policy_denied" : "unavailable", begin);
+    use_.log.info("refused", {{"request_id", request.request_id},
+                              {"code", ending.error().code},
+                              {"reason", ending.error().message}});
+  }
+  if (const domain::InstallConfig* install = call.install()) {
+    response.set("x-ext-config-version", install->config_version);
+    response.set("x-ext-secrets-version", install->secrets_version);
+  }
+  response.set("x-request-id", request.request_id);
+  add_cors(request, response);
+  co_return response;
+}
+
+bool Gateway::is_allowed_origin(std::string_view origin) const {
+  return std::ranges::find(use_.options.allowed_origins, origin) !=
+         use_.options.allowed_origins.end();
+}
+
+httpd::Response Gateway::preflight(const httpd::Request& request) const {
+  const auto origin = single_header(request.headers, "origin");
+  if (origin && *origin && !is_allowed_origin(**origin)) {
+    return refusal({Kind::denied, "gateway.origin_not_allowed", "this origin may not call"},
+                   request.request_id);
+  }
+  httpd::Response response;
+  response.status = 204;
+  response.set("allow", std::string(kMethodList));
+  response.set("cache-control", "no-store");
+  if (origin && *origin) {
+    response.set("access-control-allow-methods", std::string(kMethodList));
+    response.set("access-control-allow-headers", std::string(kPreflightHeaders));
+    response.set("access-control-max-age", "120");
+  }
+  add_cors(request, response);
+  return response;
+}
+
+void Gateway::add_cors(const httpd::Request& request, httpd::Response& response) const {
+  response.set("vary", "origin, authorization, x-api-key, x-tenant-id");
+  const auto origin = single_header(request.headers, "origin");
+  if (!origin || !*origin || !is_allowed_origin(**origin)) return;
+  response.set("access-control-allow-origin", **origin);
+  response.set("access-control-allow-credentials", "true");
+  response.set("access-control-expose-headers", std::string(kExposedHeaders));
+}
+
+void Gateway::count(std::string_view outcome, SteadyTime since) {
+  use_.metrics
+      ->counter("alga_gateway_requests_total", "Requests for extensions by how they ended",
+                {{"outcome", outcome}})
+      .add();
+  use_.metrics
+      ->histogram("alga_gateway_request_seconds", "From the whole request to the whole answer",
+                  kSeconds)
+      .observe(std::chrono::duration<double>(use_.clock->steady() - since).count());
+}
+
+}  // namespace alga::gateway
