@@ -72,9 +72,9 @@ TEST(BlockingPool, PassesErrorsThroughAndConvertsExceptions) {
 }
 
 TEST(BlockingPool, RefusesWhenTheQueueIsFull) {
-  BlockingPool pool(1, 1);
   std::latch running(1);
   std::latch release(1);
+  BlockingPool pool(1, 1);  // its thread uses the latches until the end
   ASSERT_TRUE(pool.submit([&] {
     running.count_down();
     release.wait();
