@@ -22,6 +22,7 @@
 #include "domain/ports/bundle_store.h"
 #include "domain/ports/component_inspector.h"
 #include "domain/ports/execution_log.h"
+#include "domain/ports/idempotency.h"
 #include "domain/ports/install_configs.h"
 #include "domain/ports/key_provider.h"
 #include "domain/ports/records.h"
@@ -68,6 +69,8 @@ struct Options {
   bool remote_gateways = false;
   std::chrono::seconds grant_life{60};
   std::chrono::seconds envelope_life{300};
+  /// Each install gets the host name `<install id>.<domain_root>` for its pages; empty: none.
+  std::string domain_root;
   /// Folder for uploads that are being checked; private to this process.
   std::filesystem::path scratch;
 };
@@ -80,6 +83,8 @@ struct Dependencies {
   domain::KeyProvider* keys = nullptr;
   domain::ComponentInspector* inspector = nullptr;
   domain::ArtefactCompiler* compiler = nullptr;
+  /// Judges tokens that are no API keys (OIDC, session tokens); null: they are refused.
+  domain::Authenticator* people = nullptr;
   const Clock* clock = nullptr;
   Random* random = nullptr;
   Metrics* metrics = nullptr;
@@ -115,6 +120,7 @@ class ControlPlane {
   [[nodiscard]] virtual domain::RecordSink& records() = 0;
   [[nodiscard]] virtual domain::ExecutionLog& executions() = 0;
   [[nodiscard]] virtual domain::Authenticator& authenticator() = 0;
+  [[nodiscard]] virtual domain::IdempotencyStore& idempotency() = 0;
 
   /// The bootstrap token, once: present only when create() made it.
   [[nodiscard]] virtual std::optional<Secret> take_bootstrap_token() = 0;

@@ -1,0 +1,169 @@
+#include "control_plane/api.h"
+
+#include <charconv>
+
+#include "async/deadline.h"
+#include "base/bytes.h"
+#include "crypto/digest.h"
+
+namespace alga::control_plane {
+namespace {
+
+std::optional<std::string> token_of(const httpd::Request& request) {
+  constexpr std::string_view kBearer = "Bearer ";
+  if (auto header = request.header("authorization")) {
+    if (header->size() > kBearer.size() && iequals(header->substr(0, kBearer.size()), kBearer)) {
+      return std::string(trim(header->substr(kBearer.size())));
+    }
+    return std::nullopt;
+  }
+  if (auto key = request.header("x-api-key")) return std::string(*key);
+  return std::nullopt;
+}
+
+struct Route {
+  const Core* core;
+  const ApiKeys* keys;
+  Access access;
+  Action action;
+  ActionOptions options;
+};
+
+httpd::Response written(const Result<httpd::Response>& outcome, ErrorWriter error,
+                        std::string_view request_id) {
+  return error(outcome.error(), request_id);
+}
+
+async::Task<void> settle(const Core* core) {
+  if (core->options().remote_gateways) {
+    co_await async::sleep_for(core->deps().clock, core->options().lease);
+  }
+}
+
+async::Task<Result<httpd::Response>> perform(const Route* route, const httpd::Request* request) {
+  auto principal = co_await authenticate(route->core, route->keys, request);
+  if (!principal) co_return fail(std::move(principal).error());
+  CO_TRY_VOID(authorise(*principal, route->access));
+  Call call{*request, {std::move(*principal), request->request_id}};
+  co_return co_await route->core->deps().blocking->run(
+      [route, &call] { return route->action(call); });
+}
+
+async::Task<httpd::Response> serve(std::shared_ptr<const Route> route, httpd::Request request) {
+  Result<httpd::Response> outcome = co_await perform(route.get(), &request);
+  if (!outcome) co_return written(outcome, route->options.error, request.request_id);
+  if (route->options.changes_installs) co_await settle(route->core);
+  co_return std::move(*outcome);
+}
+
+async::Task<httpd::Response> serve_open(const Core* core, Api::OpenAction action,
+                                        ActionOptions options, httpd::Request request) {
+  Result<httpd::Response> outcome =
+      co_await core->deps().blocking->run([&action, &request] { return action(request); });
+  if (!outcome) co_return written(outcome, options.error, request.request_id);
+  if (options.changes_installs) co_await settle(core);
+  co_return std::move(*outcome);
+}
+
+}  // namespace
+
+Result<TenantId> Call::tenant(const std::optional<std::string>& named) const {
+  std::optional<std::string> wanted = named;
+  if (auto header = request.header("x-tenant-id")) wanted = std::string(*header);
+  const auto& own = caller.principal.tenant;
+  if (own) {
+    if (wanted && *wanted != own->str()) {
+      return fail(Kind::denied, "auth.forbidden", "the caller belongs to another tenant");
+    }
+    return *own;
+  }
+  if (!caller.principal.is_operator()) {
+    return fail(Kind::denied, "auth.forbidden", "the caller belongs to no tenant");
+  }
+  auto tenant = TenantId::parse(wanted.value_or(""));
+  if (!tenant) {
+    return fail(Kind::invalid, "request.tenant_missing",
+                "an operator names the tenant with the header x-tenant-id");
+  }
+  return *tenant;
+}
+
+std::string Call::param(std::string_view name) const {
+  auto found = request.params.find(name);
+  ALGA_CHECK(found != request.params.end());
+  return found->second;
+}
+
+Result<json::Document> Call::body() const { return json::Document::parse(request.body); }
+
+Result<std::uint32_t> Call::limit(std::uint32_t usual, std::uint32_t most) const {
+  auto text = request.query_param("limit");
+  if (!text) return usual;
+  std::uint32_t limit = 0;
+  auto [end, code] = std::from_chars(text->data(), text->data() + text->size(), limit);
+  if (code != std::errc{} || end != text->data() + text->size() || limit < 1 || limit > most) {
+    return invalid("limit must be a number from 1 to " + std::to_string(most));
+  }
+  return limit;
+}
+
+void Api::add(std::string_view method, std::string_view pattern, Access access, Action action,
+              ActionOptions options) {
+  httpd::RouteOptions limits = options.route;
+  auto route = std::make_shared<const Route>(
+      Route{&core_, &keys_, access, std::move(action), std::move(options)});
+  router_.add(method, pattern, limits,
+              [route](httpd::Request request) { return serve(route, std::move(request)); });
+}
+
+void Api::add_open(std::string_view method, std::string_view pattern, OpenAction action,
+                   ActionOptions options) {
+  httpd::RouteOptions limits = options.route;
+  router_.add(method, pattern, limits,
+              [core = &core_, action = std::move(action), options](httpd::Request request) {
+                return serve_open(core, action, options, std::move(request));
+              });
+}
+
+async::Task<Result<domain::Principal>> authenticate(const Core* core, const ApiKeys* keys,
+                                                    const httpd::Request* request) {
+  auto token = token_of(*request);
+  if (!token) {
+    co_return fail(Kind::unauthenticated, "auth.missing_token", "this needs a token");
+  }
+  domain::Authenticator* people = core->deps().people;
+  if (people != nullptr && !token->starts_with("alga_")) {
+    co_return co_await people->authenticate(*token);
+  }
+  co_return co_await core->deps().blocking->run(
+      [keys, &token] { return keys->authenticate(*token); });
+}
+
+Status authorise(const domain::Principal& principal, Access access) {
+  bool allowed = principal.is_operator();
+  switch (access) {
+    case Access::anyone_signed_in: allowed = true; break;
+    case Access::operators: break;
+    case Access::publishers: allowed |= principal.role == domain::Role::publisher; break;
+    case Access::tenant_admins: allowed |= principal.role == domain::Role::tenant_admin; break;
+  }
+  if (allowed) return {};
+  return fail(Kind::denied, "auth.forbidden", "the caller's role does not permit this");
+}
+
+bool has_token(const httpd::Request& request, std::string_view header, const Secret& expected) {
+  auto given = request.header(header);
+  return given && !expected.empty() && crypto::constant_time_equal(*given, expected.reveal());
+}
+
+httpd::Response json_answer(std::uint16_t status, const boost::json::value& body) {
+  return httpd::json_response(status, to_text(body));
+}
+
+httpd::Response no_content() {
+  httpd::Response response;
+  response.status = 204;
+  return response;
+}
+
+}  // namespace alga::control_plane

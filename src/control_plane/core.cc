@@ -1,0 +1,63 @@
+#include "control_plane/core.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <boost/json/parse.hpp>
+#include <boost/json/serialize.hpp>
+
+#include "base/bytes.h"
+
+namespace alga::control_plane {
+
+Core::Core(Dependencies dependencies)
+    : deps_(std::move(dependencies)), process_(hex_encode(as_bytes(random_bytes(4)))) {}
+
+std::string Core::new_ordered_id() const {
+  constexpr int kCounterBits = 16;
+  auto time = static_cast<std::uint64_t>(now().time_since_epoch().count()) << kCounterBits;
+  std::uint64_t last = last_id_.load();
+  std::uint64_t next = 0;
+  do {
+    next = std::max(time, last + 1);
+  } while (!last_id_.compare_exchange_weak(last, next));
+  return fmt::format("{:016x}-{}", next, process_);
+}
+
+std::string Core::random_bytes(std::size_t size) const {
+  std::string bytes(size, '\0');
+  deps_.random->fill({reinterpret_cast<std::uint8_t*>(bytes.data()), bytes.size()});
+  return bytes;
+}
+
+std::unexpected<Error> invalid(std::string message) {
+  return fail(Kind::invalid, "request.invalid", std::move(message));
+}
+
+Result<std::string> checked_text(std::string text, std::string_view field, std::size_t max) {
+  if (trim(text).empty()) return invalid(fmt::format("{} is empty", field));
+  if (text.size() > max) return invalid(fmt::format("{} is longer than {} bytes", field, max));
+  bool control = std::ranges::any_of(text, [](unsigned char c) { return c < 0x20 || c == 0x7F; });
+  if (control || !is_utf8(text)) {
+    return invalid(fmt::format("{} has control characters or is not UTF-8", field));
+  }
+  return text;
+}
+
+std::string to_text(const boost::json::value& value) { return boost::json::serialize(value); }
+
+std::string storable(std::string text) {
+  std::ranges::replace(text, '\0', '?');
+  if (is_utf8(text)) return text;
+  std::ranges::replace_if(text, [](char c) { return static_cast<unsigned char>(c) >= 0x80; }, '?');
+  return text;
+}
+
+boost::json::value from_column(std::string_view text) {
+  boost::system::error_code error;
+  boost::json::value value = boost::json::parse(text, error);
+  ALGA_CHECK(!error);
+  return value;
+}
+
+}  // namespace alga::control_plane

@@ -1,0 +1,58 @@
+#include "async/thread_name.h"
+#include "control_plane/sql_control_plane.h"
+
+namespace alga::control_plane {
+namespace {
+
+template <class T>
+Status only_status(Result<T> outcome) {
+  if (outcome) return {};
+  return fail(std::move(outcome).error());
+}
+
+}  // namespace
+
+Housekeeping::Housekeeping(Services& services) : services_(services) {
+  using std::chrono::seconds;
+  duties_ = {
+      {"audit", seconds{1}, [this] { return only_status(services_.sealer.seal()); }},
+      {"signing keys", seconds{30}, [this] { return services_.signing.refresh(); }},
+      {"storage", seconds{60}, [this] { return only_status(services_.storage_records.sweep()); }},
+      {"uploads", seconds{600}, [this] { return only_status(services_.staging.sweep()); }},
+      {"retention", seconds{600}, [this] { return only_status(services_.retention.sweep()); }},
+      {"idempotency", seconds{60}, [this] { return only_status(services_.idempotency.sweep()); }},
+  };
+  thread_ = std::thread([this] { run(); });
+}
+
+Housekeeping::~Housekeeping() { stop(); }
+
+void Housekeeping::stop() {
+  {
+    std::lock_guard lock(mutex_);
+    stopping_ = true;
+  }
+  wake_.notify_one();
+  if (thread_.joinable()) thread_.join();
+}
+
+void Housekeeping::run() {
+  async::name_this_thread("housekeeping");
+  std::unique_lock lock(mutex_);
+  while (!stopping_) {
+    lock.unlock();
+    auto now = std::chrono::steady_clock::now();
+    for (Duty& duty : duties_) {
+      if (now < duty.next) continue;
+      duty.next = now + duty.every;
+      if (Status done = duty.work(); !done) {
+        services_.core.log().warn("housekeeping failed",
+                                  {{"duty", duty.name}, {"code", done.error().code}});
+      }
+    }
+    lock.lock();
+    wake_.wait_for(lock, std::chrono::milliseconds{500}, [&] { return stopping_; });
+  }
+}
+
+}  // namespace alga::control_plane

@@ -1,0 +1,185 @@
+#include "control_plane/install_config.h"
+
+#include "base/bytes.h"
+#include "control_plane/publishers.h"
+#include "domain/envelope.h"
+#include "domain/grant.h"
+
+namespace alga::control_plane {
+namespace {
+
+constexpr std::size_t kCachedInstalls = 10'000;
+
+template <class Parsed>
+auto must_parse(const std::string& text) {
+  auto id = Parsed::parse(text);
+  ALGA_CHECK(id.has_value());
+  return *id;
+}
+
+Status check_trust(sql::Executor& sql, const InstallRow& install) {
+  if (!install.version.signature_key_id) return {};
+  TRY(auto key, trusted_key(sql, install.version.publisher_id, *install.version.signature_key_id));
+  if (key) return {};
+  return fail(Kind::denied, "extension.untrusted",
+              "the key that signed this version has been revoked");
+}
+
+struct Loaded {
+  InstallRow install;
+  ConfigState config;
+  std::vector<domain::Endpoint> endpoints;
+};
+
+Result<Loaded> load(sql::Executor& sql, const TenantId& tenant, const std::string& ref) {
+  TRY(InstallRow install, find_install(sql, tenant, ref));
+  if (!install.active()) {
+    return fail(Kind::not_found, "install.not_found", "there is no such install");
+  }
+  TRY_VOID(check_trust(sql, install));
+  TRY(ConfigState config, load_config(sql, install));
+  TRY(auto endpoints, load_endpoints(sql, install.version.id));
+  return Loaded{std::move(install), std::move(config), std::move(endpoints)};
+}
+
+}  // namespace
+
+Result<std::shared_ptr<const domain::InstallConfig>> InstallConfigAssembler::assemble(
+    const TenantId& tenant, const std::string& ref) const {
+  TRY(Loaded loaded, core_.db().read([&](sql::Executor& sql) { return load(sql, tenant, ref); }));
+  const InstallRow& install = loaded.install;
+  WallTime now = core_.now();
+  domain::InstallConfig config{
+      .tenant = tenant,
+      .slug = install.version.slug,
+      .install = must_parse<InstallId>(install.id),
+      .version = must_parse<VersionId>(install.version.id),
+      .registry = must_parse<ExtensionId>(install.version.extension_id),
+      .content_hash = must_parse<ContentHash>(install.content_hash),
+      .config = std::move(loaded.config.config),
+      .providers = install.effective().names(),
+      .config_version = loaded.config.version,
+      .endpoints = std::move(loaded.endpoints),
+      .endpoints_declared = install.version.endpoints_declared,
+      .client_portal = install.version.client_portal,
+      .limits = {.timeout_ms = install.timeout_ms, .memory_mb = install.memory_mb},
+      .generation = std::to_string(install.generation),
+  };
+  TRY_VOID(add_envelope(config, now));
+  TRY_VOID(add_grant(config, install, now));
+  return std::make_shared<const domain::InstallConfig>(std::move(config));
+}
+
+Status InstallConfigAssembler::add_envelope(domain::InstallConfig& config, WallTime now) const {
+  TRY(auto open, settings_.open(config.tenant, config.install.str()));
+  if (!open) return {};
+  config.secrets_version = open->version;
+  if (open->secrets.empty()) return {};
+  const Dependencies& deps = core_.deps();
+  TRY(config.envelope,
+      domain::seal_envelope(open->secrets, {config.tenant, config.install}, open->version,
+                            *deps.envelope_key, deps.envelope_key_id,
+                            now + core_.options().envelope_life));
+  return {};
+}
+
+Status InstallConfigAssembler::add_grant(domain::InstallConfig& config, const InstallRow& install,
+                                         WallTime now) const {
+  WallTime issued = std::chrono::floor<std::chrono::seconds>(now);
+  domain::Grant grant{
+      .issued = issued,
+      .expires = issued + core_.options().grant_life,
+      .tenant = config.tenant,
+      .install = config.install,
+      .extension = config.registry,
+      .version = config.version,
+      .content_hash = config.content_hash,
+      .capabilities = install.effective(),
+      .egress = install.egress,
+      .limits = config.limits,
+      .config_version = config.config_version,
+      .secrets_version = config.secrets_version,
+      .config_sha256 = domain::config_digest(config.config),
+  };
+  if (config.envelope) {
+    grant.envelope_sha256 = domain::envelope_digest(*config.envelope);
+    grant.envelope_expires = config.envelope->expires_at;
+  }
+  TRY(config.grant, domain::sign_grant(grant, *keys_.signer(KeyPurpose::grant)));
+  config.grant_expires = grant.expires;
+  return {};
+}
+
+Result<std::string> InstallConfigAssembler::generation(const TenantId& tenant,
+                                                       const std::string& install) const {
+  TRY(auto row, core_.db().read([&](sql::Executor& sql) {
+    return sql.find(
+        "SELECT generation FROM tenant_extension_install WHERE tenant = $1 AND id = $2 "
+        "AND is_enabled = 1 AND status = 'enabled'",
+        {tenant, install});
+  }));
+  if (!row) return fail(Kind::not_found, "install.not_found", "there is no such install");
+  return std::to_string(row->at<std::uint64_t>(0));
+}
+
+async::Task<Result<std::shared_ptr<const domain::InstallConfig>>> CachedInstallConfigs::resolve(
+    TenantId tenant, std::string extension) {
+  if (Answer known = fresh({tenant.str(), extension})) co_return known;
+  co_return co_await core_.deps().blocking->run(
+      [this, &tenant, &extension] { return resolve_blocking(tenant, extension); });
+}
+
+Result<CachedInstallConfigs::Answer> CachedInstallConfigs::resolve_blocking(
+    const TenantId& tenant, const std::string& extension) {
+  Name name{tenant.str(), extension};
+  if (Answer known = fresh(name)) return known;
+  // Both are noted before the database is asked: what happens afterwards makes the answer stale.
+  std::uint64_t seen = changes_.count();
+  SteadyTime asked = core_.steady();
+  if (Answer known = renewable(name)) {
+    auto generation = assembler_.generation(tenant, known->install.str());
+    if (generation && *generation == known->generation) {
+      WallTime renew_at = known->grant_expires - core_.options().grant_life / 2;
+      remember(name, {known, seen, asked + core_.options().lease, renew_at});
+      return known;
+    }
+  }
+  auto loaded = assembler_.assemble(tenant, extension);
+  if (!loaded) {
+    forget(name);
+    return loaded;
+  }
+  WallTime renew_at = (*loaded)->grant_expires - core_.options().grant_life / 2;
+  remember(name, {*loaded, seen, asked + core_.options().lease, renew_at});
+  return loaded;
+}
+
+CachedInstallConfigs::Answer CachedInstallConfigs::fresh(const Name& name) {
+  std::lock_guard lock(mutex_);
+  auto found = entries_.find(name);
+  if (found == entries_.end()) return nullptr;
+  const Entry& entry = found->second;
+  bool good = entry.changes == changes_.count() && core_.steady() < entry.confirmed_until &&
+              core_.now() < entry.renew_at;
+  return good ? entry.config : nullptr;
+}
+
+CachedInstallConfigs::Answer CachedInstallConfigs::renewable(const Name& name) {
+  std::lock_guard lock(mutex_);
+  auto found = entries_.find(name);
+  if (found == entries_.end() || core_.now() >= found->second.renew_at) return nullptr;
+  return found->second.config;
+}
+
+void CachedInstallConfigs::remember(const Name& name, Entry entry) {
+  std::lock_guard lock(mutex_);
+  if (entries_.size() >= kCachedInstalls && !entries_.contains(name)) entries_.clear();
+  entries_.insert_or_assign(name, std::move(entry));
+}
+
+void CachedInstallConfigs::forget(const Name& name) {
+  std::lock_guard lock(mutex_);
+  entries_.erase(name);
+}
+
+}  // namespace alga::control_plane

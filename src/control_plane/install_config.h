@@ -1,0 +1,77 @@
+#pragma once
+
+#include <map>
+#include <memory>
+#include <mutex>
+#include <string>
+
+#include "control_plane/changes.h"
+#include "control_plane/core.h"
+#include "control_plane/settings.h"
+#include "control_plane/signing_keys.h"
+#include "domain/ports/install_configs.h"
+
+namespace alga::control_plane {
+
+/// Puts together what one invocation needs and signs the grant. Blocks.
+class InstallConfigAssembler {
+ public:
+  InstallConfigAssembler(const Core& core, Settings& settings, const SigningKeys& keys)
+      : core_(core), settings_(settings), keys_(keys) {}
+
+  /// Errors: `install.not_found` (also when disabled), `extension.untrusted`, and those of sql and
+  /// of the key provider.
+  [[nodiscard]] Result<std::shared_ptr<const domain::InstallConfig>> assemble(
+      const TenantId& tenant, const std::string& ref) const;
+  /// The generation of an enabled install; cheap. Error: `install.not_found`.
+  [[nodiscard]] Result<std::string> generation(const TenantId& tenant,
+                                               const std::string& install) const;
+
+ private:
+  Status add_envelope(domain::InstallConfig& config, WallTime now) const;
+  Status add_grant(domain::InstallConfig& config, const InstallRow& install, WallTime now) const;
+
+  const Core& core_;
+  Settings& settings_;
+  const SigningKeys& keys_;
+};
+
+/// domain::InstallConfigs in the process of the control plane. An answer is reused for at most one
+/// lease after the database confirmed it, never past half the life of its grant, and never once a
+/// change was announced in this process. Thread-safe.
+class CachedInstallConfigs final : public domain::InstallConfigs {
+ public:
+  CachedInstallConfigs(const Core& core, const InstallConfigAssembler& assembler,
+                       const Changes& changes)
+      : core_(core), assembler_(assembler), changes_(changes) {}
+
+  async::Task<Result<std::shared_ptr<const domain::InstallConfig>>> resolve(
+      TenantId tenant, std::string extension) override;
+
+  using Answer = std::shared_ptr<const domain::InstallConfig>;
+  /// The same for callers that may block.
+  [[nodiscard]] Result<Answer> resolve_blocking(const TenantId& tenant,
+                                                const std::string& extension);
+
+ private:
+  using Name = std::pair<std::string, std::string>;
+  struct Entry {
+    Answer config;
+    std::uint64_t changes = 0;
+    SteadyTime confirmed_until;
+    WallTime renew_at;
+  };
+  /// A reusable answer, or none.
+  [[nodiscard]] Answer fresh(const Name& name);
+  [[nodiscard]] Answer renewable(const Name& name);
+  void remember(const Name& name, Entry entry);
+  void forget(const Name& name);
+
+  const Core& core_;
+  const InstallConfigAssembler& assembler_;
+  const Changes& changes_;
+  std::mutex mutex_;
+  std::map<Name, Entry> entries_;
+};
+
+}  // namespace alga::control_plane

@@ -1,0 +1,108 @@
+#include <fmt/format.h>
+
+#include "base/bytes.h"
+#include "control_plane/services.h"
+#include "domain/envelope.h"
+#include "domain/install_config_codec.h"
+
+namespace alga::control_plane {
+namespace {
+
+/// The reference's shape: `{error:"install_not_found"}`, our code and the request id beside it.
+httpd::Response config_error(const Error& error, std::string_view request_id) {
+  std::string_view text = "internal_error";
+  switch (error.kind) {
+    case Kind::invalid:
+    case Kind::too_large: text = "invalid_request"; break;
+    case Kind::unauthenticated: text = "unauthorized"; break;
+    case Kind::not_found: text = "install_not_found"; break;
+    case Kind::denied: text = "install_denied"; break;
+    default: break;
+  }
+  boost::json::object body{{"error", text}, {"code", error.code}, {"request_id", request_id}};
+  if (error.kind == Kind::invalid) body["details"] = error.message;
+  auto response = json_answer(static_cast<std::uint16_t>(http_status(error.kind)), body);
+  if (error.retry_after_s > 0) response.set("retry-after", std::to_string(error.retry_after_s));
+  return response;
+}
+
+Result<httpd::Response> install_config(Services& services, const httpd::Request& request) {
+  if (!has_token(request, "x-runner-auth", services.core.options().tokens.install_config)) {
+    return fail(Kind::unauthenticated, "auth.invalid_token", "the token is not valid");
+  }
+  TRY(auto document, json::Document::parse(request.body));
+  TRY(json::Object root, json::Object::of(document.value()));
+  TRY(std::string tenant_text, root.string("tenantId", 128));
+  TRY(std::string extension, root.string("extensionId", 512));
+  auto tenant = TenantId::parse(tenant_text);
+  if (!tenant) return invalid("tenantId is not an identifier");
+  TRY(auto config, services.install_configs.resolve_blocking(*tenant, extension));
+  auto response = json_answer(200, domain::install_config_to_json(*config));
+  response.set("x-ext-config-version", config->config_version);
+  response.set("x-ext-secrets-version", config->secrets_version);
+  if (config->envelope) {
+    response.set("x-ext-secrets-envelope", domain::envelope_header(*config->envelope));
+  }
+  return response;
+}
+
+Status check_registry_key(Services& services, const httpd::Request& request) {
+  if (has_token(request, "x-api-key", services.core.options().tokens.registry)) return {};
+  return fail(Kind::unauthenticated, "auth.invalid_token", "the token is not valid");
+}
+
+Result<httpd::Response> lookup_by_host(Services& services, const httpd::Request& request) {
+  TRY_VOID(check_registry_key(services, request));
+  std::string host = to_lower(request.query_param("host").value_or(""));
+  host = host.substr(0, host.find(':'));
+  if (host.empty()) return invalid("host is missing");
+  TRY(auto row, services.core.db().read([&](sql::Executor& sql) {
+    return sql.find(
+        "SELECT tenant, extension_id, content_hash FROM tenant_extension_install WHERE "
+        "runner_domain = $1 AND is_enabled = 1 AND status = 'enabled'",
+        {host});
+  }));
+  if (!row) return fail(Kind::not_found, "install.not_found", "no install has this host");
+  auto [tenant, extension, hash] = row->as<std::string, std::string, std::string>();
+  return json_answer(200, boost::json::object{{"tenant_id", tenant},
+                                              {"extension_id", extension},
+                                              {"content_hash", "sha256:" + hash}});
+}
+
+Result<httpd::Response> validate(Services& services, const httpd::Request& request) {
+  TRY_VOID(check_registry_key(services, request));
+  auto tenant = request.query_param("tenant");
+  auto extension = request.query_param("extension");
+  auto hash = ContentHash::parse(request.query_param("hash").value_or(""));
+  if (!tenant || !extension || !hash) {
+    return json_answer(400, boost::json::object{{"valid", false}});
+  }
+  TRY(auto row, services.core.db().read([&](sql::Executor& sql) {
+    return sql.find(
+        "SELECT 1 FROM tenant_extension_install WHERE tenant = $1 AND extension_id = $2 "
+        "AND content_hash = $3 AND is_enabled = 1 AND status = 'enabled'",
+        {*tenant, *extension, hash->hex()});
+  }));
+  return json_answer(200, boost::json::object{{"valid", row.has_value()}});
+}
+
+}  // namespace
+
+void add_internal_routes(Api& api, Services& services) {
+  for (std::string_view path :
+       {"/internal/runner/install-config", "/api/internal/ext-runner/install-config"}) {
+    api.add_open(
+        "POST", path,
+        [&services](const httpd::Request& request) { return install_config(services, request); },
+        {.error = &config_error});
+  }
+  api.add_open(
+      "GET", "/api/installs/lookup-by-host",
+      [&services](const httpd::Request& request) { return lookup_by_host(services, request); },
+      {.error = &config_error});
+  api.add_open("GET", "/api/installs/validate",
+               [&services](const httpd::Request& request) { return validate(services, request); },
+               {.error = &config_error});
+}
+
+}  // namespace alga::control_plane

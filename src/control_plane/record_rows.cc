@@ -1,0 +1,158 @@
+#include "control_plane/record_rows.h"
+
+#include "control_plane/audit.h"
+
+namespace alga::control_plane {
+namespace {
+
+using std::chrono::floor;
+using std::chrono::hours;
+
+std::string metrics_of(const domain::ExecutionRecord& record) {
+  return to_text(boost::json::object{{"queue_us", record.queue_us},
+                                     {"cold_us", record.cold_us},
+                                     {"instantiate_us", record.instantiate_us},
+                                     {"call_us", record.call_us},
+                                     {"cpu_us", record.cpu_us},
+                                     {"peak_memory_bytes", record.peak_memory_bytes},
+                                     {"host_calls", record.host_calls},
+                                     {"host_bytes", record.host_bytes},
+                                     {"egress_bytes", record.egress_bytes},
+                                     {"response_bytes", record.response_bytes}});
+}
+
+std::string_view status_of(const domain::ExecutionRecord& record) {
+  if (record.end_class == "wall_limit" || record.end_class == "cpu_limit") return "timeout";
+  if (record.end_class != "ok") return "error";
+  return record.status >= 400 ? "upstream_error" : "ok";
+}
+
+/// The gateway's row of this request that no runner has completed yet.
+Result<std::optional<std::string>> open_row(sql::Executor& sql,
+                                            const domain::ExecutionRecord& record) {
+  TRY(auto row,
+      sql.find("SELECT id FROM extension_execution_log WHERE tenant = $1 AND request_id = $2 AND "
+               "install_id = $3 AND record_id IN ('', $4) ORDER BY record_id DESC, started_at DESC "
+               "LIMIT 1",
+               {record.who.tenant, record.who.request_id, record.who.install, record.id}));
+  if (!row) return std::optional<std::string>{};
+  return std::optional{row->at<std::string>(0)};
+}
+
+Status count_usage(sql::Executor& sql, const domain::ExecutionRecord& record) {
+  WallTime window{floor<hours>(record.finished)};
+  std::uint64_t memory_mb_ms =
+      (record.peak_memory_bytes >> 20U) * ((record.instantiate_us + record.call_us) / 1'000);
+  TRY_VOID(sql.execute(
+      "INSERT INTO extension_quota_usage (tenant, install_id, window_start, invocations, cpu_us, "
+      "memory_mb_ms, egress_bytes) VALUES ($1, $2, $3, 1, $4, $5, $6) ON CONFLICT (tenant, "
+      "install_id, window_start) DO UPDATE SET invocations = extension_quota_usage.invocations + "
+      "1, "
+      "cpu_us = extension_quota_usage.cpu_us + excluded.cpu_us, memory_mb_ms = "
+      "extension_quota_usage.memory_mb_ms + excluded.memory_mb_ms, egress_bytes = "
+      "extension_quota_usage.egress_bytes + excluded.egress_bytes",
+      {record.who.tenant, record.who.install, window, record.cpu_us, memory_mb_ms,
+       record.egress_bytes}));
+  return {};
+}
+
+}  // namespace
+
+Status insert_started(sql::Executor& sql, const domain::StartedExecution& execution) {
+  const domain::ExecutionIdentity& who = execution.who;
+  TRY_VOID(sql.execute(
+      "INSERT INTO extension_execution_log (tenant, id, install_id, extension_id, version_id, "
+      "request_id, trace_id, started_at, status, config_version, secrets_version, method, path, "
+      "endpoint, principal_kind, user_id) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, 'started', $9, "
+      "$10, $11, $12, $13, $14, $15) ON CONFLICT DO NOTHING",
+      {who.tenant, execution.id, who.install, who.extension, who.version, who.request_id,
+       who.trace_id, execution.at, execution.config_version, execution.secrets_version,
+       execution.method, storable(execution.path), execution.endpoint, execution.principal_kind,
+       storable(execution.user_id)}));
+  return {};
+}
+
+Status update_finished(sql::Executor& sql, const domain::FinishedExecution& execution) {
+  TRY_VOID(
+      sql.execute("UPDATE extension_execution_log SET finished_at = $1, status = $2, error = "
+                  "$3, http_status = $4, duration_us = $5 WHERE tenant = $6 AND id = $7",
+                  {execution.at, execution.status, execution.error, execution.http_status,
+                   execution.duration_us, execution.tenant, execution.id}));
+  return {};
+}
+
+Status insert_execution(sql::Executor& sql, const domain::ExecutionRecord& record) {
+  TRY(auto row, open_row(sql, record));
+  std::string metrics = metrics_of(record);
+  std::string author_error = storable(record.author_error);
+  std::uint64_t changed = 0;
+  if (row) {
+    // What the gateway says of status and duration stands: it saw what the caller saw.
+    TRY(changed,
+        sql.execute(
+            "UPDATE extension_execution_log SET record_id = $1, end_class = $2, code = $3, "
+            "metrics = $4, author_error = $5 WHERE tenant = $6 AND id = $7 AND record_id = ''",
+            {record.id, record.end_class, record.code, metrics, author_error, record.who.tenant,
+             *row}));
+  } else {
+    TRY(changed,
+        sql.execute(
+            "INSERT INTO extension_execution_log (tenant, id, record_id, install_id, extension_id, "
+            "version_id, request_id, trace_id, started_at, finished_at, status, end_class, code, "
+            "http_status, config_version, secrets_version, method, path, duration_us, metrics, "
+            "author_error) VALUES ($1, $2, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, "
+            "$14, "
+            "$15, $16, $17, $18, $19, $20) ON CONFLICT DO NOTHING",
+            {record.who.tenant,
+             record.id,
+             record.who.install,
+             record.who.extension,
+             record.who.version,
+             record.who.request_id,
+             record.who.trace_id,
+             record.started,
+             record.finished,
+             status_of(record),
+             record.end_class,
+             record.code,
+             record.status,
+             record.config_version,
+             record.secrets_version,
+             record.method,
+             storable(record.path),
+             std::chrono::microseconds(record.finished - record.started).count(),
+             metrics,
+             author_error}));
+  }
+  if (changed == 0) return {};  // delivered before
+  return count_usage(sql, record);
+}
+
+Status insert_guest_log(sql::Executor& sql, const Core& core, const domain::GuestLogLine& line) {
+  const domain::ExecutionIdentity& who = line.who;
+  TRY_VOID(sql.execute(
+      "INSERT INTO extension_guest_log (tenant, id, install_id, extension_id, version_id, "
+      "request_id, at, level, stream, message, truncated) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, "
+      "$9, $10, $11)",
+      {who.tenant, core.new_ordered_id(), who.install, who.extension, who.version, who.request_id,
+       line.at, static_cast<std::int64_t>(line.level), line.stream, storable(line.message),
+       line.truncated}));
+  return {};
+}
+
+Status insert_capability(sql::Executor& sql, const Core& core,
+                         const domain::CapabilityEvent& event) {
+  Caller guest;
+  guest.principal.id = "extension:" + event.who.install;
+  guest.request_id = event.who.request_id;
+  return append_audit(sql, core, guest,
+                      {.tenant = event.who.tenant,
+                       .action = "guest." + event.kind,
+                       .target = storable(event.target),
+                       .details = {{"reason", storable(event.reason)},
+                                   {"extension", event.who.extension},
+                                   {"version", event.who.version},
+                                   {"at", format_rfc3339(event.at)}}});
+}
+
+}  // namespace alga::control_plane

@@ -1,0 +1,73 @@
+#pragma once
+
+#include <condition_variable>
+#include <cstdint>
+#include <deque>
+#include <mutex>
+#include <thread>
+#include <variant>
+#include <vector>
+
+#include "base/callback.h"
+#include "base/metrics.h"
+#include "control_plane/core.h"
+#include "domain/ports/execution_log.h"
+#include "domain/ports/records.h"
+
+namespace alga::control_plane {
+
+/// Everything that is recorded about executions goes through here: a bounded queue and one thread
+/// that writes what has gathered in one transaction (group commit). A full queue drops the newest
+/// record and counts it; a started row is never dropped, its caller is told instead. Records that a
+/// database refuses for what they are (not for its own trouble) are dropped one by one and counted.
+class RecordWriter final : public domain::RecordSink, public domain::ExecutionLog {
+ public:
+  struct Bounds {
+    std::size_t queue = 20'000;
+    std::size_t batch = 1'000;
+  };
+  explicit RecordWriter(const Core& core) : RecordWriter(core, Bounds{}) {}
+  RecordWriter(const Core& core, Bounds bounds);
+  ~RecordWriter() override;
+
+  void execution(domain::ExecutionRecord record) noexcept override;
+  void guest_log(domain::GuestLogLine line) noexcept override;
+  void capability(domain::CapabilityEvent event) noexcept override;
+
+  async::Task<Status> start(domain::StartedExecution execution) override;
+  void finish(domain::FinishedExecution execution) noexcept override;
+
+  /// True once everything that was taken before the call has been written or dropped.
+  [[nodiscard]] bool flush(SteadyTime deadline);
+  /// Writes what waits, at most until `deadline`, and ends the thread.
+  void stop(SteadyTime deadline);
+
+  struct Starting {
+    domain::StartedExecution execution;
+    std::shared_ptr<Callback<void>> done;
+  };
+  using Item = std::variant<Starting, domain::FinishedExecution, domain::ExecutionRecord,
+                            domain::GuestLogLine, domain::CapabilityEvent>;
+
+ private:
+  bool take(Item item) noexcept;
+  void run();
+  void write(std::vector<Item> batch);
+  void write_singly(std::vector<Item>& batch);
+  Status store(const std::vector<Item>& batch);
+
+  const Core& core_;
+  const Bounds bounds_;
+  Counter& written_;
+  Counter& dropped_;
+  std::mutex mutex_;
+  std::condition_variable wake_;
+  std::condition_variable idle_;
+  std::deque<Item> queue_;
+  std::uint64_t taken_ = 0, settled_ = 0;
+  bool stopping_ = false;
+  SteadyTime give_up_{};
+  std::thread thread_;
+};
+
+}  // namespace alga::control_plane

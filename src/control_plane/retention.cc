@@ -1,0 +1,69 @@
+#include "control_plane/retention.h"
+
+namespace alga::control_plane {
+namespace {
+
+/// Small transactions: the writer of records must get its turn.
+constexpr std::uint64_t kRowsAtOnce = 5'000;
+
+}  // namespace
+
+Result<std::uint64_t> Retention::sweep() {
+  const RetentionPolicy& policy = core_.options().retention;
+  std::uint64_t gone = 0;
+  auto erase = [&](std::string_view table, std::string_view column, WallTime before) -> Status {
+    std::string text = "DELETE FROM " + std::string(table) +
+                       " WHERE (tenant, id) IN (SELECT tenant, "
+                       "id FROM " +
+                       std::string(table) + " WHERE " + std::string(column) + " < $1 LIMIT $2)";
+    while (true) {
+      TRY(std::uint64_t rows, core_.db().write([&](sql::Executor& sql) {
+        return sql.execute(text, {before, kRowsAtOnce});
+      }));
+      gone += rows;
+      if (rows < kRowsAtOnce) return {};
+    }
+  };
+  TRY_VOID(erase("extension_guest_log", "at", core_.now() - policy.guest_logs));
+  TRY_VOID(erase("extension_execution_log", "started_at", core_.now() - policy.executions));
+  TRY(sql::Rows tenants, core_.db().read([&](sql::Executor& sql) {
+    return sql.query(
+        "SELECT tenant, CAST(sum(length(message)) AS BIGINT) FROM extension_guest_log "
+        "GROUP BY tenant");
+  }));
+  for (const sql::Row& row : tenants) {
+    auto [tenant, bytes] = row.as<std::string, std::uint64_t>();
+    if (bytes <= policy.guest_log_bytes_per_tenant) continue;
+    TRY(std::uint64_t rows, trim_tenant(tenant, bytes - policy.guest_log_bytes_per_tenant));
+    gone += rows;
+  }
+  return gone;
+}
+
+Result<std::uint64_t> Retention::trim_tenant(const std::string& tenant, std::uint64_t bytes) {
+  std::uint64_t gone = 0;
+  std::uint64_t freed = 0;
+  while (freed < bytes) {
+    TRY(sql::Rows oldest, core_.db().read([&](sql::Executor& sql) {
+      return sql.query(
+          "SELECT id, length(message) FROM extension_guest_log WHERE tenant = $1 ORDER "
+          "BY id LIMIT $2",
+          {tenant, kRowsAtOnce});
+    }));
+    if (oldest.empty()) break;
+    std::string last;
+    for (const sql::Row& row : oldest) {
+      if (freed >= bytes) break;
+      last = row.at<std::string>(0);
+      freed += row.at<std::uint64_t>(1);
+    }
+    TRY(std::uint64_t rows, core_.db().write([&](sql::Executor& sql) {
+      return sql.execute("DELETE FROM extension_guest_log WHERE tenant = $1 AND id <= $2",
+                         {tenant, last});
+    }));
+    gone += rows;
+  }
+  return gone;
+}
+
+}  // namespace alga::control_plane

@@ -1,0 +1,13 @@
+#pragma once
+
+#include <string_view>
+
+namespace alga::control_plane::schema {
+
+extern const std::string_view kRegistryTables;
+extern const std::string_view kAccessTables;
+extern const std::string_view kInstallTables;
+extern const std::string_view kStorageTables;
+extern const std::string_view kRecordTables;
+
+}  // namespace alga::control_plane::schema

@@ -1,0 +1,59 @@
+#pragma once
+
+#include "control_plane/api.h"
+#include "control_plane/api_keys.h"
+#include "control_plane/audit.h"
+#include "control_plane/changes.h"
+#include "control_plane/core.h"
+#include "control_plane/data_keys.h"
+#include "control_plane/install_config.h"
+#include "control_plane/installs.h"
+#include "control_plane/publishers.h"
+#include "control_plane/publishing.h"
+#include "control_plane/record_writer.h"
+#include "control_plane/registry.h"
+#include "control_plane/retention.h"
+#include "control_plane/settings.h"
+#include "control_plane/signing_keys.h"
+#include "control_plane/sql_idempotency.h"
+#include "control_plane/staging.h"
+#include "control_plane/storage_records.h"
+#include "control_plane/tenants.h"
+
+namespace alga::control_plane {
+
+/// The services of one control plane, wired to one another. Declared in the order of their needs.
+struct Services {
+  explicit Services(Dependencies dependencies) : core(std::move(dependencies)) {}
+
+  Core core;
+  Changes changes;
+  SigningKeys signing{core};
+  ApiKeys api_keys{core};
+  Tenants tenants{core};
+  Publishers publishers{core};
+  Registry registry{core};
+  Staging staging{core};
+  Publishing publishing{core, staging};
+  Installs installs{core, changes};
+  DataKeys data_keys{core};
+  Settings settings{core, data_keys, changes};
+  InstallConfigAssembler assembler{core, settings, signing};
+  CachedInstallConfigs install_configs{core, assembler, changes};
+  StorageRecords storage_records{core};
+  SqlExtensionStorage storage{core, storage_records};
+  SqlIdempotencyStore idempotency{core};
+  AuditSealer sealer{core, signing};
+  Retention retention{core};
+  RecordWriter records{core};
+};
+
+// Each family of routes, by noun. The services outlive the router.
+void add_access_routes(Api& api, Services& services);
+void add_publishing_routes(Api& api, Services& services);
+void add_registry_routes(Api& api, Services& services);
+void add_install_routes(Api& api, Services& services);
+void add_setting_routes(Api& api, Services& services);
+void add_internal_routes(Api& api, Services& services);
+
+}  // namespace alga::control_plane

@@ -1,0 +1,99 @@
+#include "control_plane/services.h"
+
+namespace alga::control_plane {
+namespace {
+
+/// A secret of the longest kind, escaped as badly as JSON can.
+constexpr std::uint64_t kSecretBody = 512U << 10U;
+
+httpd::Response config_response(const ConfigState& state) {
+  boost::json::object config;
+  for (const auto& [key, value] : state.config) config[key] = value;
+  boost::json::object answer{{"config", std::move(config)}, {"version", state.version}};
+  if (!state.warnings.empty()) answer["warnings"] = array_of(state.warnings);
+  return json_answer(200, answer);
+}
+
+httpd::Response names_response(const SecretNames& secrets) {
+  return json_answer(
+      200, boost::json::object{{"names", array_of(secrets.names)}, {"version", secrets.version}});
+}
+
+/// As in the reference: text stays, null is empty, everything else is written as JSON.
+Result<std::map<std::string, std::string>> read_settings(json::Object& root) {
+  std::map<std::string, std::string> settings;
+  const json::Value* set = root.raw("set");
+  if (set == nullptr) return settings;
+  if (!set->is_object()) return invalid("set is not an object");
+  for (const auto& [key, value] : set->get_object()) {
+    std::string text;
+    if (value.is_string()) {
+      text = std::string(value.get_string());
+    } else if (!value.is_null()) {
+      text = to_text(value);
+    }
+    settings.emplace(std::string(key), std::move(text));
+  }
+  return settings;
+}
+
+Result<httpd::Response> change_config(Services& services, const Call& call) {
+  TRY(auto document, call.body());
+  TRY(json::Object root, json::Object::of(document.value()));
+  TRY(auto set, read_settings(root));
+  TRY(auto unset, root.optional_strings("unset", 1'000));
+  TRY_VOID(root.finish());
+  TRY(TenantId tenant, call.tenant());
+  TRY(ConfigState state,
+      services.settings.change_config(call.caller, tenant, call.param("id"), set,
+                                      unset.value_or(std::vector<std::string>{})));
+  return config_response(state);
+}
+
+Result<httpd::Response> set_secret(Services& services, const Call& call) {
+  TRY(auto document, call.body());
+  TRY(json::Object root, json::Object::of(document.value()));
+  TRY(std::string text, root.string("value"));
+  Secret value{std::move(text)};
+  TRY_VOID(root.finish());
+  TRY(TenantId tenant, call.tenant());
+  TRY(SecretNames names, services.settings.set_secret(call.caller, tenant, call.param("id"),
+                                                      call.param("name"), value));
+  return names_response(names);
+}
+
+}  // namespace
+
+void add_setting_routes(Api& api, Services& services) {
+  constexpr auto kAdmins = Access::tenant_admins;
+  const ActionOptions changing{.changes_installs = true};
+  api.add("GET", "/api/v1/installs/{id}/config", kAdmins,
+          [&services](const Call& call) -> Result<httpd::Response> {
+            TRY(TenantId tenant, call.tenant());
+            TRY(ConfigState state, services.settings.config(tenant, call.param("id")));
+            return config_response(state);
+          });
+  api.add(
+      "PATCH", "/api/v1/installs/{id}/config", kAdmins,
+      [&services](const Call& call) { return change_config(services, call); }, changing);
+  api.add("GET", "/api/v1/installs/{id}/secrets", kAdmins,
+          [&services](const Call& call) -> Result<httpd::Response> {
+            TRY(TenantId tenant, call.tenant());
+            TRY(SecretNames names, services.settings.secret_names(tenant, call.param("id")));
+            return names_response(names);
+          });
+  api.add("PUT", "/api/v1/installs/{id}/secrets/{name}", kAdmins,
+          [&services](const Call& call) { return set_secret(services, call); },
+          {.route = {.max_body = kSecretBody}, .changes_installs = true});
+  api.add(
+      "DELETE", "/api/v1/installs/{id}/secrets/{name}", kAdmins,
+      [&services](const Call& call) -> Result<httpd::Response> {
+        TRY(TenantId tenant, call.tenant());
+        TRY(SecretNames names, services.settings.unset_secret(call.caller, tenant, call.param("id"),
+                                                              call.param("name")));
+        return names_response(names);
+      },
+      changing);
+}
+
+}  // namespace alga::control_plane

@@ -1,0 +1,89 @@
+#include "control_plane/sql_control_plane.h"
+
+#include <array>
+
+#include "control_plane/operations.h"
+#include "control_plane/schema/migrations.h"
+
+namespace alga::control_plane {
+namespace {
+
+Status check_token(const Secret& token, std::string_view name, bool development) {
+  constexpr std::array<std::string_view, 4> kKnown{"local-runner-key", "changeme", "change-me",
+                                                   "secret"};
+  if (development || token.empty()) return {};
+  for (std::string_view known : kKnown) {
+    if (token.equals(known)) {
+      return fail(Kind::invalid, "config.default_token",
+                  std::string(name) + " is a well-known default; choose a secret one");
+    }
+  }
+  return {};
+}
+
+Status check_options(const Options& options) {
+  const InternalTokens& tokens = options.tokens;
+  TRY_VOID(check_token(tokens.install_config, "the install-config token", options.development));
+  TRY_VOID(check_token(tokens.storage, "the storage token", options.development));
+  TRY_VOID(check_token(tokens.registry, "the registry key", options.development));
+  return {};
+}
+
+}  // namespace
+
+Result<std::unique_ptr<ControlPlane>> ControlPlane::create(Dependencies dependencies) {
+  ALGA_CHECK(dependencies.database != nullptr && dependencies.blocking != nullptr);
+  ALGA_CHECK(dependencies.bundles != nullptr && dependencies.keys != nullptr);
+  ALGA_CHECK(dependencies.inspector != nullptr && dependencies.compiler != nullptr);
+  ALGA_CHECK(dependencies.clock != nullptr && dependencies.random != nullptr);
+  ALGA_CHECK(dependencies.metrics != nullptr && dependencies.envelope_key != nullptr);
+  TRY_VOID(check_options(dependencies.options));
+  auto plane = std::make_unique<SqlControlPlane>(std::move(dependencies));
+  TRY_VOID(plane->start());
+  return plane;
+}
+
+Result<sql::MigrationReport> migrate_schema(sql::Database& database, const Clock& clock) {
+  return sql::migrate(database, schema::migrations(), clock);
+}
+
+Status SqlControlPlane::start() {
+  TRY_VOID(migrate_schema(services_.core.db(), *services_.core.deps().clock));
+  TRY_VOID(services_.signing.load());
+  TRY(bootstrap_, services_.api_keys.bootstrap());
+  housekeeping_ = std::make_unique<Housekeeping>(services_);
+  return {};
+}
+
+SqlControlPlane::~SqlControlPlane() { housekeeping_.reset(); }
+
+void SqlControlPlane::add_routes(httpd::Router& router) {
+  Api api(services_.core, services_.api_keys, router);
+  add_access_routes(api, services_);
+  add_publishing_routes(api, services_);
+  add_registry_routes(api, services_);
+  add_install_routes(api, services_);
+  add_setting_routes(api, services_);
+  add_internal_routes(api, services_);
+}
+
+void SqlControlPlane::stop(SteadyTime deadline) {
+  services_.records.stop(deadline);
+  housekeeping_->stop();
+  // What the last records added to the audit trail does not wait for the next start.
+  if (auto sealed = services_.sealer.seal(); !sealed) {
+    services_.core.log().warn("the audit trail was left unsealed", {{"code", sealed.error().code}});
+  }
+}
+
+async::Task<Result<domain::Principal>> KeyAuthenticator::authenticate(std::string token) {
+  const Core* core = &services_.core;
+  domain::Authenticator* people = core->deps().people;
+  if (people != nullptr && !token.starts_with("alga_")) {
+    co_return co_await people->authenticate(std::move(token));
+  }
+  co_return co_await core->deps().blocking->run(
+      [this, &token] { return services_.api_keys.authenticate(token); });
+}
+
+}  // namespace alga::control_plane

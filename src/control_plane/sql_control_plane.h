@@ -1,0 +1,78 @@
+#pragma once
+
+#include <condition_variable>
+#include <functional>
+#include <mutex>
+#include <thread>
+
+#include "control_plane/control_plane.h"
+#include "control_plane/record_writer.h"
+#include "control_plane/services.h"
+
+namespace alga::control_plane {
+
+/// What has to happen now and then: sealing the audit trail, sweeping expired records and uploads,
+/// retention, fresh signing keys. One thread; each duty on a schedule of its own.
+class Housekeeping {
+ public:
+  explicit Housekeeping(Services& services);
+  ~Housekeeping();
+  void stop();
+
+ private:
+  struct Duty {
+    const char* name;
+    std::chrono::seconds every;
+    std::function<Status()> work;
+    SteadyTime next{};
+  };
+  void run();
+
+  Services& services_;
+  std::vector<Duty> duties_;
+  std::mutex mutex_;
+  std::condition_variable wake_;
+  bool stopping_ = false;
+  std::thread thread_;
+};
+
+/// domain::Authenticator over the API keys.
+class KeyAuthenticator final : public domain::Authenticator {
+ public:
+  explicit KeyAuthenticator(Services& services) : services_(services) {}
+  async::Task<Result<domain::Principal>> authenticate(std::string token) override;
+
+ private:
+  Services& services_;
+};
+
+class SqlControlPlane final : public ControlPlane {
+ public:
+  explicit SqlControlPlane(Dependencies dependencies) : services_(std::move(dependencies)) {}
+  ~SqlControlPlane() override;
+
+  /// Everything that can fail at start.
+  Status start();
+
+  void add_routes(httpd::Router& router) override;
+  domain::InstallConfigs& install_configs() override { return services_.install_configs; }
+  domain::ExtensionStorage& storage() override { return services_.storage; }
+  domain::RecordSink& records() override { return services_.records; }
+  domain::ExecutionLog& executions() override { return services_.records; }
+  domain::Authenticator& authenticator() override { return authenticator_; }
+  domain::IdempotencyStore& idempotency() override { return services_.idempotency; }
+  std::optional<Secret> take_bootstrap_token() override { return std::exchange(bootstrap_, {}); }
+  std::vector<GrantKey> grant_keys() const override {
+    return services_.signing.verifiers(KeyPurpose::grant);
+  }
+  Status probe() override { return services_.core.db().probe(); }
+  void stop(SteadyTime deadline) override;
+
+ private:
+  Services services_;
+  KeyAuthenticator authenticator_{services_};
+  std::unique_ptr<Housekeeping> housekeeping_;
+  std::optional<Secret> bootstrap_;
+};
+
+}  // namespace alga::control_plane

@@ -1,0 +1,29 @@
+#pragma once
+
+#include "control_plane/core.h"
+#include "domain/ports/idempotency.h"
+
+namespace alga::control_plane {
+
+/// Idempotency keys in SQL: one execution of many requests on all gateways together. Answers are
+/// kept for a day; those beyond a megabyte are not kept. Thread-safe.
+class SqlIdempotencyStore final : public domain::IdempotencyStore {
+ public:
+  explicit SqlIdempotencyStore(const Core& core) : core_(core) {}
+  async::Task<Result<domain::IdempotencyClaim>> claim(domain::IdempotencyScope scope,
+                                                      std::string digest,
+                                                      std::chrono::milliseconds lease) override;
+  async::Task<Status> complete(domain::IdempotencyScope scope, std::string digest,
+                               domain::StoredAnswer answer) override;
+  async::Task<Status> release(domain::IdempotencyScope scope, std::string digest) override;
+  /// Deletes what has expired.
+  Result<std::uint64_t> sweep();
+
+ private:
+  Result<domain::IdempotencyClaim> claim_blocking(const domain::IdempotencyScope& scope,
+                                                  const std::string& digest,
+                                                  std::chrono::milliseconds lease) const;
+  const Core& core_;
+};
+
+}  // namespace alga::control_plane

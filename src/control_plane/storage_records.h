@@ -1,0 +1,119 @@
+#pragma once
+
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "control_plane/core.h"
+#include "domain/ports/storage.h"
+
+namespace alga::control_plane {
+
+/// How a record came in: raw bytes from a guest, or JSON through an API.
+enum class StorageEncoding : std::uint8_t { bytes, json };
+
+struct StorageWrite {
+  std::string ns;
+  std::string key;
+  StorageEncoding encoding = StorageEncoding::bytes;
+  std::string value;
+  std::optional<std::string> metadata;  ///< JSON object as text
+  domain::WriteCondition condition;
+  std::optional<std::uint32_t> ttl_seconds;
+};
+
+struct StoredRecord {
+  std::string ns;
+  std::string key;
+  std::uint64_t revision = 0;
+  StorageEncoding encoding = StorageEncoding::bytes;
+  std::string value;
+  std::optional<std::string> metadata;
+  std::optional<WallTime> expires;
+  WallTime created, updated;
+};
+
+struct StorageListing {
+  std::vector<StoredRecord> records;
+  std::optional<std::string> next_cursor;
+};
+
+struct StorageUsage {
+  std::uint64_t namespaces = 0, keys = 0, bytes = 0;
+};
+
+struct StorageLimits {
+  std::size_t namespace_chars = 128, key_chars = 256;
+  std::size_t value_bytes = 64U << 10U, metadata_bytes = 4U << 10U;
+  std::size_t bulk_items = 20, bulk_bytes = 512U << 10U;
+  std::uint64_t namespaces = 32, keys_per_namespace = 5'120, bytes = 256ULL << 20U;
+  std::uint32_t shortest_ttl = 60, longest_ttl = 2'592'000;
+  std::uint32_t default_page = 25, longest_page = 100;
+};
+
+/// The records of extensions in SQL. Keys are compared byte by byte; an expired record does not
+/// exist for anybody; quotas are counted in the transaction of the write, so no race gets past
+/// them. Thread-safe; blocks. Errors: `storage.missing`, `storage.conflict`, `storage.invalid`,
+/// `storage.too_large`, `storage.quota`, `storage.denied` (no such install), and those of sql.
+class StorageRecords {
+ public:
+  explicit StorageRecords(const Core& core, StorageLimits limits = {})
+      : core_(core), limits_(limits) {}
+
+  [[nodiscard]] Result<StoredRecord> get(const domain::StorageScope& scope, const std::string& ns,
+                                         const std::string& key) const;
+  Result<StoredRecord> put(const domain::StorageScope& scope, const StorageWrite& write);
+  /// All or nothing; all in one namespace.
+  Result<std::vector<StoredRecord>> put_all(const domain::StorageScope& scope,
+                                            const std::vector<StorageWrite>& writes);
+  Status remove(const domain::StorageScope& scope, const std::string& ns, const std::string& key,
+                const domain::WriteCondition& condition);
+  /// In order of the keys. The cursor names the last record of the page, so that the next page
+  /// begins behind it whatever was written or deleted meanwhile.
+  [[nodiscard]] Result<StorageListing> list(const domain::StorageScope& scope,
+                                            const domain::StorageList& list) const;
+  [[nodiscard]] Result<StorageUsage> usage(const domain::StorageScope& scope) const;
+
+  /// Deletes expired records of all tenants, a bounded number; answers how many.
+  Result<std::uint64_t> sweep();
+
+  [[nodiscard]] const StorageLimits& limits() const [[clang::lifetimebound]] { return limits_; }
+
+ private:
+  Status check_names(const std::string& ns, const std::string& key) const;
+  Status check_write(const StorageWrite& write) const;
+  Result<StoredRecord> put_one(sql::Executor& sql, const domain::StorageScope& scope,
+                               const StorageWrite& write, WallTime now) const;
+  Status count(sql::Executor& sql, const domain::StorageScope& scope, const std::string& ns,
+               std::int64_t keys, std::int64_t bytes) const;
+  Status forget_expired(sql::Executor& sql, const domain::StorageScope& scope, WallTime now) const;
+
+  const Core& core_;
+  StorageLimits limits_;
+};
+
+/// What a guest reads: bytes as they are, JSON text as text, a JSON string as its characters, and
+/// an object with `_bytes_b64` as the bytes that it spells.
+[[nodiscard]] std::string guest_value(const StoredRecord& record);
+
+/// domain::ExtensionStorage on StorageRecords and the blocking pool.
+class SqlExtensionStorage final : public domain::ExtensionStorage {
+ public:
+  SqlExtensionStorage(const Core& core, StorageRecords& records) : core_(core), records_(records) {}
+  void get(domain::StorageScope scope, std::string ns, std::string key,
+           Callback<domain::StorageRecord> done) override;
+  void put(domain::StorageScope scope, domain::StoragePut put,
+           Callback<std::uint64_t> done) override;
+  void remove(domain::StorageScope scope, std::string ns, std::string key,
+              domain::WriteCondition condition, Callback<void> done) override;
+  void list(domain::StorageScope scope, domain::StorageList list,
+            Callback<domain::StoragePage> done) override;
+
+ private:
+  const Core& core_;
+  StorageRecords& records_;
+};
+
+}  // namespace alga::control_plane
