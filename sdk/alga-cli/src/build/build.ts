@@ -11,6 +11,7 @@ import { formatBytes, type Output } from '../output.js';
 import type { Project } from '../project/project.js';
 import { bundle } from './bundle.js';
 import { Componentizer } from './componentize.js';
+import { buildLanguage, languageOf } from './languages.js';
 import { entryModule, writeWorld } from './world.js';
 
 export interface BuildResult {
@@ -37,14 +38,11 @@ export async function buildProject(
   componentizer?: Componentizer,
 ): Promise<BuildResult> {
   const { entry } = project;
-  if (entry === undefined) {
-    throw new Failure('build.no_entry', 'The project has no entry module', {
-      hint: 'create src/index.ts with: export default handler(async () => json({ ok: true }))',
-    });
-  }
   const capabilities = declaredCapabilities(project.manifest);
   await mkdir(dirname(project.component), { recursive: true });
   await mkdir(project.work, { recursive: true });
+  const wit = await writeWorld(project.work, capabilities);
+  if (entry === undefined) return buildOtherLanguage(project, wit, output);
 
   const bundling = output.progress('Bundling');
   const started = performance.now();
@@ -56,7 +54,6 @@ export async function buildProject(
   const bundleTime = performance.now() - started;
   bundling.done(formatBytes(bundled.code.length));
 
-  const wit = await writeWorld(project.work, capabilities);
   const key = await cacheKey(bundled.code, capabilities);
   const upToDate = await isUpToDate(project, key);
   let componentTime = 0;
@@ -83,6 +80,32 @@ export async function buildProject(
     upToDate,
     findings: checkComponent(bytes, project.manifest),
     inputs: bundled.inputs,
+  };
+}
+
+/** Their own tools know what is up to date; there is no source map. */
+async function buildOtherLanguage(
+  project: Project,
+  wit: string,
+  output: Output,
+): Promise<BuildResult> {
+  const language = languageOf(project);
+  if (language === undefined) {
+    throw new Failure('build.no_entry', 'The project has no entry module', {
+      hint: 'create src/index.ts with: export default handler(async () => json({ ok: true }))',
+    });
+  }
+  const started = performance.now();
+  const component = await buildLanguage(language, project, wit, output);
+  await replaceFile(project.component, component);
+  return {
+    component: project.component,
+    componentBytes: component.length,
+    bundleBytes: 0,
+    timings: { bundle: 0, componentize: Math.round(performance.now() - started) },
+    upToDate: false,
+    findings: checkComponent(component, project.manifest),
+    inputs: [],
   };
 }
 

@@ -19,6 +19,9 @@ interface NewOptions {
 export const TEMPLATES: Record<string, string> = {
   handler: 'a TypeScript handler that reads configuration and a secret and calls an API',
   'handler-ui': 'a TypeScript handler with a page that calls it',
+  rust: 'a handler in Rust',
+  python: 'a handler in Python',
+  cpp: 'a handler in C++',
 };
 
 /** The packages that projects depend on by path, carried inside this one. */
@@ -62,9 +65,11 @@ export function registerNew(program: Command, environment: Environment): void {
       output.print('');
       output.print('Next:');
       output.print(`  cd ${shown}`);
-      output.print('  npm install');
+      const usesNpm = files.includes('package.json');
+      if (usesNpm) output.print('  npm install');
       output.print('  alga dev        # build, run and rebuild on every change');
-      output.print('  alga test       # run the tests');
+      if (usesNpm) output.print('  alga test       # run the tests');
+      else output.print('  alga doctor     # are the tools of the language installed?');
       output.result({ directory: shown, template: options.template, files });
     },
   )
@@ -97,12 +102,13 @@ export async function scaffold(
       await rename(file, hidden);
       file = hidden;
     }
+    files.push(relative(target, file));
+    if (file.endsWith('.o')) continue;
     const text = await readFile(file, 'utf8');
     const filled = text
       .replaceAll('{{name}}', values.name)
       .replaceAll('{{publisher}}', values.publisher);
     if (filled !== text) await writeFile(file, filled);
-    files.push(relative(target, file));
   }
   files.push(...(await carryPackages(target)));
   return files.sort();

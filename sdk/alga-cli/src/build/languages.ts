@@ -1,0 +1,163 @@
+import { spawn } from 'node:child_process';
+import { existsSync } from 'node:fs';
+import { mkdir, readFile } from 'node:fs/promises';
+import { delimiter, join } from 'node:path';
+
+import { componentNew, preview1AdapterReactorPath } from '@bytecodealliance/jco';
+
+import { Failure } from '../failure.js';
+import type { Output } from '../output.js';
+import type { Project } from '../project/project.js';
+import { WORLD } from './world.js';
+
+/** A language other than TypeScript, recognised by a file of the project. */
+export interface Language {
+  name: string;
+  marker: string;
+  /** Builds the component. @param wit folder with the project's world */
+  build: (project: Project, wit: string, tools: Tools) => Promise<Uint8Array>;
+}
+
+const LANGUAGES: readonly Language[] = [
+  { name: 'Rust', marker: 'Cargo.toml', build: buildRust },
+  { name: 'Python', marker: 'src/app.py', build: buildPython },
+  { name: 'C++', marker: 'src/main.cpp', build: buildCpp },
+];
+
+/** The language that a project without a TypeScript entry is written in. */
+export function languageOf(project: Project): Language | undefined {
+  return LANGUAGES.find(({ marker }) => existsSync(join(project.root, marker)));
+}
+
+/** Builds the component of a project in another language with that language's own tools. */
+export async function buildLanguage(
+  language: Language,
+  project: Project,
+  wit: string,
+  output: Output,
+): Promise<Uint8Array> {
+  const progress = output.progress(`Building with the ${language.name} tools`);
+  try {
+    return await language.build(project, wit, new Tools(project.root));
+  } finally {
+    progress.done();
+  }
+}
+
+/**
+ * `cargo build` for wasm32-unknown-unknown, then a component around the core module. Where the
+ * target's standard library is not installed but its source is, cargo builds that too.
+ */
+async function buildRust(project: Project, _wit: string, tools: Tools): Promise<Uint8Array> {
+  const hint = 'install Rust and its target: rustup target add wasm32-unknown-unknown';
+  const sysroot = (await tools.run('rustc', ['--print', 'sysroot'], hint)).trim();
+  const target = 'wasm32-unknown-unknown';
+  const options = [
+    'build',
+    '--release',
+    '--target',
+    target,
+    '--message-format',
+    'json-render-diagnostics',
+  ];
+  const environment: Record<string, string> = {};
+  if (!existsSync(join(sysroot, 'lib', 'rustlib', target, 'lib'))) {
+    if (!existsSync(join(sysroot, 'lib', 'rustlib', 'src', 'rust', 'library'))) {
+      throw new Failure('build.no_target', `Rust has no standard library for ${target}`, { hint });
+    }
+    options.push('-Zbuild-std=std,panic_abort');
+    environment['RUSTC_BOOTSTRAP'] = '1';
+  }
+  const messages = await tools.run('cargo', options, hint, environment);
+  const file = messages
+    .split('\n')
+    .filter((line) => line.startsWith('{'))
+    .map((line) => JSON.parse(line) as { reason: string; filenames?: string[] })
+    .flatMap(({ reason, filenames }) => (reason === 'compiler-artifact' ? (filenames ?? []) : []))
+    .findLast((name) => name.endsWith('.wasm'));
+  if (file === undefined) {
+    throw new Failure('build.no_artifact', 'cargo made no .wasm file', {
+      hint: 'Cargo.toml needs: [lib] crate-type = ["cdylib"]',
+    });
+  }
+  return componentNew(await readFile(file));
+}
+
+/** componentize-py, without WASI: what it would import includes sockets, which are refused. */
+async function buildPython(project: Project, wit: string, tools: Tools): Promise<Uint8Array> {
+  const out = join(project.work, 'python.wasm');
+  const hint = 'install it: python3 -m venv .venv && .venv/bin/pip install componentize-py==0.25.1';
+  await tools.run(
+    'componentize-py',
+    ['-q', '-d', wit, '-w', WORLD, 'componentize', '--stub-wasi', '-p', 'src', 'app', '-o', out],
+    hint,
+  );
+  return readFile(out);
+}
+
+/** clang for wasm32-wasi with the generated C bindings, then a component around the core module. */
+async function buildCpp(project: Project, _wit: string, tools: Tools): Promise<Uint8Array> {
+  const hint =
+    'install clang with wasi-libc; on Debian: clang-19 lld-19 wasi-libc libc++-19-dev-wasm32 libc++abi-19-dev-wasm32 libclang-rt-19-dev-wasm32';
+  const work = join(project.work, 'cpp');
+  await mkdir(work, { recursive: true });
+  const bindings = join(work, 'bindings.o');
+  const module = join(work, 'main.core.wasm');
+  const target = ['--target=wasm32-wasi', '-O2', '-Igenerated'];
+  const c = tools.find(['clang', 'clang-19']);
+  const cpp = tools.find(['clang++', 'clang++-19']);
+  await tools.run(c, [...target, '-c', 'generated/extension.c', '-o', bindings], hint);
+  const options = ['-std=c++20', '-fno-exceptions', '-mexec-model=reactor', 'src/main.cpp'];
+  const objects = [bindings, 'generated/extension_component_type.o'];
+  await tools.run(cpp, [...target, ...options, ...objects, '-o', module], hint);
+  const adapter = await readFile(preview1AdapterReactorPath());
+  return componentNew(await readFile(module), [['wasi_snapshot_preview1', adapter]]);
+}
+
+/** Runs the tools of other languages: no shell, bounded output, advice when one is missing. */
+class Tools {
+  readonly #cwd: string;
+  readonly #path: string;
+
+  constructor(cwd: string) {
+    this.#cwd = cwd;
+    // A virtual environment of the project comes first, as after `activate`.
+    this.#path = [join(cwd, '.venv', 'bin'), process.env['PATH'] ?? ''].join(delimiter);
+  }
+
+  /** The first of some names that is installed, or the first one. */
+  find(names: readonly [string, ...string[]]): string {
+    const folders = this.#path.split(delimiter);
+    const found = names.find((name) => folders.some((folder) => existsSync(join(folder, name))));
+    return found ?? names[0];
+  }
+
+  /** Returns what the program wrote to its standard output. */
+  run(
+    program: string,
+    options: string[],
+    hint: string,
+    environment: Record<string, string> = {},
+  ): Promise<string> {
+    return new Promise((resolve, reject) => {
+      const child = spawn(program, options, {
+        cwd: this.#cwd,
+        env: { ...process.env, ...environment, PATH: this.#path },
+        stdio: ['ignore', 'pipe', 'pipe'],
+      });
+      let out = '';
+      let err = '';
+      child.stdout.setEncoding('utf8').on('data', (text: string) => (out += text));
+      child.stderr
+        .setEncoding('utf8')
+        .on('data', (text: string) => (err = (err + text).slice(-16_384)));
+      child.once('error', () => {
+        reject(new Failure('build.no_tool', `The program ${program} was not found`, { hint }));
+      });
+      child.once('close', (code) => {
+        if (code === 0) resolve(out);
+        else reject(new Failure('build.tool_failed', `${program} failed`, { frame: err.trim() }));
+      });
+    });
+  }
+}
