@@ -29,7 +29,8 @@ Result<TransferSpec> HttpClient::prepare(ClientRequest request) {
                       .body_file = std::move(request.body_file),
                       .deadline = std::chrono::steady_clock::now() + request.timeout,
                       .max_response_bytes = request.max_response_bytes,
-                      .tls = std::move(request.tls)};
+                      .tls = std::move(request.tls),
+                      .sink_success_only = request.sink_success_only};
 }
 
 std::uint64_t HttpClient::send(ClientRequest request, Callback<domain::HttpResponse> done) {

@@ -27,6 +27,8 @@ struct ClientRequest {
   std::chrono::milliseconds timeout{30'000};
   std::uint64_t max_response_bytes = 10U << 20U;
   ClientTls tls;
+  /// With a sink: only the body of a 2xx answer goes there, any other to HttpResponse::body.
+  bool sink_success_only = false;
 };
 
 /// Our own outgoing HTTP. Certificates are verified; redirects, proxies and cookies are not
@@ -48,7 +50,8 @@ class HttpClient {
   [[nodiscard]] async::Task<Result<domain::HttpResponse>> fetch(ClientRequest request);
 
   /// Does the request on the calling thread: for the blocking pool and for main programs. A `sink`
-  /// takes the body piece by piece, whatever the status; HttpResponse::body is then absent.
+  /// takes the body piece by piece, whatever the status (but see sink_success_only);
+  /// HttpResponse::body is then absent.
   [[nodiscard]] Result<domain::HttpResponse> send_blocking(ClientRequest request,
                                                            domain::ByteSink sink = {});
 

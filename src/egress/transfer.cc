@@ -40,6 +40,7 @@ Transfer::~Transfer() {
 }
 
 Status Transfer::prepare(CURL* easy) {
+  easy_ = easy;
   const auto left = std::chrono::duration_cast<std::chrono::milliseconds>(
       spec_.deadline - std::chrono::steady_clock::now());
   if (left.count() <= 0) return fail(Kind::timeout, "egress.timeout", "the deadline has passed");
@@ -188,6 +189,14 @@ std::size_t Transfer::on_upload(char* data, std::size_t size, std::size_t count,
   return std::ferror(transfer.upload_) != 0 ? CURL_READFUNC_ABORT : got;
 }
 
+bool Transfer::feeds_sink() const {
+  if (!spec_.sink) return false;
+  if (!spec_.sink_success_only) return true;
+  long status = 0;
+  curl_easy_getinfo(easy_, CURLINFO_RESPONSE_CODE, &status);
+  return status >= 200 && status < 300;
+}
+
 std::size_t Transfer::on_body(char* data, std::size_t size, std::size_t count, void* self) {
   auto& transfer = *static_cast<Transfer*>(self);
   const std::size_t length = size * count;
@@ -197,7 +206,7 @@ std::size_t Transfer::on_body(char* data, std::size_t size, std::size_t count, v
     transfer.too_large_ = true;
     return CURL_WRITEFUNC_ERROR;
   }
-  if (!transfer.spec_.sink) {
+  if (!transfer.feeds_sink()) {
     transfer.body_.append(data, length);
     return length;
   }
@@ -282,7 +291,7 @@ Result<domain::HttpResponse> Transfer::finish(CURL* easy, CURLcode code) {
   }
   response_.status = static_cast<std::uint16_t>(status);
   const bool without = spec_.method == "HEAD" || status == 204 || status == 304;
-  if (!without && !spec_.sink) response_.body = std::move(body_);
+  if (!without && !feeds_sink()) response_.body = std::move(body_);
   return std::move(response_);
 }
 

@@ -40,6 +40,8 @@ struct TransferSpec {
   /// `host:port:address` entries that stand for name resolution; still judged by the policy.
   std::vector<std::string> fixed_addresses;
   domain::ByteSink sink;  ///< takes the body instead of HttpResponse::body
+  /// Only the body of a 2xx answer goes to the sink; any other is kept, so that it can be read.
+  bool sink_success_only = false;
 };
 
 /// One request on one curl easy handle. Not thread-safe: the thread that runs the handle owns it.
@@ -66,12 +68,14 @@ class Transfer {
                           int local_port);
 
   bool take_header(std::string_view line);
+  [[nodiscard]] bool feeds_sink() const;
   [[nodiscard]] bool allowed(const sockaddr* address) const;
   Status prepare_body(CURL* easy);
   void prepare_headers(CURL* easy);
   void prepare_security(CURL* easy);
 
   TransferSpec spec_;
+  CURL* easy_ = nullptr;
   domain::HttpResponse response_;
   std::string body_;
   std::uint64_t body_bytes_ = 0;
