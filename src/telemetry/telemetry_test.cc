@@ -9,7 +9,6 @@
 #include "telemetry/json_log.h"
 #include "telemetry/json_text.h"
 #include "telemetry/prometheus_metrics.h"
-#include "telemetry/trace_context.h"
 
 namespace alga::telemetry {
 namespace {
@@ -183,42 +182,6 @@ TEST(PrometheusMetricsDeathTest, RefusesOneNameForTwoKinds) {
   PrometheusMetrics metrics;
   metrics.counter("alga_x", "X");
   EXPECT_DEATH(metrics.gauge("alga_x", "X"), "");
-}
-
-constexpr std::string_view kParent = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01";
-
-TEST(TraceContext, ReadsAndWritesTheHeader) {
-  const auto context = TraceContext::parse(kParent);
-  ASSERT_TRUE(context.has_value());
-  EXPECT_TRUE(context->sampled);
-  EXPECT_EQ(context->trace_id_hex(), "0af7651916cd43dd8448eb211c80319c");
-  EXPECT_EQ(context->traceparent(), kParent);
-  EXPECT_FALSE(
-      TraceContext::parse("00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-00")->sampled);
-  EXPECT_TRUE(TraceContext::parse("cc-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01-what"));
-}
-
-TEST(TraceContext, RefusesWhatIsMalformed) {
-  for (const char* bad : {"", "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331",
-                          "ff-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01",
-                          "00-00000000000000000000000000000000-b7ad6b7169203331-01",
-                          "00-0af7651916cd43dd8448eb211c80319c-0000000000000000-01",
-                          "00-0AF7651916CD43DD8448EB211C80319C-b7ad6b7169203331-01",
-                          "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-0x",
-                          "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01-more",
-                          "cc-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01.more",
-                          "00_0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"}) {
-    EXPECT_FALSE(TraceContext::parse(bad).has_value()) << bad;
-  }
-}
-
-TEST(TraceContext, KeepsTheTraceInAChild) {
-  SystemRandom random;
-  const auto parent = TraceContext::fresh(random, true);
-  const auto child = parent.child(random);
-  EXPECT_EQ(child.trace_id, parent.trace_id);
-  EXPECT_NE(child.span_id, parent.span_id);
-  EXPECT_TRUE(TraceContext::parse(child.traceparent()).has_value());
 }
 
 }  // namespace
