@@ -1,0 +1,135 @@
+#include "control_plane/testing.h"
+#include "domain/envelope.h"
+#include "domain/grant.h"
+
+namespace alga::control_plane {
+namespace {
+
+using testing::OnPlatform;
+using testing::Reply;
+
+class MainPath : public OnPlatform {
+ protected:
+  Reply install_config(const std::string& tenant, const std::string& extension,
+                       const std::string& path = "/internal/runner/install-config") {
+    return p().call("POST", path, "",
+                    boost::json::object{{"tenantId", tenant}, {"extensionId", extension}},
+                    {{"x-runner-auth", "token-of-config"}});
+  }
+};
+
+TEST_P(MainPath, LeadsFromPublishingToAnInstallConfigThatARunnerBelieves) {
+  Reply published = publish_hello();
+  ASSERT_EQ(published.status, 200) << published.text;
+  EXPECT_EQ(published.string("/version/version"), "1.0.0");
+  EXPECT_TRUE(published.string("/contentHash").starts_with("sha256:"));
+
+  std::string admin = p().admin_of("t1");
+  std::string id = install_hello(admin, {{"capabilities", {"cap:secrets.get"}},
+                                         {"egress", {"https://api.example.com"}},
+                                         {"config", {{"region", "eu"}}}});
+  Reply secret = p().call("PUT", "/api/v1/installs/" + id + "/secrets/api_key", admin,
+                          boost::json::object{{"value", "s3cr3t"}});
+  ASSERT_EQ(secret.status, 200) << secret.text;
+
+  Reply config = install_config("t1", "acme.hello");
+  ASSERT_EQ(config.status, 200) << config.text;
+  EXPECT_EQ(config.string("/installId"), id);
+  EXPECT_EQ(config.string("/config/region"), "eu");
+  EXPECT_EQ(config.string("/contentHash"), published.string("/contentHash"));
+  EXPECT_EQ(config.at("/providers"), (boost::json::array{"cap:context.read", "cap:log.emit",
+                                                         "cap:secrets.get", "cap:user.read"}));
+
+  domain::GrantVerifier verifier(p().clock());
+  std::vector<crypto::PublicKey> keys;
+  for (const auto& key : p().plane().grant_keys()) keys.push_back(key.key);
+  verifier.set_keys(keys);
+  auto grant = verifier.verify(config.string("/grant"));
+  ASSERT_TRUE(grant) << grant.error().message;
+  EXPECT_EQ((*grant)->grant.tenant.str(), "t1");
+  EXPECT_TRUE((*grant)->grant.capabilities.contains(domain::Capability::secrets_get));
+  EXPECT_FALSE((*grant)->grant.capabilities.contains(domain::Capability::storage_kv));
+
+  auto envelope = domain::envelope_from_json(config.at("/secretEnvelope"));
+  ASSERT_TRUE(envelope) << envelope.error().message;
+  EXPECT_EQ((*grant)->grant.envelope_sha256, domain::envelope_digest(*envelope));
+  domain::SealingKeys sealing;
+  sealing.add("k1", crypto::AeadKey::from_bytes(p().envelope_key().reveal()).value());
+  auto opened =
+      domain::open_sealed(*envelope, {TenantId::parse("t1").value(), InstallId::parse(id).value()},
+                          sealing, p().clock().wall());
+  ASSERT_TRUE(opened) << opened.error().message;
+  EXPECT_EQ(opened->reveal("api_key"), "s3cr3t");
+}
+
+TEST_P(MainPath, ResolvesByInstallIdRegistryIdAndSlugOnBothPaths) {
+  Reply published = publish_hello();
+  std::string id = install_hello(p().admin_of("t1"));
+  for (const std::string& ref : {id, published.string("/extension/id"), std::string("acme.hello"),
+                                 std::string("ACME.Hello")}) {
+    for (const char* path :
+         {"/internal/runner/install-config", "/api/internal/ext-runner/install-config"}) {
+      EXPECT_EQ(install_config("t1", ref, path).string("/installId"), id) << ref << path;
+    }
+  }
+}
+
+TEST_P(MainPath, RefusesInstallConfigWithoutItsToken) {
+  boost::json::object body{{"tenantId", "t1"}, {"extensionId", "x"}};
+  const std::string path = "/internal/runner/install-config";
+  EXPECT_EQ(p().call("POST", path, "", body).status, 401);
+  EXPECT_EQ(p().call("POST", path, p().operator_token(), body).status, 401);
+  EXPECT_EQ(p().call("POST", path, "", body, {{"x-runner-auth", "token-of-confix"}}).status, 401);
+  Reply none = install_config("t1", "nothing");
+  EXPECT_EQ(none.status, 404);
+  EXPECT_EQ(none.string("/error"), "install_not_found");
+  Reply bad = p().call("POST", path, "", boost::json::object{{"tenantId", "t1"}},
+                       {{"x-runner-auth", "token-of-config"}});
+  EXPECT_EQ(bad.status, 400);
+  EXPECT_EQ(bad.string("/error"), "invalid_request");
+}
+
+TEST_P(MainPath, ShowsEveryChangeToTheNextResolution) {
+  publish_hello();
+  std::string admin = p().admin_of("t1");
+  std::string id = install_hello(admin, {{"capabilities", {"cap:storage.kv"}}});
+  std::string base = "/api/v1/installs/" + id;
+  auto has = [&](const char* name) {
+    auto providers = install_config("t1", id).at("/providers");
+    return std::ranges::find(providers.as_array(), boost::json::value(name)) !=
+           providers.as_array().end();
+  };
+  EXPECT_TRUE(has("cap:storage.kv"));
+  p().call("PUT", base + "/grants", admin,
+           boost::json::object{{"capabilities", boost::json::array{}}});
+  EXPECT_FALSE(has("cap:storage.kv"));
+  p().call("PUT", base + "/grants", admin, boost::json::object{{"withhold", {"cap:log.emit"}}});
+  EXPECT_FALSE(has("cap:log.emit"));
+
+  std::string before = install_config("t1", id).string("/configVersion");
+  p().call("PATCH", base + "/config", admin, boost::json::object{{"set", {{"a", "1"}}}});
+  EXPECT_NE(install_config("t1", id).string("/configVersion"), before);
+  EXPECT_EQ(install_config("t1", id).string("/config/a"), "1");
+
+  EXPECT_EQ(p().call("POST", base + "/disable", admin).status, 200);
+  EXPECT_EQ(install_config("t1", id).status, 404);
+  EXPECT_EQ(p().call("POST", base + "/enable", admin).status, 200);
+  EXPECT_EQ(install_config("t1", id).status, 200);
+  EXPECT_EQ(p().call("DELETE", base, admin).status, 204);
+  EXPECT_EQ(install_config("t1", id).status, 404);
+}
+
+TEST_P(MainPath, RenewsGrantsBeforeTheyExpire) {
+  publish_hello();
+  std::string id = install_hello(p().admin_of("t1"));
+  std::string first = install_config("t1", id).string("/grant");
+  p().clock().advance(std::chrono::seconds{10});
+  EXPECT_EQ(install_config("t1", id).string("/grant"), first);
+  p().clock().advance(std::chrono::seconds{25});
+  EXPECT_NE(install_config("t1", id).string("/grant"), first);
+}
+
+ALGA_ON_EVERY_DATABASE(MainPath);
+
+}  // namespace
+}  // namespace alga::control_plane
