@@ -1,0 +1,98 @@
+#include "config/rules.h"
+
+#include <algorithm>
+#include <string>
+#include <string_view>
+
+namespace alga::config {
+namespace {
+
+class Rules {
+ public:
+  explicit Rules(const Config& config) : config_(config) {}
+
+  std::vector<Fault> run() {
+    for (std::string_view pair : {"tls.", "tls.internal_", "tls.client_"}) {
+      std::string certificate = std::string(pair) + "certificate";
+      std::string key = std::string(pair) + "key";
+      need_both(certificate, key);
+      need_both(key, certificate);
+    }
+    if (filled("tls.client_ca")) need("tls.certificate", "tls.client_ca is set");
+    if (filled("tls.internal_client_ca")) {
+      need("tls.internal_certificate", "tls.internal_client_ca is set");
+    }
+    check_bundles();
+    check_vault();
+    check_roles();
+    if (config_.flag("secrets.allow_inline") && !config_.flag("server.development")) {
+      report("secrets.allow_inline", "needs server.development = true");
+    }
+    if (filled("gateway.oidc.issuer")) need("gateway.oidc.audience", "gateway.oidc.issuer is set");
+    return std::move(faults_);
+  }
+
+ private:
+  bool filled(std::string_view name) const { return !config_.text(name).empty(); }
+  bool has_role(std::string_view role) const {
+    const auto& roles = config_.list("server.roles");
+    return std::ranges::find(roles, role) != roles.end() ||
+           std::ranges::find(roles, "all") != roles.end();
+  }
+
+  void report(std::string_view setting, std::string message) {
+    faults_.push_back(
+        {"configuration", std::string(setting), "config.incomplete", std::move(message)});
+  }
+  void need(std::string_view setting, const std::string& because) {
+    if (!filled(setting)) report(setting, "is needed because " + because);
+  }
+  void need_both(const std::string& one, const std::string& other) {
+    if (filled(one)) need(other, one + " is set");
+  }
+
+  void check_bundles() {
+    const std::string& store = config_.text("bundles.store");
+    if (store == "http") need("bundles.url", "bundles.store is \"http\"");
+    if (store != "s3") return;
+    need("bundles.s3.endpoint", "bundles.store is \"s3\"");
+    need("bundles.s3.bucket", "bundles.store is \"s3\"");
+  }
+
+  void check_vault() {
+    const auto& chain = config_.list("secrets.read_chain");
+    if (std::ranges::find(chain, "vault") != chain.end()) {
+      need("vault.address", "secrets.read_chain names vault");
+    }
+    if (config_.text("secrets.write_provider") == "vault") {
+      need("vault.address", "secrets.write_provider is \"vault\"");
+    }
+    if (config_.text("secrets.transport") == "vault-transit:v1") {
+      need("vault.address", "secrets.transport is \"vault-transit:v1\"");
+      need("vault.transit_key", "secrets.transport is \"vault-transit:v1\"");
+    }
+    if (filled("vault.address") && config_.text("vault.login") != "token") {
+      need("vault.role", "vault.login is \"" + config_.text("vault.login") + "\"");
+    }
+  }
+
+  void check_roles() {
+    if (config_.list("server.roles").empty()) report("server.roles", "must name at least one role");
+    bool control_plane = has_role("control-plane");
+    if (has_role("gateway") && !control_plane) {
+      need("control_plane.url", "the gateway runs without a control plane in this process");
+    }
+    if (has_role("gateway") && !has_role("runner")) {
+      need("runner.url", "the gateway runs without a runner in this process");
+    }
+  }
+
+  const Config& config_;
+  std::vector<Fault> faults_;
+};
+
+}  // namespace
+
+std::vector<Fault> check_rules(const Config& config) { return Rules(config).run(); }
+
+}  // namespace alga::config
