@@ -9,6 +9,7 @@
 #include "base/bytes.h"
 #include "crypto/digest.h"
 #include "domain/endpoint.h"
+#include "domain/trace_context.h"
 #include "gateway/access.h"
 #include "gateway/answers.h"
 #include "gateway/headers.h"
@@ -55,8 +56,6 @@ async::Task<Result<domain::ExecuteResponse>> run(domain::Runner* runner,
   co_return response;
 }
 
-std::string trace_id(const std::string& traceparent) { return traceparent.substr(3, 32); }
-
 }  // namespace
 
 /// One request on its way through the gateway. Lives on the frame of serve().
@@ -70,8 +69,7 @@ class Gateway::Call {
     CO_TRY(access_, co_await admit({request_.headers, request_.params.at("extension"), method_,
                                     path_, use_.options.allow_undeclared_endpoints},
                                    use_.principals, use_.installs));
-    CO_TRY_VOID(gateway_.limiter_.take(access_->install->tenant.str() + '\n' +
-                                       access_->install->registry.str()));
+    CO_TRY_VOID(take_rate());
     if (!idempotency_key_) co_return co_await execute();
     co_return co_await execute_once();
   }
@@ -102,7 +100,10 @@ class Gateway::Call {
     }
     // Reading twice is harmless; a stored answer would only be stale.
     if (method_ == "GET" || method_ == "HEAD") idempotency_key_.reset();
-    traceparent_ = valid_traceparent(request_.headers).value_or(new_traceparent());
+    // A bad or repeated header begins a new trace, as the standard asks.
+    const auto parent = single_header(request_.headers, "traceparent").value_or(std::nullopt);
+    const auto theirs = domain::TraceContext::parse(parent.value_or(""));
+    trace_ = theirs ? theirs->child(*use_.random) : domain::TraceContext::start(*use_.random, true);
     return {};
   }
 
@@ -111,11 +112,14 @@ class Gateway::Call {
            std::ranges::all_of(key, [](char c) { return c > ' ' && c < 0x7f; });
   }
 
-  [[nodiscard]] std::string new_traceparent() const {
-    std::array<std::uint8_t, 24> ids{};
-    use_.random->fill(ids);
-    const std::string hex = hex_encode(ids);
-    return "00-" + hex.substr(0, 32) + '-' + hex.substr(32) + "-01";
+  Status take_rate() {
+    const domain::InstallConfig& install = *access_->install;
+    const auto decision =
+        gateway_.limiter_.take(install.tenant.str() + '\n' + install.registry.str());
+    if (decision.allowed) return {};
+    const auto wait = std::chrono::ceil<std::chrono::seconds>(decision.retry).count();
+    return fail({Kind::rate_limited, "gateway.rate_limited", "too many requests",
+                 static_cast<std::uint32_t>(std::max<std::int64_t>(1, wait))});
   }
 
   [[nodiscard]] domain::ExecuteRequest make_request() const {
@@ -146,7 +150,7 @@ class Gateway::Call {
                                    .providers = install.providers,
                                    .user = access_->principal.user,
                                    .grant = install.grant,
-                                   .traceparent = traceparent_,
+                                   .traceparent = trace_.header(),
                                    .config_version = install.config_version,
                                    .secrets_version = install.secrets_version};
     const auto ours = static_cast<std::uint64_t>(use_.options.timeout.count());
@@ -246,7 +250,7 @@ class Gateway::Call {
                     .install = install.install.str(),
                     .version = install.version.str(),
                     .request_id = request_.request_id,
-                    .trace_id = trace_id(traceparent_)},
+                    .trace_id = trace_.trace_id},
             .at = use_.clock->wall(),
             .config_version = install.config_version,
             .secrets_version = install.secrets_version,
@@ -273,13 +277,14 @@ class Gateway::Call {
   const Dependencies& use_;
   Surface surface_;
   const httpd::Request& request_;
-  std::string method_, path_, query_, traceparent_;
+  std::string method_, path_, query_;
+  domain::TraceContext trace_;
   std::optional<std::string> body_, idempotency_key_;
   std::optional<Access> access_;
 };
 
 Gateway::Gateway(Dependencies dependencies)
-    : use_(std::move(dependencies)), limiter_(use_.options.rate, *use_.clock) {}
+    : use_(std::move(dependencies)), limiter_(*use_.clock, use_.options.rate) {}
 
 Gateway::~Gateway() = default;
 

@@ -16,7 +16,7 @@
 #include "domain/ports/idempotency.h"
 #include "domain/ports/install_configs.h"
 #include "domain/ports/runner.h"
-#include "gateway/rate_limiter.h"
+#include "domain/quota.h"
 #include "httpd/message.h"
 
 namespace alga::gateway {
@@ -31,7 +31,7 @@ struct Options {
   std::uint64_t max_body = 10U << 20U;
   /// Versions that declare no endpoints at all take every path; else they take none.
   bool allow_undeclared_endpoints = false;
-  RateLimiter::Options rate;
+  domain::Rate rate;  ///< per tenant and extension
   /// Request headers that guests see beyond the built-in list, such as a webhook's signature.
   std::vector<std::string> extra_request_headers;
 };
@@ -80,7 +80,7 @@ class Gateway {
   void count(std::string_view outcome, SteadyTime since);
 
   Dependencies use_;
-  RateLimiter limiter_;
+  domain::RateLimiter limiter_;
 };
 
 }  // namespace alga::gateway

@@ -70,13 +70,6 @@ std::string private_cache_control(std::string_view value) {
   return kept;
 }
 
-bool is_hex(std::string_view text) {
-  return std::ranges::all_of(
-      text, [](char c) { return (c >= '0' && c <= '9') || (c >= 'a' && c <= 'f'); });
-}
-
-bool is_all_zero(std::string_view text) { return text.find_first_not_of('0') == text.npos; }
-
 }  // namespace
 
 domain::Headers guest_request_headers(const domain::Headers& received,
@@ -143,19 +136,6 @@ Result<std::string> bearer_token(const domain::Headers& headers) {
   }
   if (!is_token_text(token) || token.size() > kMaxToken) return refuse();
   return token;
-}
-
-std::optional<std::string> valid_traceparent(const domain::Headers& headers) {
-  const auto value = single_header(headers, "traceparent");
-  if (!value || !*value) return std::nullopt;
-  const std::string_view text = **value;
-  const bool shaped = text.size() == 55 && text.starts_with("00-") && text[35] == '-' &&
-                      text[52] == '-' && is_hex(text.substr(3, 32)) &&
-                      is_hex(text.substr(36, 16)) && is_hex(text.substr(53, 2));
-  if (!shaped || is_all_zero(text.substr(3, 32)) || is_all_zero(text.substr(36, 16))) {
-    return std::nullopt;
-  }
-  return std::string(text);
 }
 
 }  // namespace alga::gateway

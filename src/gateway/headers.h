@@ -31,7 +31,4 @@ namespace alga::gateway {
 /// none or both are there and differ, `gateway.ambiguous_header` when one is repeated.
 [[nodiscard]] Result<std::string> bearer_token(const domain::Headers& headers);
 
-/// A valid W3C `traceparent` (version 00, ids not all zero), else none.
-[[nodiscard]] std::optional<std::string> valid_traceparent(const domain::Headers& headers);
-
 }  // namespace alga::gateway

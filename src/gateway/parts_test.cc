@@ -3,44 +3,11 @@
 #include "async/spawn.h"
 #include "gateway/memory_idempotency.h"
 #include "gateway/method_tunnel.h"
-#include "gateway/rate_limiter.h"
 
 namespace alga::gateway {
 namespace {
 
 using Claim = domain::IdempotencyClaim::Kind;
-
-TEST(RateLimiter, GivesABurstThenOnePerInterval) {
-  ManualClock clock;
-  RateLimiter limiter({}, clock);
-  for (int i = 0; i < 60; ++i) ASSERT_TRUE(limiter.take("a"));
-  const auto refused = limiter.take("a");
-  EXPECT_EQ(refused.error().code, "gateway.rate_limited");
-  EXPECT_EQ(refused.error().retry_after_s, 1U);
-  EXPECT_TRUE(limiter.take("b")) << "another key has its own";
-  clock.advance(std::chrono::milliseconds(999));
-  EXPECT_FALSE(limiter.take("a"));
-  clock.advance(std::chrono::milliseconds(1));
-  EXPECT_TRUE(limiter.take("a"));
-  EXPECT_FALSE(limiter.take("a"));
-  clock.advance(std::chrono::hours(1));
-  for (int i = 0; i < 60; ++i) ASSERT_TRUE(limiter.take("a")) << "and no more than a burst";
-  EXPECT_FALSE(limiter.take("a"));
-}
-
-TEST(RateLimiter, ForgetsRecoveredKeysAndRefusesWhenFull) {
-  ManualClock clock;
-  RateLimiter limiter({.burst = 1, .max_keys = 16}, clock);
-  int refused = 0;
-  for (int i = 0; i < 100; ++i) {
-    const auto taken = limiter.take("key" + std::to_string(i));
-    if (!taken) EXPECT_EQ(taken.error().code, "gateway.policy_unavailable");
-    refused += taken ? 0 : 1;
-  }
-  EXPECT_EQ(refused, 84);
-  clock.advance(std::chrono::seconds(1));
-  EXPECT_TRUE(limiter.take("another"));
-}
 
 TEST(MethodTunnel, LeavesOtherRequestsAlone) {
   const auto same = [](std::string method, std::string query, std::optional<std::string> body,
