@@ -2,20 +2,28 @@
 
 #include <boost/asio/bind_cancellation_slot.hpp>
 #include <boost/asio/co_spawn.hpp>
+#include <boost/asio/experimental/awaitable_operators.hpp>
 #include <boost/asio/post.hpp>
 #include <boost/system/system_error.hpp>
 #include <exception>
 #include <utility>
 
+#include "async/deadline.h"
 #include "base/ids.h"
 
 namespace alga::httpd {
 namespace {
 
 constexpr std::size_t kReadSize = 16U << 10U;
+constexpr std::chrono::milliseconds kLookForClient{200};
 
 std::string_view text_of(const boost::beast::flat_buffer& buffer) {
   return {static_cast<const char*>(buffer.data().data()), buffer.size()};
+}
+
+async::Task<Result<Response>> invoke(const Handler* handler, Request request) {
+  Response response = co_await (*handler)(std::move(request));
+  co_return response;
 }
 
 FileConditions conditions_of(const Request& request) {
@@ -221,20 +229,39 @@ async::Task<Response> Connection::respond(Exchange* exchange) {
     std::optional<Response> refusal = co_await receive_to_file(exchange);
     if (refusal) co_return std::move(*refusal);
   }
-  co_return co_await call(match.handler, std::move(request));
+  co_return co_await call(match.handler, std::move(request),
+                          match.options->cancel_when_client_leaves);
 }
 
-async::Task<Response> Connection::call(const Handler* handler, Request request) {
+async::Task<Response> Connection::call(const Handler* handler, Request request, bool watch) {
+  using namespace boost::asio::experimental::awaitable_operators;
   const std::string request_id = request.request_id;
-  std::string problem;
-  try {
-    Response response = co_await (*handler)(std::move(request));
-    co_return response;
-  } catch (const std::exception& error) {
-    problem = error.what();
+  auto work = async::guarded(invoke(handler, std::move(request)));
+  Result<Response> outcome;
+  if (watch) {
+    auto first = co_await (std::move(work) || client_leaves());
+    if (first.index() == 1) {
+      core_->refused("client_left");
+      throw boost::system::system_error(boost::asio::error::operation_aborted);
+    }
+    outcome = std::move(std::get<0>(first));
+  } else {
+    outcome = co_await std::move(work);
   }
-  core_->services.log.error("handler threw", {{"request_id", request_id}, {"error", problem}});
+  if (outcome) co_return std::move(*outcome);
+  core_->services.log.error("handler threw",
+                            {{"request_id", request_id}, {"error", outcome.error().message}});
   co_return problem_response(500, "http.internal", "internal error", request_id);
+}
+
+/// Ends when the client has closed. Reading would tell sooner, but what is read may be the next
+/// request, and with TLS the end hides behind bytes of the protocol.
+async::Task<void> Connection::client_leaves() {
+  boost::asio::steady_timer timer(context_);
+  while (!transport_->peer_has_left()) {
+    timer.expires_after(kLookForClient);
+    co_await timer.async_wait(boost::asio::use_awaitable);
+  }
 }
 
 std::string Connection::new_request_id() const {

@@ -59,7 +59,8 @@ class Connection : public std::enable_shared_from_this<Connection> {
   async::Task<std::expected<RequestHead, ReadFault>> read_head();
   async::Task<bool> serve_one(RequestHead head);
   async::Task<Response> respond(Exchange* exchange);
-  async::Task<Response> call(const Handler* handler, Request request);
+  async::Task<Response> call(const Handler* handler, Request request, bool watch);
+  async::Task<void> client_leaves();
 
   // Bodies in (body.cc)
   std::optional<HeadFault> begin_body(Incoming* incoming);

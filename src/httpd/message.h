@@ -89,6 +89,9 @@ struct RouteOptions {
   std::uint64_t max_body = 1U << 20U;  ///< bytes; more is 413 before it is buffered
   bool spool = false;                  ///< body to a temporary file, hashed while it arrives
   Admission admit;                     ///< optional
+  /// Cancel the handler within a quarter of a second when the client has closed its connection,
+  /// or its sending half of it. For handlers that can be cancelled at every await.
+  bool cancel_when_client_leaves = false;
 };
 
 /// Method and path to handler. Patterns: `/a/{name}/b`, and `{name...}` as last part for the rest,

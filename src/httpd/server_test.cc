@@ -463,6 +463,33 @@ TEST(Drain, CancelsWhatTakesTooLong) {
   EXPECT_EQ(busy.read_all(), "");
 }
 
+async::Task<Response> watched(Slow* slow, std::latch* cancelled) {
+  slow->entered.count_down();
+  try {
+    co_await async::sleep_for(&slow->clock, 1h);
+  } catch (const boost::system::system_error&) {
+    cancelled->count_down();
+    throw;
+  }
+  co_return Response{};
+}
+
+TEST(Server, CancelsTheHandlerWhenTheClientHasLeftIfTheRouteSaysSo) {
+  Slow slow;
+  std::latch cancelled(1);
+  Router router;
+  router.add("GET", "/watched", {.cancel_when_client_leaves = true},
+             [&](Request) { return watched(&slow, &cancelled); });
+  TestingServer server(std::move(router));
+  {
+    RawClient client(server.port());
+    // What was pipelined behind the request does not hide the end.
+    ASSERT_TRUE(client.send("GET /watched HTTP/1.1\r\nHost: a\r\n\r\nGET /next HTTP/1.1\r\n"));
+    slow.entered.wait();
+  }
+  cancelled.wait();
+}
+
 TEST(Server, ServesManyConnectionsOnSeveralThreads) {
   TestingServer server(example(), {}, 4);
   std::vector<std::thread> clients;

@@ -1,5 +1,7 @@
 #include "httpd/transport.h"
 
+#include <netinet/tcp.h>
+
 #include <array>
 #include <boost/asio/as_tuple.hpp>
 #include <boost/asio/ssl/stream.hpp>
@@ -51,6 +53,14 @@ class StreamTransport : public Transport {
     auto [error, bytes] = co_await asio::async_write(stream_, pieces, kAsTuple);
     tcp().expires_never();
     co_return error;
+  }
+
+  bool peer_has_left() override {
+    tcp_info info{};
+    socklen_t size = sizeof info;
+    const int socket = tcp().socket().native_handle();
+    if (::getsockopt(socket, IPPROTO_TCP, TCP_INFO, &info, &size) != 0) return true;
+    return info.tcpi_state != TCP_ESTABLISHED;
   }
 
   void cancel() override { tcp().cancel(); }

@@ -36,6 +36,8 @@ class Transport {
   /// Says goodbye: close_notify where there is TLS, then no more sending. Reading stays possible
   /// without TLS.
   [[nodiscard]] virtual async::Task<void> finish(SteadyTime deadline) = 0;
+  /// Whether the peer has closed its side, also when something it sent before has not been read.
+  [[nodiscard]] virtual bool peer_has_left() = 0;
   /// Ends pending operations with `operation_aborted`.
   virtual void cancel() = 0;
   virtual void close() = 0;
