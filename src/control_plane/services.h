@@ -19,6 +19,7 @@
 #include "control_plane/staging.h"
 #include "control_plane/storage_records.h"
 #include "control_plane/tenants.h"
+#include "domain/grant.h"
 
 namespace alga::control_plane {
 
@@ -45,6 +46,7 @@ struct Services {
   SqlIdempotencyStore idempotency{core};
   AuditSealer sealer{core, signing};
   Retention retention{core};
+  domain::GrantVerifier grants{*core.deps().clock};
   RecordWriter records{core};
 };
 
@@ -55,5 +57,8 @@ void add_registry_routes(Api& api, Services& services);
 void add_install_routes(Api& api, Services& services);
 void add_setting_routes(Api& api, Services& services);
 void add_internal_routes(Api& api, Services& services);
+void add_storage_routes(Api& api, Services& services);
+void add_record_routes(Api& api, Services& services);
+void add_compat_routes(Api& api, Services& services);
 
 }  // namespace alga::control_plane

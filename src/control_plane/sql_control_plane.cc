@@ -65,6 +65,9 @@ void SqlControlPlane::add_routes(httpd::Router& router) {
   add_install_routes(api, services_);
   add_setting_routes(api, services_);
   add_internal_routes(api, services_);
+  add_storage_routes(api, services_);
+  add_record_routes(api, services_);
+  add_compat_routes(api, services_);
 }
 
 void SqlControlPlane::stop(SteadyTime deadline) {

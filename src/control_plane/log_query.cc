@@ -1,0 +1,149 @@
+#include "control_plane/log_query.h"
+
+#include <algorithm>
+
+#include "async/deadline.h"
+
+namespace alga::control_plane {
+namespace {
+
+constexpr std::chrono::milliseconds kLookEvery{300};
+constexpr std::chrono::seconds kHeartbeat{15};
+constexpr std::chrono::minutes kLongestStream{30};
+
+std::string_view level_name(std::int64_t level) {
+  switch (level) {
+    case 0: return "debug";
+    case 2: return "warn";
+    case 3: return "error";
+    default: return "info";
+  }
+}
+
+boost::json::object line_json(const sql::Row& row, const TenantId& tenant) {
+  auto [id, at, level, stream, message, extension, install, request, version, truncated] =
+      row.as<std::string, WallTime, std::int64_t, std::string, std::string, std::string,
+             std::string, std::string, std::string, bool>();
+  return {{"id", id},
+          {"at", format_rfc3339(at)},
+          {"level", level_name(level)},
+          {"stream", stream},
+          {"message", message},
+          {"tenant", tenant.str()},
+          {"extension", extension},
+          {"install", install},
+          {"request_id", request},
+          {"version", version},
+          {"truncated", truncated}};
+}
+
+/// One client that follows; lives as long as its connection.
+class Follower {
+ public:
+  Follower(const Core& core, LogQuery query)
+      : core_(core), query_(std::move(query)), ends_(now() + kLongestStream) {}
+
+  static async::Task<Result<std::string>> next(std::shared_ptr<Follower> self) {
+    SteadyTime heartbeat = now() + kHeartbeat;
+    while (now() < self->ends_) {
+      auto page = co_await self->core_.deps().blocking->run(
+          [&self] { return read_logs(self->core_, self->query_); });
+      if (!page) co_return fail(std::move(page).error());
+      bool first = std::exchange(self->first_, false);
+      if (!page->lines.empty()) {
+        self->query_.after = page->last;
+        co_return events(page->lines);
+      }
+      // Something at once tells the client that it is connected.
+      if (first || now() >= heartbeat) co_return std::string(": waiting\n\n");
+      co_await async::sleep_for(&self->system_clock_, kLookEvery);
+    }
+    co_return std::string();
+  }
+
+ private:
+  static SteadyTime now() { return std::chrono::steady_clock::now(); }
+  static std::string events(const boost::json::array& lines) {
+    std::string text;
+    for (const auto& line : lines) text += "data: " + to_text(line) + "\n\n";
+    return text;
+  }
+
+  const Core& core_;
+  LogQuery query_;
+  SteadyTime ends_;
+  SystemClock system_clock_;
+  bool first_ = true;
+};
+
+}  // namespace
+
+Result<LogPage> read_logs(const Core& core, const LogQuery& query) {
+  bool tail = query.after.empty();
+  std::string text =
+      "SELECT id, at, level, stream, message, extension_id, install_id, request_id, version_id, "
+      "truncated FROM extension_guest_log WHERE tenant = $1 AND level >= $2 AND id > $3 AND ($4 = "
+      "'' OR install_id = $4) AND ($5 = '' OR request_id = $5) ORDER BY id ";
+  text += tail ? "DESC LIMIT $6" : "LIMIT $6";
+  TRY(sql::Rows rows, core.db().read([&](sql::Executor& sql) {
+    return sql.query(text, {query.tenant, static_cast<std::int64_t>(query.least), query.after,
+                            query.install.value_or(""), query.request.value_or(""), query.limit});
+  }));
+  if (tail) std::ranges::reverse(rows);
+  LogPage page{.last = query.after};
+  for (const sql::Row& row : rows) {
+    page.last = row.at<std::string>(0);
+    page.lines.push_back(line_json(row, query.tenant));
+  }
+  return page;
+}
+
+httpd::BodyStream follow_logs(const Core& core, LogQuery query) {
+  auto follower = std::make_shared<Follower>(core, std::move(query));
+  return [follower] { return Follower::next(follower); };
+}
+
+Result<boost::json::array> read_executions(const Core& core, const TenantId& tenant,
+                                           const std::optional<std::string>& install,
+                                           std::uint32_t limit) {
+  TRY(sql::Rows rows, core.db().read([&](sql::Executor& sql) {
+    return sql.query(
+        "SELECT id, request_id, install_id, version_id, started_at, finished_at, status, "
+        "end_class, "
+        "code, error, http_status, config_version, secrets_version, method, path, endpoint, "
+        "duration_us, metrics, author_error FROM extension_execution_log WHERE tenant = $1 AND ($2 "
+        "= '' OR install_id = $2) ORDER BY started_at DESC, id DESC LIMIT $3",
+        {tenant, install.value_or(""), limit});
+  }));
+  boost::json::array executions;
+  for (const sql::Row& row : rows) {
+    boost::json::object execution;
+    auto text = [&](const char* name, std::size_t column) {
+      execution[name] = row.at<std::string>(column);
+    };
+    text("id", 0);
+    text("request_id", 1);
+    text("install", 2);
+    text("version", 3);
+    execution["started_at"] = format_rfc3339(row.at<WallTime>(4));
+    auto finished = row.at<std::optional<WallTime>>(5);
+    execution["finished_at"] = finished ? boost::json::value(format_rfc3339(*finished)) : nullptr;
+    text("status", 6);
+    text("end_class", 7);
+    text("code", 8);
+    text("error", 9);
+    execution["http_status"] = row.at<std::int64_t>(10);
+    text("config_version", 11);
+    text("secrets_version", 12);
+    text("method", 13);
+    text("path", 14);
+    text("endpoint", 15);
+    execution["duration_us"] = row.at<std::int64_t>(16);
+    execution["metrics"] = from_column(row.at<std::string>(17));
+    text("author_error", 18);
+    executions.push_back(std::move(execution));
+  }
+  return executions;
+}
+
+}  // namespace alga::control_plane

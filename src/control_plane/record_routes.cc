@@ -1,0 +1,130 @@
+#include "control_plane/log_query.h"
+#include "control_plane/services.h"
+
+namespace alga::control_plane {
+namespace {
+
+/// The id of an install that the caller named by id or slug, or none when it named none.
+Result<std::optional<std::string>> named_install(Services& services, const Call& call,
+                                                 const TenantId& tenant) {
+  auto ref = call.request.query_param("install");
+  if (!ref || ref->empty()) return std::optional<std::string>{};
+  auto install = services.installs.get(tenant, *ref);
+  if (install) return std::optional{install->id};
+  // Lines outlive their install: a whole id still selects them, and only those of the tenant.
+  if (install.error().code == "install.not_found" && InstallId::parse(*ref)) {
+    return std::optional{*ref};
+  }
+  return fail(std::move(install).error());
+}
+
+Result<LogLevel> least_level(const Call& call) {
+  std::string text = call.request.query_param("level").value_or("debug");
+  if (text == "debug") return LogLevel::debug;
+  if (text == "info") return LogLevel::info;
+  if (text == "warn") return LogLevel::warn;
+  if (text == "error") return LogLevel::error;
+  return invalid("level must be debug, info, warn or error");
+}
+
+Result<httpd::Response> logs(Services& services, const Call& call) {
+  TRY(TenantId tenant, call.tenant());
+  LogQuery query{.tenant = tenant};
+  TRY(query.install, named_install(services, call, tenant));
+  query.request = call.request.query_param("request");
+  TRY(query.least, least_level(call));
+  TRY(query.limit, call.limit(100, 1'000));
+  std::string follow = call.request.query_param("follow").value_or("");
+  if (follow != "1" && follow != "true") {
+    TRY(LogPage page, read_logs(services.core, query));
+    return json_answer(200, boost::json::object{{"lines", std::move(page.lines)}});
+  }
+  httpd::Response response;
+  response.set("content-type", "text/event-stream; charset=utf-8");
+  response.set("cache-control", "no-store");
+  response.set("x-accel-buffering", "no");
+  response.stream = follow_logs(services.core, std::move(query));
+  return response;
+}
+
+Result<httpd::Response> executions(Services& services, const Call& call) {
+  TRY(TenantId tenant, call.tenant());
+  TRY(auto install, named_install(services, call, tenant));
+  TRY(std::uint32_t limit, call.limit(50, 1'000));
+  TRY(auto rows, read_executions(services.core, tenant, install, limit));
+  return json_answer(200, boost::json::object{{"executions", std::move(rows)}});
+}
+
+/// An operator who names no tenant reads the platform's own trail.
+Result<httpd::Response> audit(Services& services, const Call& call) {
+  TRY(std::uint32_t limit, call.limit(100, 1'000));
+  std::string trail(kPlatformTenant);
+  if (!call.caller.principal.is_operator() || call.request.header("x-tenant-id")) {
+    TRY(TenantId tenant, call.tenant());
+    trail = tenant.str();
+  }
+  TRY(auto events, list_audit(services.core, trail, limit));
+  boost::json::array array;
+  for (auto& event : events) array.push_back(std::move(event));
+  return json_answer(200, boost::json::object{{"events", std::move(array)}});
+}
+
+Result<httpd::Response> verify(Services& services, const Call& call) {
+  std::string tenant;
+  if (!call.caller.principal.is_operator()) tenant = call.caller.principal.tenant->str();
+  TRY(AuditVerification report, verify_audit(services.core.db(), tenant));
+  return json_answer(200, boost::json::object{{"intact", report.faults.empty()},
+                                              {"batches", report.batches},
+                                              {"events", report.events},
+                                              {"unsealed", report.unsealed},
+                                              {"faults", array_of(report.faults)}});
+}
+
+Result<httpd::Response> usage(Services& services, const Call& call) {
+  TRY(TenantId tenant, call.tenant());
+  TRY(InstallRow install, services.installs.get(tenant, call.param("id")));
+  auto install_id = InstallId::parse(install.id);
+  ALGA_CHECK(install_id.has_value());
+  TRY(StorageUsage storage, services.storage_records.usage({tenant, *install_id}));
+  TRY(auto row, services.core.db().read([&](sql::Executor& sql) {
+    return sql.find(
+        "SELECT CAST(coalesce(sum(invocations), 0) AS BIGINT), "
+        "CAST(coalesce(sum(cpu_us), 0) AS BIGINT), CAST(coalesce(sum(memory_mb_ms), 0) "
+        "AS BIGINT), CAST(coalesce(sum(egress_bytes), 0) AS BIGINT) FROM "
+        "extension_quota_usage WHERE tenant = $1 AND install_id = $2",
+        {tenant, install.id});
+  }));
+  auto [invocations, cpu_us, memory, egress] =
+      row->as<std::uint64_t, std::uint64_t, std::uint64_t, std::uint64_t>();
+  const StorageLimits& limits = services.storage_records.limits();
+  boost::json::object storage_json{{"namespaces", storage.namespaces},
+                                   {"namespaces_limit", limits.namespaces},
+                                   {"keys", storage.keys},
+                                   {"keys_per_namespace_limit", limits.keys_per_namespace},
+                                   {"bytes", storage.bytes},
+                                   {"bytes_limit", limits.bytes}};
+  return json_answer(
+      200, boost::json::object{{"usage", boost::json::object{{"invocations", invocations},
+                                                             {"cpu_us", cpu_us},
+                                                             {"memory_mb_ms", memory},
+                                                             {"egress_bytes", egress},
+                                                             {"storage", storage_json}}}});
+}
+
+}  // namespace
+
+void add_record_routes(Api& api, Services& services) {
+  constexpr auto kAdmins = Access::tenant_admins;
+  api.add("GET", "/api/logs", kAdmins,
+          [&services](const Call& call) { return logs(services, call); });
+  api.add("GET", "/api/v1/executions", kAdmins,
+          [&services](const Call& call) { return executions(services, call); });
+  api.add("GET", "/api/v1/audit", kAdmins,
+          [&services](const Call& call) { return audit(services, call); });
+  api.add("GET", "/api/v1/audit/verify", kAdmins,
+          [&services](const Call& call) { return verify(services, call); });
+  api.add("GET", "/api/v1/installs/{id}/usage", kAdmins,
+          [&services](const Call& call) { return usage(services, call); });
+}
+
+}  // namespace alga::control_plane
