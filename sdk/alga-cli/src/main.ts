@@ -10,6 +10,7 @@ import { registerInstallCommands } from './commands/installs.js';
 import { registerInvoke } from './commands/invoke.js';
 import { registerLogin } from './commands/login.js';
 import { registerLogs } from './commands/logs.js';
+import { registerMigrate } from './commands/migrate.js';
 import { registerNew } from './commands/new.js';
 import { registerPackCommands } from './commands/pack.js';
 import { registerPublish } from './commands/publish.js';
@@ -35,6 +36,7 @@ const REGISTER: ((program: Command, environment: Environment) => void)[] = [
   registerInvoke,
   registerLogs,
   registerDoctor,
+  registerMigrate,
 ];
 
 /** The whole command line, for running and for generating its reference. */

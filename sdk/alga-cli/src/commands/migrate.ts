@@ -1,0 +1,69 @@
+import { readdir, readFile, stat } from 'node:fs/promises';
+import { join, resolve, sep } from 'node:path';
+
+import type { Command } from 'commander';
+
+import { readArchive } from '../bundle/archive.js';
+import { addCommand } from '../command.js';
+import type { Environment } from '../environment.js';
+import { Failure } from '../failure.js';
+import { checkMigration } from '../migrate/check.js';
+
+/** Parts of a built project that end up in its bundle. */
+const BUNDLED = ['manifest.json', 'dist', 'precompiled', 'ui'];
+
+export function registerMigrate(program: Command, environment: Environment): void {
+  const migrate = program
+    .command('migrate')
+    .description('Bring extensions of the reference system here');
+  addCommand(
+    migrate,
+    'check <bundle-or-project>',
+    'Report what a bundle or a built project would need to run here',
+    environment,
+    async ({ args: [path = ''], output }) => {
+      const findings = await checkMigration(await readFiles(resolve(environment.cwd, path), path));
+      for (const { weight, code, message, action } of findings) {
+        output.print(`${weight.padEnd(7)} ${message} [${code}]`);
+        output.print(`        → ${action}`);
+      }
+      const blocking = findings.filter(({ weight }) => weight === 'blocks').length;
+      if (blocking > 0) {
+        throw new Failure('migrate.blocked', `${path} does not run here yet: ${blocking} to do`, {
+          details: { findings },
+        });
+      }
+      output.print(findings.length === 0 ? `${path}: nothing to do` : `${path} runs here`);
+      output.result({ findings });
+    },
+  );
+}
+
+async function readFiles(path: string, shown: string): Promise<Map<string, Uint8Array>> {
+  const found = await stat(path).catch((cause: unknown) => {
+    throw new Failure('migrate.not_found', `${shown} does not exist`, { cause });
+  });
+  if (!found.isDirectory()) {
+    const entries = await readArchive(await readFile(path));
+    return new Map(entries.map(({ name, content }) => [name, content]));
+  }
+  const files = new Map<string, Uint8Array>();
+  for (const name of BUNDLED) {
+    const file = join(path, name);
+    const entry = await stat(file).catch(() => undefined);
+    if (entry?.isFile() === true) files.set(name, await readFile(file));
+    if (entry?.isDirectory() !== true) continue;
+    for (const inside of await readdir(file, { recursive: true, withFileTypes: true })) {
+      if (!inside.isFile()) continue;
+      const full = join(inside.parentPath, inside.name);
+      files.set(
+        full
+          .slice(path.length + 1)
+          .split(sep)
+          .join('/'),
+        await readFile(full),
+      );
+    }
+  }
+  return files;
+}
