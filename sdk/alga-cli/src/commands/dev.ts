@@ -172,7 +172,7 @@ class DevSession {
   async #followLogs(signal: AbortSignal): Promise<void> {
     const { install } = this.deployment;
     const maps = new SourceMaps(this.client, this.root);
-    const query = new URLSearchParams({ limit: '0' });
+    const query = new URLSearchParams({ limit: '1' });
     if (install !== undefined) query.set('install', install.id);
     await followLogs(this.client, query, maps, this.output, signal);
   }
@@ -182,7 +182,8 @@ interface Execution {
   request_id: string;
   end_class?: string;
   code?: string | null;
-  usage?: Record<string, number>;
+  /** What the execution used, by name. */
+  metrics?: Record<string, unknown> | null;
 }
 
 /** One line per call: what came out, how long it took, and what of its limits it used. */
@@ -198,8 +199,8 @@ function reportCall(client: ApiClient, call: ProxiedCall, output: Output): void 
   void lookUp
     .catch(() => undefined)
     .then((execution) => {
-      const usage = Object.entries(execution?.usage ?? {}).map(
-        ([name, value]) => `${name}=${value}`,
+      const usage = Object.entries(execution?.metrics ?? {}).flatMap(([name, value]) =>
+        typeof value === 'number' && value > 0 ? [`${name}=${value}`] : [],
       );
       const end = execution?.end_class;
       const suffix = [...(end === undefined || end === 'ok' ? [] : [end]), ...usage].join(' ');

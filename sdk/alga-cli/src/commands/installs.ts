@@ -11,6 +11,7 @@ import {
   addServerCommand,
   append,
   collect,
+  findExtensionId,
   findInstall,
   installPath,
   parseAssignments,
@@ -50,7 +51,7 @@ export function registerInstallCommands(program: Command, environment: Environme
       let answer = await client.json<ChangeAnswer>('/api/v1/installs', {
         method: 'POST',
         json: {
-          extension,
+          extension: await findExtensionId(client, extension),
           ...(options.version === undefined ? {} : { version: options.version }),
           capabilities: checkCapabilities(options.grant ?? []),
           egress,
@@ -166,7 +167,7 @@ export function registerInstallCommands(program: Command, environment: Environme
         ['slug', 'newest', 'versions', 'id'],
         extensions.map((extension) => [
           extension.slug,
-          extension.versions.at(-1)?.version ?? '-',
+          newest(extension)?.version ?? '-',
           String(extension.versions.length),
           extension.id,
         ]),
@@ -186,6 +187,11 @@ export function registerInstallCommands(program: Command, environment: Environme
       output.result({ extensions, installs });
     },
   );
+}
+
+/** The version that was published last. */
+function newest(extension: Extension): Extension['versions'][number] | undefined {
+  return [...extension.versions].sort((a, b) => (a.created_at < b.created_at ? 1 : -1))[0];
 }
 
 /** The installs of the tenant; a publisher's account has none to see. */

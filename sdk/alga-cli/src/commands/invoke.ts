@@ -10,7 +10,7 @@ import type { Output } from '../output.js';
 import type { ApiClient } from '../server/client.js';
 import { SourceMaps } from '../server/source-maps.js';
 import type { LogLine } from '../server/types.js';
-import { addServerCommand, append } from './server-command.js';
+import { addServerCommand, append, findInstall } from './server-command.js';
 
 interface InvokeOptions {
   method?: string;
@@ -32,7 +32,8 @@ export function registerInvoke(program: Command, environment: Environment): void
       for (const [name, value] of (options.header ?? []).map(parseHeader)) headers.set(name, value);
       const started = performance.now();
       const route = path.startsWith('/') ? path : `/${path}`;
-      const response = await client.send(`/api/ext/${encodeURIComponent(extension)}${route}`, {
+      const target = encodeURIComponent(await gatewayName(client, extension));
+      const response = await client.send(`/api/ext/${target}${route}`, {
         method: options.method ?? (body === undefined ? 'GET' : 'POST'),
         headers: Object.fromEntries(headers),
         noTimeout: true,
@@ -70,6 +71,21 @@ export function registerInvoke(program: Command, environment: Environment): void
     .option('-d, --data <json>', 'request body; @file reads it from a file')
     .option('-H, --header <name:value>', 'request header (repeatable)', append)
     .option('-i, --include', 'print the response headers too');
+}
+
+/**
+ * The name that the gateway knows: an id or a slug as it is; a bare name is looked up where the
+ * account may list installs.
+ */
+async function gatewayName(client: ApiClient, reference: string): Promise<string> {
+  if (reference.includes('.')) return reference;
+  try {
+    return (await findInstall(client, reference)).id;
+  } catch (error) {
+    const unknown = error instanceof Failure && error.exitCode !== ExitCode.Usage;
+    if (unknown && error.code !== 'server.unreachable') return reference;
+    throw error;
+  }
 }
 
 function failure(

@@ -20,6 +20,8 @@ interface LogOptions {
 }
 
 const COLOURS: Record<string, string> = { debug: '90', info: '36', warn: '33', error: '31' };
+/** Lines remembered so as not to show them twice. */
+const REMEMBERED = 2000;
 /** Waits between attempts to take up a stream again, in milliseconds. */
 const RECONNECT = [500, 1000, 2000, 5000, 10_000];
 
@@ -61,6 +63,8 @@ export async function followLogs(
   signal: AbortSignal,
 ): Promise<void> {
   const printer = new LogPrinter(output, maps);
+  // A stream that is taken up again starts with lines that were shown already.
+  const shown = new Set<string>();
   query.set('follow', '1');
   const read = async () => {
     const path = `/api/logs?${query.toString()}`;
@@ -72,7 +76,14 @@ export async function followLogs(
       });
     }
     for await (const data of readEvents(response.body as AsyncIterable<Uint8Array>)) {
-      output.event({ event: 'log', ...(await printer.print(JSON.parse(data) as LogLine)) });
+      const line = JSON.parse(data) as LogLine;
+      if (line.id !== undefined && shown.has(line.id)) continue;
+      if (line.id !== undefined) shown.add(line.id);
+      for (const oldest of shown) {
+        if (shown.size <= REMEMBERED) break;
+        shown.delete(oldest);
+      }
+      output.event({ event: 'log', ...(await printer.print(line)) });
     }
   };
   await resume(read, signal, output);

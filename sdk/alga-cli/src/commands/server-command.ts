@@ -4,7 +4,7 @@ import { addCommand, type Invocation } from '../command.js';
 import type { Environment } from '../environment.js';
 import { ExitCode, Failure } from '../failure.js';
 import { ApiClient, resolveTarget, type ServerOptions } from '../server/client.js';
-import type { Install } from '../server/types.js';
+import type { Extension, Install } from '../server/types.js';
 
 export interface ServerInvocation<Options> extends Invocation<Options & ServerOptions> {
   client: ApiClient;
@@ -32,15 +32,20 @@ export function addServerCommand<Options = object>(
     .option('--tenant <id>', 'tenant, for accounts that see several (default: ALGA_TENANT_ID)');
 }
 
-/** The install that an argument means: its id, or the extension's slug, name or id. */
+/**
+ * Whether an argument names an extension: by id, by slug (`publisher.name`), or by the name alone,
+ * as it stands in the manifest.
+ */
+function names(reference: string, id: string, slug: string): boolean {
+  return id === reference || slug === reference || slug.endsWith(`.${reference}`);
+}
+
+/** The install that an argument means: its id, or its extension's id, slug or name. */
 export async function findInstall(client: ApiClient, reference: string): Promise<Install> {
   const { installs } = await client.json<{ installs: Install[] }>('/api/v1/installs');
-  const byId = installs.find(({ id }) => id === reference);
-  if (byId !== undefined) return byId;
-  const matches = installs.filter(
-    ({ slug, extension_id: id }) =>
-      slug === reference || id === reference || slug.endsWith(`/${reference}`),
-  );
+  const exact = installs.find(({ id, slug }) => id === reference || slug === reference);
+  if (exact !== undefined) return exact;
+  const matches = installs.filter(({ extension_id: id, slug }) => names(reference, id, slug));
   const [install] = matches;
   if (install === undefined) {
     throw new Failure('install.not_found', `"${reference}" is not installed`, {
@@ -48,13 +53,25 @@ export async function findInstall(client: ApiClient, reference: string): Promise
       exitCode: ExitCode.Server,
     });
   }
-  if (matches.length > 1) {
-    throw new Failure('install.ambiguous', `"${reference}" means ${matches.length} installs`, {
-      hint: `name one by its id: ${matches.map(({ id }) => id).join(', ')}`,
-      exitCode: ExitCode.Usage,
-    });
-  }
-  return install;
+  return only(install, matches, reference);
+}
+
+/** The id of the extension that an argument means; what is unknown is left for the server to judge. */
+export async function findExtensionId(client: ApiClient, reference: string): Promise<string> {
+  const { extensions } = await client.json<{ extensions: Extension[] }>('/api/v1/extensions');
+  const exact = extensions.find(({ id, slug }) => id === reference || slug === reference);
+  if (exact !== undefined) return exact.id;
+  const matches = extensions.filter(({ id, slug }) => names(reference, id, slug));
+  const [extension] = matches;
+  return extension === undefined ? reference : only(extension, matches, reference).id;
+}
+
+function only<T extends { id: string }>(first: T, matches: readonly T[], reference: string): T {
+  if (matches.length === 1) return first;
+  throw new Failure('usage.ambiguous', `"${reference}" means ${matches.length} things`, {
+    hint: `name one by its id: ${matches.map(({ id }) => id).join(', ')}`,
+    exitCode: ExitCode.Usage,
+  });
 }
 
 /** Collects an option that may be given several times, and split by commas. */

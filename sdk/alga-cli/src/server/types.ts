@@ -52,6 +52,7 @@ export interface FinalizeAnswer {
 }
 
 export interface LogLine {
+  id?: string;
   at: string | number;
   level: string;
   stream: string;
