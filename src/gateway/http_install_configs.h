@@ -1,0 +1,46 @@
+#pragma once
+
+#include <chrono>
+#include <cstddef>
+#include <functional>
+#include <memory>
+#include <string>
+
+#include "base/clock.h"
+#include "base/secret.h"
+#include "domain/ports/install_configs.h"
+#include "egress/http_client.h"
+
+namespace alga::gateway {
+
+/// Install-config from the control plane of another process. An answer is served for at most one
+/// lease, counted from the moment the question was asked, and never past half the life of its
+/// grant: so a change that the control plane acknowledged after the lease is seen by every later
+/// request. When the control plane cannot be asked, nothing is served from the cache. Concurrent
+/// questions for one install are one. Bounded. Thread-safe.
+class HttpInstallConfigs final : public domain::InstallConfigs {
+ public:
+  struct Options {
+    std::string url;  ///< of the control plane
+    /// `x-runner-auth`, asked for each question.
+    std::function<Result<Secret>()> token;
+    egress::ClientTls tls;
+    std::chrono::milliseconds lease{1'000};
+    std::chrono::milliseconds timeout{5'000};
+    std::size_t max_entries = 10'000;
+  };
+  /// `client` and `clock` outlive the object and every question to it.
+  HttpInstallConfigs(Options options, egress::HttpClient& client, const Clock& clock);
+  ~HttpInstallConfigs() override;
+
+  async::Task<Result<std::shared_ptr<const domain::InstallConfig>>> resolve(
+      TenantId tenant, std::string extension) override;
+
+  [[nodiscard]] std::size_t entries() const;
+
+ private:
+  struct State;
+  std::shared_ptr<State> state_;
+};
+
+}  // namespace alga::gateway

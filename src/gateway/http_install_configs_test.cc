@@ -1,0 +1,145 @@
+#include "gateway/http_install_configs.h"
+
+#include <gtest/gtest.h>
+
+#include <atomic>
+#include <boost/json/serialize.hpp>
+#include <thread>
+
+#include "async/spawn.h"
+#include "domain/install_config_codec.h"
+#include "httpd/testing_server.h"
+
+namespace alga::gateway {
+namespace {
+
+class HttpInstallConfigsTest : public ::testing::Test {
+ protected:
+  HttpInstallConfigsTest() {
+    httpd::Router router;
+    router.add("POST", "/internal/runner/install-config",
+               [this](httpd::Request request) { return answer(this, std::move(request)); });
+    server_ = std::make_unique<httpd::TestingServer>(std::move(router));
+    make({});
+  }
+  static async::Task<httpd::Response> answer(HttpInstallConfigsTest* test, httpd::Request request) {
+    ++test->questions_;
+    if (request.header("x-runner-auth") != "token") {
+      co_return httpd::json_response(401, R"({"error":"unauthorized"})");
+    }
+    if (test->slow_) std::this_thread::sleep_for(std::chrono::milliseconds(200));
+    if (test->status_ != 200) co_return httpd::json_response(test->status_, "{}");
+    domain::InstallConfig config{.tenant = *TenantId::parse(test->answers_for_),
+                                 .slug = "acme.tickets",
+                                 .install = *InstallId::parse("i1"),
+                                 .version = *VersionId::parse("v1"),
+                                 .registry = *ExtensionId::parse("e1"),
+                                 .content_hash = *ContentHash::parse(std::string(64, 'a')),
+                                 .config_version = "c" + std::to_string(test->generation_.load()),
+                                 .secrets_version = "s1",
+                                 .grant = "grant",
+                                 .grant_expires = test->clock_.wall() + test->grant_life_,
+                                 .endpoints = {{"GET", "/a"}},
+                                 .endpoints_declared = true,
+                                 .generation = "g1"};
+    co_return httpd::json_response(200,
+                                   boost::json::serialize(domain::install_config_to_json(config)));
+  }
+  void make(HttpInstallConfigs::Options options) {
+    if (options.url.empty()) options.url = server_->origin() + "/";
+    if (!options.token) options.token = [] { return Result<Secret>(Secret("token")); };
+    configs_ = std::make_unique<HttpInstallConfigs>(std::move(options), client_, clock_);
+  }
+  /// The version of the configuration, or the code of the refusal.
+  std::string resolve(const std::string& extension = "e1") {
+    const auto config = async::block_on(configs_->resolve(*TenantId::parse("t1"), extension));
+    return config ? (*config)->config_version : std::string(config.error().code);
+  }
+
+  ManualClock clock_;
+  NoMetrics metrics_;
+  egress::HttpClient client_{
+      std::make_shared<egress::CurlLoop>(egress::CurlLoopOptions{}, metrics_)};
+  std::atomic<int> questions_ = 0;
+  std::atomic<int> generation_ = 1;
+  std::atomic<bool> slow_ = false;
+  std::atomic<std::uint16_t> status_ = 200;
+  std::string answers_for_ = "t1";
+  std::chrono::seconds grant_life_{60};
+  std::unique_ptr<httpd::TestingServer> server_;
+  std::unique_ptr<HttpInstallConfigs> configs_;
+};
+
+TEST_F(HttpInstallConfigsTest, AsksOncePerLeaseAndSeesTheChangeAfterIt) {
+  EXPECT_EQ(resolve(), "c1");
+  generation_ = 2;
+  clock_.advance(std::chrono::milliseconds(999));
+  EXPECT_EQ(resolve(), "c1");
+  EXPECT_EQ(questions_, 1);
+  clock_.advance(std::chrono::milliseconds(1));
+  EXPECT_EQ(resolve(), "c2");
+}
+
+TEST_F(HttpInstallConfigsTest, ServesNothingOnceItCannotAsk) {
+  EXPECT_EQ(resolve(), "c1");
+  clock_.advance(std::chrono::seconds(1));
+  status_ = 503;
+  EXPECT_EQ(resolve(), "install.unavailable");
+  server_.reset();
+  EXPECT_EQ(resolve(), "install.unavailable");
+}
+
+TEST_F(HttpInstallConfigsTest, DropsAnInstallThatIsGone) {
+  EXPECT_EQ(resolve(), "c1");
+  clock_.advance(std::chrono::seconds(1));
+  status_ = 404;
+  EXPECT_EQ(resolve(), "install.not_found");
+  EXPECT_EQ(configs_->entries(), 0U);
+}
+
+TEST_F(HttpInstallConfigsTest, NeverOutlivesItsGrant) {
+  grant_life_ = std::chrono::seconds(1);
+  EXPECT_EQ(resolve(), "c1");
+  generation_ = 2;
+  clock_.advance(std::chrono::milliseconds(500));
+  EXPECT_EQ(resolve(), "c2");
+}
+
+TEST_F(HttpInstallConfigsTest, AsksOnceForManyAtOnce) {
+  slow_ = true;
+  std::vector<std::jthread> callers;
+  std::atomic<int> served = 0;
+  for (int i = 0; i < 6; ++i) {
+    callers.emplace_back([&] { served += resolve() == "c1" ? 1 : 0; });
+  }
+  callers.clear();
+  EXPECT_EQ(served, 6);
+  EXPECT_EQ(questions_, 1);
+}
+
+TEST_F(HttpInstallConfigsTest, RefusesTheInstallOfAnotherTenant) {
+  answers_for_ = "t2";
+  EXPECT_EQ(resolve(), "install.unavailable");
+}
+
+TEST_F(HttpInstallConfigsTest, RefusesAWrongTokenAndAMissingOne) {
+  make({.token = [] { return Result<Secret>(Secret("wrong")); }});
+  EXPECT_EQ(resolve(), "install.unavailable");
+  make({.token = [] { return Result<Secret>(fail(Kind::unavailable, "vault.sealed", "")); }});
+  EXPECT_EQ(resolve(), "install.unavailable");
+}
+
+TEST_F(HttpInstallConfigsTest, AsksNobodyAboutNamesThatAreNone) {
+  for (const char* name : {"", "../x", "a\nb", "a b"})
+    EXPECT_EQ(resolve(name), "install.not_found");
+  EXPECT_EQ(questions_, 0);
+}
+
+TEST_F(HttpInstallConfigsTest, StaysWithinItsBound) {
+  make({.max_entries = 2});
+  for (const char* name : {"a", "b", "c", "d"}) EXPECT_EQ(resolve(name), "c1");
+  EXPECT_EQ(configs_->entries(), 2U);
+}
+
+}  // namespace
+}  // namespace alga::gateway
