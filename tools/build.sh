@@ -43,6 +43,7 @@ run_tests() {
   setup
   build "$PRESET"
   fixtures
+  test_servers
   open_logs
   ALGA_SUMMARY=$LOGS/summary
   export ALGA_SUMMARY PRESET ROOT

