@@ -4,8 +4,10 @@ use crate::abi::AbStatus;
 use crate::engine::{AbEngine, EngineState};
 use crate::error::{AbError, guard, quiet};
 use crate::guest::Guest;
+use crate::legacy;
 use crate::link::types::{ExecuteRequest, ExecuteResponse};
 use crate::link::user_shapes;
+use bytes::Bytes;
 use std::os::fd::RawFd;
 use std::sync::Arc;
 use wasmtime::component::types::ComponentItem;
@@ -14,10 +16,17 @@ use wasmtime::component::{Component, ComponentExportIndex, InstancePre, Linker};
 /// The one function that a guest must export.
 pub(crate) const HANDLER: &str = "handler";
 
+/// Where a request goes in; the type behind each index was checked when the component was loaded.
+pub(crate) enum Entry {
+    Handler(ComponentExportIndex),
+    /// A wrapped core module, see `legacy`.
+    Legacy(ComponentExportIndex),
+}
+
 /// `ab_component`; C holds it as a counted reference.
 pub struct AbComponent {
     pub(crate) pre: InstancePre<Guest>,
-    pub(crate) handler: ComponentExportIndex,
+    pub(crate) entry: Entry,
     pub(crate) engine: Arc<EngineState>,
 }
 
@@ -53,25 +62,31 @@ unsafe fn load(engine: &Arc<EngineState>, fd: RawFd) -> Result<AbComponent, AbEr
     let pre = linker
         .instantiate_pre(&component)
         .map_err(|error| AbError::new(AbStatus::Link, all_unknown(&linker, &component, error)))?;
-    let handler = handler_export(&linker, &component)?;
-    Ok(AbComponent { pre, handler, engine: engine.clone() })
+    let entry = entry(&linker, &component)?;
+    Ok(AbComponent { pre, entry, engine: engine.clone() })
 }
 
-fn handler_export(
-    linker: &Linker<Guest>,
-    component: &Component,
-) -> Result<ComponentExportIndex, AbError> {
+fn entry(linker: &Linker<Guest>, component: &Component) -> Result<Entry, AbError> {
     let link_error = |text: String| AbError::new(AbStatus::Link, text);
-    let Some((ComponentItem::ComponentFunc(function), index)) = component.get_export(None, HANDLER)
-    else {
+    let legacy = component
+        .get_export(None, legacy::GUEST)
+        .and_then(|(_, guest)| component.get_export(Some(&guest), legacy::INVOKE));
+    let (found, wrapped) = match component.get_export(None, HANDLER) {
+        Some(handler) => (Some(handler), false),
+        None => (legacy, true),
+    };
+    let Some((ComponentItem::ComponentFunc(function), index)) = found else {
         return Err(link_error(format!("the component exports no function `{HANDLER}`")));
     };
     let types =
         linker.substituted_component_type(component).map_err(|error| link_error(chain(&error)))?;
-    function
-        .typecheck::<(ExecuteRequest,), (ExecuteResponse,)>(&types.instance_type())
-        .map_err(|error| link_error(format!("export `{HANDLER}`: {}", chain(&error))))?;
-    Ok(index)
+    let types = types.instance_type();
+    let checked = match wrapped {
+        false => function.typecheck::<(ExecuteRequest,), (ExecuteResponse,)>(&types),
+        true => function.typecheck::<(Bytes,), (std::result::Result<Bytes, i32>,)>(&types),
+    };
+    checked.map_err(|error| link_error(format!("export `{HANDLER}`: {}", chain(&error))))?;
+    Ok(if wrapped { Entry::Legacy(index) } else { Entry::Handler(index) })
 }
 
 /// Wasmtime stops at the first import that does not fit; this goes on and names each.

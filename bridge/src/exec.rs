@@ -1,15 +1,17 @@
 //! Executions: a store, an instance and a call, driven by `ab_exec_poll`.
 
 use crate::abi::*;
-use crate::component::AbComponent;
+use crate::component::{AbComponent, Entry};
 use crate::engine::timers;
 use crate::error::{AbError, guard, panic_text, quiet};
 use crate::guest::{Guest, Shared};
+use crate::legacy;
 use crate::limits::Limiter;
 use crate::link::types::{ExecuteRequest, ExecuteResponse, HttpHeader, HttpRequest};
 use crate::outcome::Outcome;
 use crate::wasi;
 use crate::wasi_http::HttpHooks;
+use bytes::Bytes;
 use std::ffi::c_void;
 use std::future::Future;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -18,7 +20,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::task::{Context, Poll, Waker};
 use std::time::Instant;
-use wasmtime::component::{ResourceTable, TypedFunc};
+use wasmtime::component::{ComponentExportIndex, Func, Instance, ResourceTable, TypedFunc};
 use wasmtime::{Store, UpdateDeadline};
 use wasmtime_wasi_http::WasiHttpCtx;
 
@@ -70,7 +72,7 @@ pub struct AbExec {
 
 /// # Safety
 /// All views in `request` are valid; its body is already taken out.
-unsafe fn copy_request(request: &AbExecuteRequest, body: bytes::Bytes) -> ExecuteRequest {
+unsafe fn copy_request(request: &AbExecuteRequest, body: Bytes) -> ExecuteRequest {
     // SAFETY: promised by the caller.
     unsafe {
         ExecuteRequest {
@@ -276,14 +278,34 @@ async fn call(
 ) -> wasmtime::Result<ExecuteResponse> {
     let instance = component.pre.instantiate_async(&mut *store).await?;
     clock.instantiated.store(clock.polled(born), Ordering::Relaxed);
-    let function = instance
-        .get_func(&mut *store, component.handler)
-        .ok_or_else(|| wasmtime::Error::msg("the handler export is gone"))?;
-    // SAFETY: the type of this export was checked when the component was loaded.
-    let handler: TypedFunc<(ExecuteRequest,), (ExecuteResponse,)> =
-        unsafe { TypedFunc::new_unchecked(function) };
-    let (response,) = handler.call_async(&mut *store, (request,)).await?;
-    Ok(response)
+    match &component.entry {
+        Entry::Handler(index) => {
+            // SAFETY: the type of this export was checked when the component was loaded.
+            let handler: TypedFunc<(ExecuteRequest,), (ExecuteResponse,)> =
+                unsafe { TypedFunc::new_unchecked(export(&instance, store, index)?) };
+            let (response,) = handler.call_async(&mut *store, (request,)).await?;
+            Ok(response)
+        }
+        Entry::Legacy(index) => {
+            // SAFETY: as above.
+            let invoke: TypedFunc<(Bytes,), (Result<Bytes, i32>,)> =
+                unsafe { TypedFunc::new_unchecked(export(&instance, store, index)?) };
+            let json = legacy::request_json(&request);
+            match invoke.call_async(&mut *store, (json,)).await? {
+                (Ok(response),) => Ok(legacy::response(response)),
+                (Err(code),) => wasmtime::bail!("the handler returned {code}"),
+            }
+        }
+    }
+}
+
+fn export(
+    instance: &Instance,
+    store: &mut Store<Guest>,
+    index: &ComponentExportIndex,
+) -> wasmtime::Result<Func> {
+    let function = instance.get_func(store, index);
+    function.ok_or_else(|| wasmtime::Error::msg("the handler export is gone"))
 }
 
 /// # Safety

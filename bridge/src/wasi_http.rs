@@ -11,12 +11,12 @@ use tokio::sync::oneshot;
 use wasmtime_wasi_http::{Error, RequestOptions, Result, WasiBody, WasiHttpHooks};
 
 /// A request that is complete and waits for the strand of its execution.
-pub struct QueuedFetch {
+pub(crate) struct QueuedFetch {
     pub request: HostRequest,
     pub reply: oneshot::Sender<CallFuture>,
 }
 
-pub struct HttpHooks {
+pub(crate) struct HttpHooks {
     pub shared: Arc<Shared>,
     /// Bytes that a guest may send in one request.
     pub body_limit: usize,

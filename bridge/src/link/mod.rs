@@ -20,12 +20,13 @@ pub fn linker(engine: &Engine) -> Result<Linker<Guest>> {
     v1::add(&mut linker)?;
     compat::add(&mut linker)?;
     unoffered::add(&mut linker)?;
+    crate::legacy::add(&mut linker)?;
     Ok(linker)
 }
 
 /// Defines a function that waits for the host. It sees the shared part of the execution only: the
 /// store is not borrowed while it waits.
-fn host_func<P, R, F, Fut>(
+pub fn host_func<P, R, F, Fut>(
     instance: &mut LinkerInstance<'_, Guest>,
     name: &str,
     function: F,
