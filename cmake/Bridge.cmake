@@ -3,6 +3,7 @@
 # tools/build-bridge runs cargo in a folder outside the checkout (Wasmtime takes minutes to compile)
 # and copies the library into the build folder. The system libraries are those that rustc prints
 # with --print native-static-libs; the script fails when that list changes.
+include_guard(GLOBAL)
 set(bridge_dir ${PROJECT_SOURCE_DIR}/bridge)
 set(bridge_library ${CMAKE_BINARY_DIR}/bridge/libalga_bridge.a)
 file(GLOB_RECURSE bridge_sources CONFIGURE_DEPENDS ${bridge_dir}/src/*.rs)
