@@ -20,7 +20,7 @@ npm run --silent fmt:check
 reports=$(mktemp -d)
 trap 'rm -rf "$reports"' EXIT
 status=0
-for workspace in runtime-bindings iframe-sdk alga-cli; do
+for workspace in runtime-bindings iframe-sdk alga-cli samples; do
   (cd "$workspace" && NO_COLOR=1 npx --no-install vitest run --reporter=default \
     --reporter=json --outputFile="$reports/$workspace.json") || status=1
 done

@@ -1,10 +1,11 @@
 import { spawn } from 'node:child_process';
 import { existsSync } from 'node:fs';
-import { mkdir, readFile } from 'node:fs/promises';
+import { cp, mkdir, readFile } from 'node:fs/promises';
 import { delimiter, join } from 'node:path';
 
 import { componentNew, preview1AdapterReactorPath } from '@bytecodealliance/jco';
 
+import { PACKAGE_ROOT } from '../contracts.js';
 import { Failure } from '../failure.js';
 import type { Output } from '../output.js';
 import type { Project } from '../project/project.js';
@@ -101,14 +102,16 @@ async function buildCpp(project: Project, _wit: string, tools: Tools): Promise<U
     'install clang with wasi-libc; on Debian: clang-19 lld-19 wasi-libc libc++-19-dev-wasm32 libc++abi-19-dev-wasm32 libclang-rt-19-dev-wasm32';
   const work = join(project.work, 'cpp');
   await mkdir(work, { recursive: true });
+  // The bindings cover all interfaces; a component imports only those that its code calls.
+  await cp(join(PACKAGE_ROOT, 'generated', 'c'), work, { recursive: true });
   const bindings = join(work, 'bindings.o');
   const module = join(work, 'main.core.wasm');
-  const target = ['--target=wasm32-wasi', '-O2', '-Igenerated'];
+  const target = ['--target=wasm32-wasi', '-O2', `-I${work}`];
   const c = tools.find(['clang', 'clang-19']);
   const cpp = tools.find(['clang++', 'clang++-19']);
-  await tools.run(c, [...target, '-c', 'generated/extension.c', '-o', bindings], hint);
+  await tools.run(c, [...target, '-c', join(work, 'extension.c'), '-o', bindings], hint);
   const options = ['-std=c++20', '-fno-exceptions', '-mexec-model=reactor', 'src/main.cpp'];
-  const objects = [bindings, 'generated/extension_component_type.o'];
+  const objects = [bindings, join(work, 'extension_component_type.o')];
   await tools.run(cpp, [...target, ...options, ...objects, '-o', module], hint);
   const adapter = await readFile(preview1AdapterReactorPath());
   return componentNew(await readFile(module), [['wasi_snapshot_preview1', adapter]]);

@@ -103,7 +103,6 @@ export async function scaffold(
       file = hidden;
     }
     files.push(relative(target, file));
-    if (file.endsWith('.o')) continue;
     const text = await readFile(file, 'utf8');
     const filled = text
       .replaceAll('{{name}}', values.name)

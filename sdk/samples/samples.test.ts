@@ -1,0 +1,121 @@
+import { execFile } from 'node:child_process';
+import { createHmac } from 'node:crypto';
+import { existsSync } from 'node:fs';
+import { readFile } from 'node:fs/promises';
+import { delimiter, join } from 'node:path';
+import { promisify } from 'node:util';
+
+import { TestHost } from '@alga/extension-runtime/testing';
+import { expect, test } from 'vitest';
+
+import { loadComponent } from '../alga-cli/test/run-component.js';
+
+// Each sample is built by the command as authors run it, and its component is called.
+const ALGA = join(import.meta.dirname, '..', 'alga-cli', 'bin', 'alga.js');
+
+async function alga(sample: string, ...argv: string[]): Promise<Record<string, unknown>> {
+  const options = [ALGA, ...argv, '--json', '--project', join(import.meta.dirname, sample)];
+  const { stdout } = await promisify(execFile)(process.execPath, options);
+  return JSON.parse(stdout) as Record<string, unknown>;
+}
+
+interface Call {
+  method?: string;
+  url: string;
+  headers?: { name: string; value: string }[];
+  body?: Uint8Array;
+}
+
+/** Builds a sample and calls its component, once per request, over one host. */
+async function run(sample: string, host: TestHost, calls: Call[]) {
+  await alga(sample, 'build');
+  const bytes = await readFile(join(import.meta.dirname, sample, 'dist', 'main.wasm'));
+  const component = await loadComponent(bytes);
+  try {
+    const answers = [];
+    for (const { method = 'GET', url, headers = [], body } of calls) {
+      const http = body === undefined ? { method, url, headers } : { method, url, headers, body };
+      const context = { tenantId: 't', extensionId: 'e', requestId: 'r' };
+      const { status, body: answer } = await component.call({ context, http }, host.imports);
+      const text = new TextDecoder().decode(answer);
+      answers.push({ status, json: text === '' ? undefined : (JSON.parse(text) as unknown) });
+    }
+    return answers;
+  } finally {
+    await component.close();
+  }
+}
+
+function installed(...names: string[]): boolean {
+  const folders = (process.env['PATH'] ?? '').split(delimiter);
+  return names.some((name) => folders.some((folder) => existsSync(join(folder, name))));
+}
+
+test('secret-api-call reads the secret and calls the API', async () => {
+  const host = new TestHost({
+    secrets: { alga_api_key: 'k' },
+    config: { api_url: 'https://other.example' },
+    upstreams: { 'https://other.example/tickets': { json: [{ id: 1, title: 'Printer' }] } },
+  });
+  const [answer] = await run('secret-api-call', host, [{ url: '/tickets' }]);
+  expect(answer).toEqual({ status: 200, json: { tickets: ['Printer'] } });
+});
+
+test('storage-counter counts across instances', async () => {
+  const visit = { method: 'POST', url: '/counters/a' };
+  const answers = await run('storage-counter', new TestHost(), [
+    visit,
+    visit,
+    { url: '/counters' },
+  ]);
+  expect(answers.map(({ json }) => json)).toEqual([
+    { name: 'a', value: 1 },
+    { name: 'a', value: 2 },
+    { a: 2 },
+  ]);
+});
+
+test('webhook-router verifies signatures inside the engine', async () => {
+  const body = new TextEncoder().encode('{"a":1}');
+  const signature = createHmac('sha256', 's').update(body).digest('hex');
+  const headers = (value: string) => [
+    { name: 'x-delivery', value: 'd-1' },
+    { name: 'x-signature', value: `sha256=${value}` },
+  ];
+  const hook = (value: string) => ({
+    method: 'POST',
+    url: '/hooks/shop',
+    headers: headers(value),
+    body,
+  });
+  const host = new TestHost({ secrets: { webhook_secret: 's' } });
+  const calls = [hook('0'.repeat(64)), hook(signature), hook(signature)];
+  const answers = await run('webhook-router', host, calls);
+  expect(answers.map(({ status }) => status)).toEqual([401, 202, 200]);
+});
+
+test('ui-hello greets, and packs its page', async () => {
+  const host = new TestHost({ user: { userName: 'Ann', clientName: 'Acme' } });
+  const [answer] = await run('ui-hello', host, [{ url: '/greeting' }]);
+  expect(answer?.json).toEqual({ greeting: 'Hello Ann of Acme' });
+  const { entries } = await alga('ui-hello', 'pack', '--dry-run');
+  expect((entries as { name: string }[]).map(({ name }) => name)).toContain('ui/main.js');
+});
+
+const clang = installed('clang++', 'clang++-19') && existsSync('/usr/include/wasm32-wasi');
+
+test.skipIf(!clang)('cpp-hello answers', async () => {
+  const [answer] = await run('cpp-hello', new TestHost(), [{ url: '/hello' }]);
+  expect(answer?.json).toEqual({ hello: 'world', from: 'C++' });
+});
+
+test.skipIf(!installed('componentize-py'))('python-hello builds', async () => {
+  expect(await alga('python-hello', 'build')).toMatchObject({ ok: true });
+});
+
+test.each(['secret-api-call', 'rust-hello', 'python-hello', 'cpp-hello'])(
+  '%s has a valid manifest',
+  async (sample) => {
+    expect(await alga(sample, 'validate')).toMatchObject({ ok: true });
+  },
+);

@@ -1,0 +1,11 @@
+import { applyTheme, callHandlerJson, IframeBridge } from '@alga/extension-iframe-sdk';
+
+const bridge = new IframeBridge();
+bridge.subscribeTheme((theme) => {
+  applyTheme(theme);
+});
+await bridge.ready();
+const answer = await callHandlerJson<{ greeting: string }>(bridge, '/greeting');
+const paragraph = document.querySelector('#greeting');
+if (paragraph) paragraph.textContent = answer?.greeting ?? '';
+bridge.resize(document.documentElement.scrollHeight);
