@@ -504,6 +504,41 @@ TEST(Limits, RefuseMoreRequestsThanMayBeInFlight) {
   client.egress().cancel(424242);
 }
 
+TEST(Limits, LetTransfersWaitForTheirNameLookup) {
+  TestingUpstream upstream(keep_alive);
+  auto request = [&] {
+    return request_to("http://127.0.0.1:" + std::to_string(upstream.port()) + "/",
+                      loopback(upstream.port()));
+  };
+  Client one_by_one({}, {.max_lookups = 1, .max_pool_lookups = 1});
+  std::vector<std::future<Result<HttpResponse>>> all;
+  for (int i = 0; i < 50; ++i) all.push_back(one_by_one.start(request()));
+  for (auto& future : all) EXPECT_TRUE(future.get().has_value());
+
+  Client never({}, {.max_pool_lookups = 0});
+  EgressRequest late = request();
+  late.deadline = std::chrono::steady_clock::now() + 30ms;
+  EXPECT_EQ(never.code(std::move(late)), "egress.timeout");
+  std::uint64_t id = 0;
+  auto waiting = never.start(request(), &id);
+  never.egress().cancel(id);
+  EXPECT_EQ(waiting.get().error().code, "egress.cancelled");
+}
+
+TEST(Limits, FreeTheLookupsOfTransfersThatFail) {
+  CurlEgressOptions pinned;
+  for (int i = 0; i < 10; ++i) {
+    pinned.fixed_addresses.push_back("name-" + std::to_string(i) + ".example.com:80:10.0.0.1");
+  }
+  Client client(pinned, {.max_lookups = 2, .max_pool_lookups = 2});
+  std::vector<std::future<Result<HttpResponse>>> all;
+  for (int i = 0; i < 10; ++i) {
+    all.push_back(client.start(request_to("http://name-" + std::to_string(i) + ".example.com/",
+                                          policy({"http://*.example.com"}))));
+  }
+  for (auto& future : all) EXPECT_EQ(future.get().error().code, "egress.denied");
+}
+
 TEST(Shutdown, CancelsWhatIsInFlight) {
   TestingUpstream upstream(
       [](TestingUpstream::Connection& connection) { connection.wait_closed(); });

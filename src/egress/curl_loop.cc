@@ -8,6 +8,7 @@
 #include <array>
 #include <atomic>
 #include <chrono>
+#include <list>
 #include <mutex>
 #include <optional>
 #include <unordered_map>
@@ -51,6 +52,7 @@ class CurlLoop::Thread {
     CURLM* multi = nullptr;
     std::optional<SteadyTime> timer;
     std::size_t active = 0;
+    std::size_t lookups = 0;
     SteadyTime last_used;
   };
 
@@ -66,6 +68,7 @@ class CurlLoop::Thread {
     CURL* easy = nullptr;
     Pool* pool = nullptr;
     Done done;
+    bool looking_up = true;
   };
 
   static int on_socket(CURL* easy, curl_socket_t socket, int what, void* pool, void* assigned);
@@ -74,7 +77,10 @@ class CurlLoop::Thread {
   void run();
   [[nodiscard]] int patience() const;
   void execute(std::vector<Command> commands);
-  void start(StartCommand command);
+  void admit(StartCommand command);
+  void start_waiting();
+  void start(StartCommand command, Pool& pool);
+  void looked_up(Running& running);
   void cancel(std::uint64_t id);
   void expire_timers();
   void act(Pool* pool, curl_socket_t socket, int events);
@@ -100,6 +106,8 @@ class CurlLoop::Thread {
   std::unordered_map<std::string, std::unique_ptr<Pool>> pools_;
   std::unordered_map<curl_socket_t, Pool*> sockets_;
   std::unordered_map<std::uint64_t, Running> running_;
+  std::list<StartCommand> waiting_;  // for a lookup to end
+  std::size_t lookups_ = 0;
   std::thread thread_;
 };
 
@@ -171,8 +179,9 @@ void CurlLoop::Thread::run() {
       commands.swap(commands_);
     }
     execute(std::move(commands));
+    start_waiting();
     close_idle_pools();
-    in_flight_.set(static_cast<double>(running_.size()));
+    in_flight_.set(static_cast<double>(running_.size() + waiting_.size()));
     open_pools_.set(static_cast<double>(pools_.size()));
   }
   std::vector<Command> commands;
@@ -182,6 +191,7 @@ void CurlLoop::Thread::run() {
   }
   execute(std::move(commands));
   while (!running_.empty()) cancel(running_.begin()->first);
+  while (!waiting_.empty()) cancel(waiting_.front().id);
   for (auto& [key, pool] : pools_) close_pool(*pool);
 }
 
@@ -189,6 +199,9 @@ int CurlLoop::Thread::patience() const {
   std::optional<SteadyTime> first;
   for (const auto& [key, pool] : pools_) {
     if (pool->timer && (!first || *pool->timer < *first)) first = pool->timer;
+  }
+  for (const StartCommand& command : waiting_) {
+    if (!first || command.spec.deadline < *first) first = command.spec.deadline;
   }
   if (!first) return -1;
   const auto left =
@@ -199,7 +212,7 @@ int CurlLoop::Thread::patience() const {
 void CurlLoop::Thread::execute(std::vector<Command> commands) {
   for (Command& command : commands) {
     if (auto* begin = std::get_if<StartCommand>(&command)) {
-      start(std::move(*begin));
+      admit(std::move(*begin));
     } else if (auto* reject = std::get_if<RejectCommand>(&command)) {
       failed_.add();
       reject->done(fail(std::move(reject->error)));
@@ -209,14 +222,40 @@ void CurlLoop::Thread::execute(std::vector<Command> commands) {
   }
 }
 
-void CurlLoop::Thread::start(StartCommand command) {
-  if (running_.size() >= options_.max_in_flight) {
+void CurlLoop::Thread::admit(StartCommand command) {
+  if (running_.size() + waiting_.size() >= options_.max_in_flight) {
     Error error{Kind::unavailable, "egress.overloaded", "too many outgoing requests"};
     error.retry_after_s = 1;
     failed_.add();
     command.done(fail(std::move(error)));
     return;
   }
+  waiting_.push_back(std::move(command));
+}
+
+/// In the order of arrival, but for pools that have used up their share.
+void CurlLoop::Thread::start_waiting() {
+  const SteadyTime now = std::chrono::steady_clock::now();
+  for (auto it = waiting_.begin(); it != waiting_.end();) {
+    if (it->spec.deadline <= now) {
+      failed_.add();
+      it->done(fail(Kind::timeout, "egress.timeout", "the deadline has passed"));
+      it = waiting_.erase(it);
+      continue;
+    }
+    if (lookups_ < options_.max_lookups) {
+      Pool& pool = pool_for(it->pool);
+      if (pool.lookups < options_.max_pool_lookups) {
+        start(std::move(*it), pool);
+        it = waiting_.erase(it);
+        continue;
+      }
+    }
+    ++it;
+  }
+}
+
+void CurlLoop::Thread::start(StartCommand command, Pool& pool) {
   CURL* easy = curl_easy_init();
   ALGA_CHECK(easy != nullptr);
   auto transfer = std::make_unique<Transfer>(std::move(command.spec));
@@ -226,15 +265,34 @@ void CurlLoop::Thread::start(StartCommand command) {
     command.done(fail(std::move(prepared).error()));
     return;
   }
-  Pool& pool = pool_for(command.pool);
-  ++pool.active;
   curl_easy_setopt(easy, CURLOPT_PRIVATE, reinterpret_cast<void*>(command.id));
-  running_.emplace(command.id, Running{std::move(transfer), easy, &pool, std::move(command.done)});
+  auto placed = running_.emplace(
+      command.id, Running{std::move(transfer), easy, &pool, std::move(command.done)});
+  Running& running = placed.first->second;  // stays where it is until it is extracted
+  running.transfer->when_resolved([this, &running] { looked_up(running); });
+  ++pool.active;
+  ++pool.lookups;
+  ++lookups_;
   ALGA_CHECK(curl_multi_add_handle(pool.multi, easy) == CURLM_OK);
 }
 
+void CurlLoop::Thread::looked_up(Running& running) {
+  if (!std::exchange(running.looking_up, false)) return;
+  --running.pool->lookups;
+  --lookups_;
+}
+
 void CurlLoop::Thread::cancel(std::uint64_t id) {
-  if (running_.contains(id)) complete(id, cancelled());
+  if (running_.contains(id)) {
+    complete(id, cancelled());
+    return;
+  }
+  auto found = std::ranges::find(waiting_, id, &StartCommand::id);
+  if (found == waiting_.end()) return;
+  Done done = std::move(found->done);
+  waiting_.erase(found);
+  failed_.add();
+  done(cancelled());
 }
 
 void CurlLoop::Thread::expire_timers() {
@@ -273,6 +331,7 @@ void CurlLoop::Thread::collect(Pool* pool) {
 void CurlLoop::Thread::complete(std::uint64_t id, Result<domain::HttpResponse> outcome) {
   auto node = running_.extract(id);
   Running& ended = node.mapped();
+  looked_up(ended);
   curl_multi_remove_handle(ended.pool->multi, ended.easy);
   curl_easy_cleanup(ended.easy);
   --ended.pool->active;

@@ -159,8 +159,13 @@ bool Transfer::allowed(const sockaddr* address) const {
   return spec_.policy->allows_address(bytes, port);
 }
 
+void Transfer::tell_resolved() {
+  if (auto resolved = std::exchange(resolved_, nullptr)) resolved();
+}
+
 curl_socket_t Transfer::on_open(void* self, curlsocktype purpose, curl_sockaddr* address) {
   auto& transfer = *static_cast<Transfer*>(self);
+  transfer.tell_resolved();
   if (purpose != CURLSOCKTYPE_IPCXN || !transfer.allowed(&address->addr)) {
     transfer.denied_ = true;
     return CURL_SOCKET_BAD;
@@ -172,6 +177,7 @@ curl_socket_t Transfer::on_open(void* self, curlsocktype purpose, curl_sockaddr*
 /// Also called for a connection that is used again, which on_open() never sees.
 int Transfer::on_connected(void* self, char* remote_ip, char*, int remote_port, int) {
   auto& transfer = *static_cast<Transfer*>(self);
+  transfer.tell_resolved();
   transfer.connected_ = true;
   if (!transfer.spec_.policy) return CURL_PREREQFUNC_OK;
   const auto address = domain::parse_address(remote_ip);

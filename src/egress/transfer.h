@@ -4,6 +4,7 @@
 
 #include <cstdint>
 #include <cstdio>
+#include <functional>
 #include <memory>
 #include <optional>
 #include <string>
@@ -53,6 +54,10 @@ class Transfer {
   Transfer(const Transfer&) = delete;
   Transfer& operator=(const Transfer&) = delete;
 
+  /// `resolved` is called once, on the thread that runs the handle, when the name of the host has
+  /// been looked up or was not needed. Not called when that fails.
+  void when_resolved(std::move_only_function<void()> resolved) { resolved_ = std::move(resolved); }
+
   /// Sets every option on a fresh or reset handle. Fails when the deadline has passed or curl
   /// refuses the URL.
   [[nodiscard]] Status prepare(CURL* easy);
@@ -67,6 +72,7 @@ class Transfer {
   static int on_connected(void* self, char* remote_ip, char* local_ip, int remote_port,
                           int local_port);
 
+  void tell_resolved();
   bool take_header(std::string_view line);
   [[nodiscard]] bool feeds_sink() const;
   [[nodiscard]] bool allowed(const sockaddr* address) const;
@@ -89,6 +95,7 @@ class Transfer {
   bool connected_ = false;
   bool malformed_ = false;
   std::optional<Error> sink_error_;
+  std::move_only_function<void()> resolved_;
   curl_slist* header_list_ = nullptr;
   curl_slist* address_list_ = nullptr;
   std::FILE* upload_ = nullptr;
