@@ -18,6 +18,13 @@ void canonical_url(std::string_view text) {
   must(again.has_value(), "a canonical URL parses");
   must(again->str() == url->str(), "a canonical URL is stable");
   must(again->host == url->host && again->port == url->port, "host and port survive");
+  must(url->address.has_value() || alga::domain::is_canonical_hostname(url->host),
+       "the host is an address or a plain name");
+  for (char c : url->str()) must(c > 0x20 && c < 0x7F, "a canonical URL is visible ASCII");
+  static const EgressPolicy anywhere = EgressPolicy::parse({"http://*", "https://*"}).value();
+  must(!url->address || alga::domain::is_public(*url->address) ||
+           !anywhere.judge("GET", text).has_value(),
+       "an address that is not public needs a rule of its own");
 }
 
 void judged_url(std::string_view rule, std::string_view text) {

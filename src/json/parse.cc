@@ -4,6 +4,7 @@
 #include <boost/json/basic_parser_impl.hpp>
 #include <boost/json/serialize.hpp>
 #include <boost/json/value_stack.hpp>
+#include <charconv>
 #include <cmath>
 #include <cstdint>
 #include <utility>
@@ -71,20 +72,31 @@ class StrictHandler {
     stack_.push_string(part);
     return true;
   }
-  bool on_number_part(bj::string_view, bj::error_code&) { return true; }
+  bool on_number_part(bj::string_view part, bj::error_code&) {
+    number_.append(part.data(), part.size());
+    return true;
+  }
   bool on_int64(std::int64_t number, bj::string_view, bj::error_code&) {
+    number_.clear();
     stack_.push_int64(number);
     return true;
   }
   bool on_uint64(std::uint64_t number, bj::string_view, bj::error_code&) {
+    number_.clear();
     stack_.push_uint64(number);
     return true;
   }
-  bool on_double(double number, bj::string_view, bj::error_code& ec) {
-    if (!std::isfinite(number)) {
+  bool on_double(double, bj::string_view part, bj::error_code& ec) {
+    // The library's own conversion (1.81) is off by one unit for long numbers: what it wrote would
+    // not read back as itself.
+    number_.append(part.data(), part.size());
+    double number = 0;
+    auto [end, error] = std::from_chars(number_.data(), number_.data() + number_.size(), number);
+    if (error != std::errc{} || end != number_.data() + number_.size() || !std::isfinite(number)) {
       ec = bj::error::exponent_overflow;
       return false;
     }
+    number_.clear();
     stack_.push_double(number);
     return true;
   }
@@ -103,6 +115,7 @@ class StrictHandler {
   bj::value_stack stack_;
   std::vector<std::vector<std::string>> names_;
   std::string name_;
+  std::string number_;
   std::string duplicate_;
 };
 

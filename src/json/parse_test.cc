@@ -3,6 +3,7 @@
 #include <gtest/gtest.h>
 
 #include <boost/json/serialize.hpp>
+#include <cstdlib>
 #include <string>
 
 namespace alga::json {
@@ -64,6 +65,16 @@ TEST(JsonCanonical, SortsMembersAndDropsBlanks) {
   auto value = parse(R"({ "b" : [ { } , {"z":1,"a":"\u00e9\n"} ] , "a" : {} })");
   ASSERT_TRUE(value);
   EXPECT_EQ(canonical(*value), "{\"a\":{},\"b\":[{},{\"a\":\"é\\n\",\"z\":1}]}");
+}
+
+TEST(JsonCanonical, ReadsBackEveryNumberAsItself) {
+  for (const char* text : {"2333333333333333333333333333333333", "0.1", "-1.5e-7", "1e308",
+                           "18446744073709551616", "5e-324", "123456789.123456789", "1.0"}) {
+    auto value = parse(text);
+    ASSERT_TRUE(value) << text;
+    EXPECT_EQ(parse(canonical(*value))->as_double(), value->as_double()) << text;
+    EXPECT_EQ(value->as_double(), std::strtod(text, nullptr)) << text;
+  }
 }
 
 TEST(JsonCanonical, GivesEqualTextForEqualValues) {
