@@ -32,7 +32,7 @@ trust = "service-token"
 service_token = "file:/config/service-token"
 
 [bundles]
-store = "file:/bundles"
+path = "/bundles"
 """
 
 

@@ -37,10 +37,19 @@ class Publisher:
         return {"text": json.dumps(text), "algorithm": "ed25519"}
 
 
+# Fixtures answer every path, and tests call faster than people do.
+CONFIG = """
+[gateway]
+allow_undeclared_endpoints = true
+rate_burst = 100000
+rate_interval = "1ms"
+"""
+
+
 class Platform:
     """`algad serve --role all` in an empty folder. `operator` speaks to it with every right."""
 
-    def __init__(self, folder, config=None, env=None):
+    def __init__(self, folder, config=CONFIG, env=None):
         self.folder = Path(folder)
         self.folder.mkdir(parents=True, exist_ok=True)
         self.token_file = self.folder / "bootstrap-token"

@@ -1,0 +1,200 @@
+#!/usr/bin/python3
+"""`POST /v1/execute` of a runner that stands alone behind somebody else's gateway (drop-in use)."""
+
+import base64
+import json
+import sys
+import tempfile
+from pathlib import Path
+
+from harness import bundle
+from harness.platform import loopback_rules
+from harness.server import Algad, fixture
+from harness.tap import expect, expect_equal, expect_in, main, test
+from harness.upstream import Upstream
+
+TENANT, EXTENSION, INSTALL = "acme", "0b6b6f5e-6c9e-4c7e-9d0a-2f6f9f8a1c11", "5e1f7a52-2a53-4b0e-8f0f-6a53a3f0c7d1"
+TOKEN = "service-token-of-a-test"
+SECRET = "canary-41c7d2-inline"
+ALL = ["cap:config.read", "cap:secrets.get", "cap:http.fetch", "cap:storage.kv"]
+
+
+class World:
+    def __init__(self, server, upstream, bundles, folder):
+        self.server, self.upstream = server, upstream
+        self.hashes = {}
+        for name in ("js-echo", "js-compat-echo"):
+            packed = folder / f"{name}.tar.zst"
+            self.hashes[name] = bundle.pack(fixture(f"{name}.wasm"), bundle.manifest(capabilities=ALL), packed)
+            bundle.place(bundles, TENANT, EXTENSION, packed, self.hashes[name])
+
+    def body(self, path, component="js-echo", method="GET", query=None, payload=None, providers=ALL, **more):
+        http = {"method": method, "path": path, "query": query or {}, "headers": {"x-from": "test"}}
+        if payload is not None:
+            http["body_b64"] = base64.b64encode(payload).decode()
+        context = {
+            "request_id": "request-1",
+            "tenant_id": TENANT,
+            "extension_id": EXTENSION,
+            "install_id": INSTALL,
+            "content_hash": self.hashes[component],
+            "config": {"key": "value"},
+        }
+        return {"context": context, "http": http, "limits": {"timeout_ms": 10000}, "providers": list(providers), **more}
+
+    def execute(self, body, headers=None, token=TOKEN):
+        sent = {"x-alga-tenant": TENANT, "x-alga-extension": EXTENSION, **(headers or {})}
+        if token:
+            sent["x-runner-service-token"] = token
+        return self.server.client(sent).post("/v1/execute", body)
+
+    def answer(self, path, **more):
+        """The result of an execution that must have reached its guest: its status and JSON body."""
+        response = self.execute(self.body(path, **more))
+        expect_equal(response.status, 200, f"HTTP status ({response.text()[:500]})")
+        result = response.json()
+        expect_equal(result.get("error"), None, f"error of {path} ({response.text()[:500]})")
+        return result["status"], json.loads(base64.b64decode(result["body_b64"]))
+
+
+def inline_envelope(secrets):
+    return {"ciphertext_b64": base64.b64encode(json.dumps(secrets).encode()).decode(), "algorithm": "inline/base64", "version": "1"}
+
+
+@test("the handler sees context, method, URL with query, headers and body")
+def echo(world):
+    status, seen = world.answer("/echo", method="POST", query={"a": "b c"}, payload=b"hello")
+    expect_equal((status, seen["method"], seen["body"]), (200, "POST", "hello"), "what the guest saw")
+    expect_equal(seen["url"], "/echo?a=b+c", "URL")
+    expect_equal(seen["context"]["tenantId"], TENANT, "tenant")
+    expect_in({"name": "x-from", "value": "test"}, seen["headers"], "headers")
+
+
+@test("configuration, a secret and an allowed API call reach the handler")
+def capabilities(world):
+    expect_equal(world.answer("/config")[1]["value"], {"ok": "value"}, "config")
+    envelope = inline_envelope({"key": SECRET})
+    expect_equal(world.answer("/secret", secret_envelope=envelope)[1]["value"], {"ok": SECRET}, "secret")
+    _, fetched = world.answer("/fetch", query={"url": f"{world.upstream.origin}/status/204"})
+    expect_equal(fetched["ok"]["status"], 204, "status of the API")
+
+
+@test("a capability that is not among the providers is denied")
+def denied(world):
+    few = ["cap:config.read"]
+    expect_equal(world.answer("/secret", providers=few, secret_envelope=inline_envelope({"key": SECRET}))[1]["value"], {"err": "denied"}, "secret")
+    _, fetched = world.answer("/fetch", providers=few, query={"url": world.upstream.origin})
+    expect_equal(fetched, {"err": "not-allowed"}, "fetch")
+
+
+@test("a component of the unversioned package runs beside it")
+def compat(world):
+    response = world.execute(world.body("/echo", component="js-compat-echo"))
+    expect_equal((response.status, response.json()["error"]), (200, None), f"result ({response.text()[:300]})")
+
+
+@test("bodies travel both ways as they are")
+def bytes_through(world):
+    payload = bytes(range(256)) * 4096
+    result = world.execute(world.body("/bytes", method="POST", payload=payload)).json()
+    expect_equal(base64.b64decode(result["body_b64"]), payload, "a megabyte of every byte")
+
+
+@test("the error strings of the reference come with a stable code, HTTP status 200")
+def reference_errors(world):
+    unknown = world.execute(world.body("/echo", providers=["cap:fly"]))
+    missing = world.body("/echo")
+    missing["context"]["content_hash"] = "sha256:" + "0" * 64
+    cases = [
+        (unknown, 400, "unknown_capabilities: cap:fly"),
+        (world.execute(missing), 502, "bundle_fetch_failed"),
+        (world.execute(world.body("/throw")), 500, "execute_failed"),
+        (world.execute(world.body("/echo", secret_envelope={"ciphertext_b64": "e30=", "algorithm": "rot13"})), 500, "secret_decrypt_failed"),
+    ]
+    for response, status, prefix in cases:
+        expect_equal(response.status, 200, f"HTTP status of {prefix} ({response.text()[:300]})")
+        result = response.json()
+        expect_equal(result["status"], status, prefix)
+        expect(result["error"].startswith(prefix), f"{result['error']!r} does not start with {prefix!r}")
+        expect(result.get("code"), f"{prefix} has no code")
+
+
+@test("missing routing headers are refused first")
+def routing_headers(world):
+    response = world.server.client({"x-runner-service-token": TOKEN}).post("/v1/execute", world.body("/echo"))
+    expect_equal((response.json()["status"], response.json()["error"]), (400, "missing_routing_headers"), "result")
+
+
+@test("a caller without the service token, or with another one, is refused with 401")
+def service_token(world):
+    for token in (None, "other", TOKEN + "x", TOKEN[:-1]):
+        expect_equal(world.execute(world.body("/echo"), token=token).status, 401, f"token {token!r}")
+
+
+@test("headers that contradict the body are refused")
+def mismatch(world):
+    for header in ({"x-alga-tenant": "other"}, {"x-alga-extension": "11111111-1111-4111-8111-111111111111"}):
+        response = world.execute(world.body("/echo"), headers=header)
+        expect(response.status >= 400 or response.json()["status"] >= 400, f"{header} was believed")
+
+
+@test("what is not JSON, or not of the right shape, is refused with 400")
+def malformed(world):
+    for body in (b"", b"{", b"[]", b'{"context":{}}', b'{"a":1,"a":2}'):
+        response = world.server.client({"x-alga-tenant": TENANT, "x-alga-extension": EXTENSION, "x-runner-service-token": TOKEN}).post(
+            "/v1/execute", body, headers={"content-type": "application/json"}
+        )
+        expect_equal(response.status, 400, f"{body!r}")
+
+
+@test("a request with an idempotency key runs once, and its answer is repeated")
+def idempotency(world):
+    key = {"x-idempotency-key": "key-1"}
+    first = world.execute(world.body("/random", method="POST"), headers=key).json()
+    second = world.execute(world.body("/random", method="POST"), headers=key).json()
+    expect_equal(second["body_b64"], first["body_b64"], "the answer of the repetition")
+    other = world.execute(world.body("/echo", method="POST"), headers=key)
+    expect(other.status in (409, 422), f"the same key for another request answered {other.status}")
+
+
+@test("liveness, readiness and metrics answer")
+def health(world):
+    client = world.server.client()
+    for path in ("/healthz", "/readyz", "/metrics"):
+        expect_equal(client.get(path).status, 200, path)
+
+
+@test("the secret is in no file below the runner's folder, its log included")
+def canary(world):
+    wanted = SECRET.encode()
+    holding = [str(path) for path in world.server.folder.rglob("*") if path.is_file() and wanted in path.read_bytes()]
+    expect_equal(holding, [], "files that hold the secret")
+
+
+def run():
+    with tempfile.TemporaryDirectory(prefix="alga-e2e.") as name, Upstream() as upstream:
+        folder = Path(name)
+        bundles = folder / "bundles"
+        token = folder / "service-token"
+        token.write_text(TOKEN)
+        rules = json.dumps(loopback_rules(upstream))
+        config = f"""
+[runner]
+trust = "service-token"
+service_token = "file:{token}"
+
+[bundles]
+path = "{bundles}"
+
+[egress]
+rules = {rules}
+
+[secrets]
+allow_inline = true
+"""
+        bundles.mkdir()
+        with Algad("runner", folder / "runner", config=config) as server:
+            return main(World(server, upstream, bundles, folder))
+
+
+sys.exit(run())
