@@ -1,14 +1,15 @@
 import { execFile } from 'node:child_process';
 import { createHmac } from 'node:crypto';
 import { existsSync } from 'node:fs';
-import { readFile } from 'node:fs/promises';
+import { mkdir, readFile, writeFile } from 'node:fs/promises';
 import { delimiter, join } from 'node:path';
 import { promisify } from 'node:util';
 
 import { TestHost } from '@alga/extension-runtime/testing';
+import { parse } from '@bytecodealliance/jco';
 import { expect, test } from 'vitest';
 
-import { loadComponent } from '../alga-cli/test/run-component.js';
+import { callLegacy, loadComponent } from '../alga-cli/test/run-component.js';
 
 // Each sample is built by the command as authors run it, and its component is called.
 const ALGA = join(import.meta.dirname, '..', 'alga-cli', 'bin', 'alga.js');
@@ -119,3 +120,27 @@ test.each(['secret-api-call', 'rust-hello', 'python-hello', 'cpp-hello'])(
     expect(await alga(sample, 'validate')).toMatchObject({ ok: true });
   },
 );
+
+test('legacy-hello: a core module is wrapped, byte for byte inside, and runs', async () => {
+  const folder = join(import.meta.dirname, 'legacy-hello');
+  const module = await parse(await readFile(join(folder, 'main.wat'), 'utf8'));
+  const [core, wrapped] = ['main.core.wasm', 'main.wasm'].map((name) => join(folder, 'dist', name));
+  await mkdir(join(folder, 'dist'), { recursive: true });
+  await writeFile(core!, module);
+  const options = [ALGA, 'migrate', 'wrap', core!, '--out', wrapped!, '--force'];
+  await promisify(execFile)(process.execPath, options);
+  const component = await readFile(wrapped!);
+  expect(component.includes('hello from a legacy module')).toBe(true);
+
+  const lines: string[] = [];
+  const answer = await callLegacy(component, {
+    logInfo: (line) => void lines.push(new TextDecoder().decode(line)),
+  });
+  expect(lines).toEqual(['hello from a legacy module']);
+  const { status, body_b64: body } = answer as { status: number; body_b64: string };
+  expect([status, Buffer.from(body, 'base64').toString()]).toEqual([
+    200,
+    '{"hello":"world","from":"WAT"}',
+  ]);
+  expect(await alga('legacy-hello', 'validate')).toMatchObject({ ok: true });
+});

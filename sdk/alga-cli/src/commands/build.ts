@@ -112,7 +112,8 @@ async function componentFindings(
     kind === 'core-module'
       ? 'dist/main.wasm is a core module, not a component'
       : 'dist/main.wasm is not a WebAssembly file';
-  const hint = kind === 'core-module' ? 'see: alga migrate check .' : 'run: alga build';
+  const hint =
+    kind === 'core-module' ? 'wrap it: alga migrate wrap dist/main.wasm' : 'run: alga build';
   return [{ severity: 'error', code: 'component.not_a_component', message, hint }];
 }
 

@@ -1,4 +1,5 @@
-import { readdir, readFile, stat } from 'node:fs/promises';
+import { existsSync } from 'node:fs';
+import { readdir, readFile, stat, writeFile } from 'node:fs/promises';
 import { join, resolve, sep } from 'node:path';
 
 import type { Command } from 'commander';
@@ -8,6 +9,9 @@ import { addCommand } from '../command.js';
 import type { Environment } from '../environment.js';
 import { Failure } from '../failure.js';
 import { checkMigration } from '../migrate/check.js';
+import { wrapLegacyModule } from '../migrate/wrap.js';
+import { formatBytes } from '../output.js';
+import { readInput } from './signing.js';
 
 /** Parts of a built project that end up in its bundle. */
 const BUNDLED = ['manifest.json', 'dist', 'precompiled', 'ui'];
@@ -37,6 +41,36 @@ export function registerMigrate(program: Command, environment: Environment): voi
       output.result({ findings });
     },
   );
+  registerWrap(migrate, environment);
+}
+
+interface WrapOptions {
+  out?: string;
+  force?: boolean;
+}
+
+function registerWrap(migrate: Command, environment: Environment): void {
+  addCommand<WrapOptions>(
+    migrate,
+    'wrap <module>',
+    'Make a component of a core module of the first ABI, without touching it',
+    environment,
+    async ({ options, args: [file = ''], output }) => {
+      const target = options.out ?? file.replace(/(\.wasm)?$/, '.component.wasm');
+      const path = resolve(environment.cwd, target);
+      if (existsSync(path) && options.force !== true) {
+        throw new Failure('migrate.exists', `${target} exists already`, {
+          hint: 'give another --out, or --force to replace it',
+        });
+      }
+      const component = await wrapLegacyModule(await readInput(environment, file, 'module'));
+      await writeFile(path, component);
+      output.print(`${target}  ${formatBytes(component.length)}`);
+      output.result({ component: target, bytes: component.length });
+    },
+  )
+    .option('-o, --out <file>', 'where to write the component (default: <module>.component.wasm)')
+    .option('-f, --force', 'replace the file');
 }
 
 async function readFiles(path: string, shown: string): Promise<Map<string, Uint8Array>> {

@@ -122,7 +122,7 @@ async function checkCoreModule(bytes: Uint8Array): Promise<MigrationFinding[]> {
     blocks(
       'migrate.core_module',
       'dist/main.wasm is a core module; the platform runs components',
-      'port the handler to @alga/extension-runtime (see the migration guide); until a date that operators set, publishing may still accept and wrap core modules',
+      'wrap it: alga migrate wrap dist/main.wasm; or port the handler to @alga/extension-runtime',
     ),
   ];
   if (missing.length > 0) {
