@@ -9,6 +9,7 @@
 #include <future>
 #include <latch>
 
+#include "egress/testing_client.h"
 #include "egress/testing_upstream.h"
 #include "httpd/testing_server.h"
 #include "tls/testing_authority.h"
@@ -20,54 +21,6 @@ using namespace std::chrono_literals;
 using namespace std::string_literals;
 using domain::EgressRequest;
 using domain::HttpResponse;
-
-NoMetrics no_metrics;
-
-std::shared_ptr<const domain::EgressPolicy> policy(const std::vector<std::string>& rules) {
-  return std::make_shared<const domain::EgressPolicy>(domain::EgressPolicy::parse(rules).value());
-}
-
-/// Allows everything on the loopback interface.
-std::shared_ptr<const domain::EgressPolicy> loopback(std::uint16_t port,
-                                                     std::string_view scheme = "http") {
-  const std::string number = std::to_string(port);
-  return policy({std::string(scheme) + "://*:" + number, "cidr:127.0.0.1/32:" + number,
-                 "cidr:::1/128:" + number});
-}
-
-EgressRequest request_to(const std::string& url,
-                         std::shared_ptr<const domain::EgressPolicy> rules) {
-  return {.http = {.method = "GET", .url = url, .headers = {}, .body = std::nullopt},
-          .policy = std::move(rules),
-          .partition = "tenant/install",
-          .deadline = std::chrono::steady_clock::now() + 10s};
-}
-
-class Client {
- public:
-  explicit Client(CurlEgressOptions options = {}, CurlLoopOptions loop = {})
-      : loop_(std::make_shared<CurlLoop>(loop, no_metrics)), egress_(loop_, std::move(options)) {}
-
-  std::future<Result<HttpResponse>> start(EgressRequest request, std::uint64_t* id = nullptr) {
-    auto promise = std::make_shared<std::promise<Result<HttpResponse>>>();
-    auto future = promise->get_future();
-    const std::uint64_t number =
-        egress_.fetch(std::move(request),
-                      [promise](Result<HttpResponse> outcome) { promise->set_value(outcome); });
-    if (id != nullptr) *id = number;
-    return future;
-  }
-  Result<HttpResponse> fetch(EgressRequest request) { return start(std::move(request)).get(); }
-  std::string_view code(EgressRequest request) {
-    auto outcome = fetch(std::move(request));
-    return outcome ? "ok" : outcome.error().code;
-  }
-  CurlEgress& egress() { return egress_; }
-
- private:
-  std::shared_ptr<CurlLoop> loop_;
-  CurlEgress egress_;
-};
 
 std::atomic<int> hits{0};
 
@@ -108,7 +61,7 @@ class CurlEgressTest : public ::testing::Test {
   }
 
   httpd::TestingServer server_{mirrors()};
-  Client client_;
+  TestingClient client_;
 };
 
 TEST_F(CurlEgressTest, FetchesWhatThePolicyAllows) {
@@ -201,13 +154,13 @@ TEST_F(CurlEgressTest, DeniesWithoutARuleOrAPolicy) {
 
 TEST_F(CurlEgressTest, DeniesNamesThatResolveToLoopbackWithoutConsent) {
   const std::string port = std::to_string(server_.port());
-  Client pinned({.fixed_addresses = {"api.example.com:" + port + ":127.0.0.1",
-                                     "six.example.com:" + port + ":[::1]",
-                                     "mapped.example.com:" + port + ":[::ffff:127.0.0.1]",
-                                     "nat64.example.com:" + port + ":[64:ff9b::7f00:1]",
-                                     "zero.example.com:" + port + ":0.0.0.0",
-                                     "meta.example.com:" + port + ":169.254.169.254",
-                                     "ten.example.com:" + port + ":10.0.0.1"}});
+  TestingClient pinned({.fixed_addresses = {"api.example.com:" + port + ":127.0.0.1",
+                                            "six.example.com:" + port + ":[::1]",
+                                            "mapped.example.com:" + port + ":[::ffff:127.0.0.1]",
+                                            "nat64.example.com:" + port + ":[64:ff9b::7f00:1]",
+                                            "zero.example.com:" + port + ":0.0.0.0",
+                                            "meta.example.com:" + port + ":169.254.169.254",
+                                            "ten.example.com:" + port + ":10.0.0.1"}});
   for (const char* name : {"api", "six", "mapped", "nat64", "zero", "meta", "ten"}) {
     EXPECT_EQ(pinned.code(request_to("http://" + std::string(name) + ".example.com:" + port + "/",
                                      policy({"http://*.example.com:" + port}))),
@@ -228,7 +181,7 @@ TEST_F(CurlEgressTest, DeniesNamesThatResolveToLoopbackWithoutConsent) {
 
 TEST_F(CurlEgressTest, ConnectsOnlyToTheJudgedOnesOfSeveralAddresses) {
   const std::string port = std::to_string(server_.port());
-  Client pinned({.fixed_addresses = {"mixed.example.com:" + port + ":127.0.0.2,127.0.0.1"}});
+  TestingClient pinned({.fixed_addresses = {"mixed.example.com:" + port + ":127.0.0.2,127.0.0.1"}});
   const std::string target = "http://mixed.example.com:" + port + "/";
   const std::string rule = "http://mixed.example.com:" + port;
   EXPECT_EQ(pinned.code(request_to(target, policy({rule, "cidr:127.0.0.1/32"}))), "ok");
@@ -312,132 +265,6 @@ TEST_F(CurlEgressTest, ServesHundredsAtOnce) {
   }
 }
 
-// Upstreams that misbehave.
-
-class Hostile : public ::testing::Test {
- protected:
-  /// What a fetch from an upstream with this script comes to.
-  static Result<HttpResponse> fetch(TestingUpstream::Script script,
-                                    std::function<void(EgressRequest&)> change = {}) {
-    TestingUpstream upstream(std::move(script));
-    Client client;
-    EgressRequest request = request_to("http://127.0.0.1:" + std::to_string(upstream.port()) + "/",
-                                       loopback(upstream.port()));
-    if (change) change(request);
-    return client.fetch(std::move(request));
-  }
-  static Result<HttpResponse> fetch_text(std::string text,
-                                         std::function<void(EgressRequest&)> change = {}) {
-    return fetch(
-        [text = std::move(text)](TestingUpstream::Connection& connection) {
-          if (connection.read_head()) connection.write(text);
-        },
-        std::move(change));
-  }
-  static void small(EgressRequest& request) { request.max_response_bytes = 1000; }
-};
-
-TEST_F(Hostile, BodiesAreCappedHoweverTheyCome) {
-  EXPECT_EQ(fetch_text("HTTP/1.1 200 OK\r\nContent-Length: 1001\r\n\r\n", small).error().code,
-            "egress.too_large");
-  auto endless = [](TestingUpstream::Connection& connection) {
-    if (!connection.read_head()) return;
-    connection.write("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n");
-    while (connection.write("64\r\n" + std::string(100, 'x') + "\r\n")) {
-    }
-  };
-  EXPECT_EQ(fetch(endless, small).error().code, "egress.too_large");
-  auto until_close = [](TestingUpstream::Connection& connection) {
-    if (!connection.read_head()) return;
-    connection.write("HTTP/1.0 200 OK\r\n\r\n");
-    while (connection.write(std::string(100, 'x'))) {
-    }
-  };
-  EXPECT_EQ(fetch(until_close, small).error().code, "egress.too_large");
-  EXPECT_EQ(
-      fetch_text("HTTP/1.1 200 OK\r\nContent-Length: 1000\r\n\r\n" + std::string(1000, 'x'), small)
-          ->body->size(),
-      1000U);
-}
-
-TEST_F(Hostile, CompressedBodiesStayCompressed) {
-  auto response = fetch_text(
-      "HTTP/1.1 200 OK\r\nContent-Encoding: gzip\r\nContent-Length: 4\r\n\r\n\x1f\x8b\x08\x01");
-  ASSERT_TRUE(response.has_value());
-  EXPECT_EQ(response->body, "\x1f\x8b\x08\x01");
-  EXPECT_EQ(domain::find_header(response->headers, "content-encoding"), "gzip");
-}
-
-TEST_F(Hostile, HeadersAreCappedInNumberAndBytes) {
-  std::string many = "HTTP/1.1 200 OK\r\n";
-  for (int i = 0; i < 101; ++i) many += "x-" + std::to_string(i) + ": 1\r\n";
-  EXPECT_EQ(fetch_text(many + "Content-Length: 0\r\n\r\n").error().code, "egress.too_large");
-  EXPECT_EQ(
-      fetch_text("HTTP/1.1 200 OK\r\nx: " + std::string(70'000, 'x') + "\r\n\r\n").error().code,
-      "egress.too_large");
-  auto interim = [](TestingUpstream::Connection& connection) {
-    if (!connection.read_head()) return;
-    while (connection.write("HTTP/1.1 102 Processing\r\nx-a: 1\r\n\r\n")) {
-    }
-  };
-  EXPECT_EQ(fetch(interim).error().code, "egress.too_large");
-  auto trailers = [](TestingUpstream::Connection& connection) {
-    if (!connection.read_head()) return;
-    connection.write("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n1\r\na\r\n0\r\n");
-    while (connection.write("x-trailer: " + std::string(100, 'x') + "\r\n")) {
-    }
-  };
-  EXPECT_EQ(fetch(trailers).error().code, "egress.too_large");
-}
-
-TEST_F(Hostile, InterimAnswersAndTrailersAreNotTheAnswer) {
-  auto response = fetch_text(
-      "HTTP/1.1 103 Early Hints\r\nx-early: 1\r\n\r\nHTTP/1.1 200 OK\r\nx-late: 1\r\n"
-      "Transfer-Encoding: chunked\r\n\r\n2\r\nhi\r\n0\r\nx-trailer: 1\r\n\r\n");
-  ASSERT_TRUE(response.has_value());
-  EXPECT_EQ(response->body, "hi");
-  EXPECT_FALSE(domain::find_header(response->headers, "x-early"));
-  EXPECT_TRUE(domain::find_header(response->headers, "x-late"));
-  EXPECT_FALSE(domain::find_header(response->headers, "x-trailer"));
-}
-
-TEST_F(Hostile, MalformedAnswersAreErrors) {
-  for (const std::string& text :
-       {std::string("not http at all\r\n\r\n"), std::string("HTTP/1.1 099 Low\r\n\r\n"),
-        std::string("HTTP/1.1 200 OK\r\nno colon here\r\n\r\n"),
-        std::string("HTTP/1.1 200 OK\r\nx a: b\r\n\r\n"),
-        std::string("HTTP/1.1 200 OK\r\nx-a: b\r\n folded\r\n\r\n"),
-        std::string("HTTP/1.1 200 OK\r\nx-a: b\x01\r\n\r\n"),
-        "HTTP/1.1 200 OK\r\nx-a: b\0c\r\n\r\n"s,
-        std::string("HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nabc"), std::string()}) {
-    auto response = fetch_text(text);
-    ASSERT_FALSE(response.has_value()) << text;
-    EXPECT_EQ(response.error().code, "egress.transport") << text;
-    EXPECT_EQ(response.error().kind, Kind::bad_gateway);
-  }
-}
-
-TEST_F(Hostile, SilenceAndDripsEndAtTheDeadline) {
-  auto soon = [](EgressRequest& request) {
-    request.deadline = std::chrono::steady_clock::now() + 60ms;
-  };
-  auto silent = [](TestingUpstream::Connection& connection) { connection.wait_closed(); };
-  EXPECT_EQ(fetch(silent, soon).error().code, "egress.timeout");
-  auto drip = [](TestingUpstream::Connection& connection) {
-    if (!connection.read_head()) return;
-    connection.write("HTTP/1.1 200 OK\r\nContent-Length: 100000\r\n\r\n");
-    while (connection.write("x")) std::this_thread::sleep_for(2ms);
-  };
-  EXPECT_EQ(fetch(drip, soon).error().code, "egress.timeout");
-  EXPECT_EQ(fetch_text("HTTP/1.1 200 OK\r\n\r\n",
-                       [](EgressRequest& request) {
-                         request.deadline = std::chrono::steady_clock::now() - 1ms;
-                       })
-                .error()
-                .code,
-            "egress.timeout");
-}
-
 // Connections.
 
 /// Answers any number of requests on each connection.
@@ -449,7 +276,7 @@ void keep_alive(TestingUpstream::Connection& connection) {
 
 TEST(Pools, AreSharedOnlyWithinOnePartitionAndPolicy) {
   TestingUpstream upstream(keep_alive);
-  Client client;
+  TestingClient client;
   const std::string url = "http://127.0.0.1:" + std::to_string(upstream.port()) + "/";
   auto send = [&](const std::string& partition, const std::vector<std::string>& more) {
     std::vector<std::string> rules = more;
@@ -472,7 +299,7 @@ TEST(Pools, AreSharedOnlyWithinOnePartitionAndPolicy) {
 
 TEST(Pools, AreClosedWhenThereAreTooMany) {
   TestingUpstream upstream(keep_alive);
-  Client client({}, {.max_pools = 2});
+  TestingClient client({}, {.max_pools = 2});
   for (int i = 0; i < 20; ++i) {
     EgressRequest request = request_to("http://127.0.0.1:" + std::to_string(upstream.port()) + "/",
                                        loopback(upstream.port()));
@@ -489,7 +316,7 @@ TEST(Limits, RefuseMoreRequestsThanMayBeInFlight) {
     arrived.count_down();
     connection.wait_closed();
   });
-  Client client({}, {.max_in_flight = 1});
+  TestingClient client({}, {.max_in_flight = 1});
   auto request = [&] {
     return request_to("http://127.0.0.1:" + std::to_string(upstream.port()) + "/",
                       loopback(upstream.port()));
@@ -510,12 +337,12 @@ TEST(Limits, LetTransfersWaitForTheirNameLookup) {
     return request_to("http://127.0.0.1:" + std::to_string(upstream.port()) + "/",
                       loopback(upstream.port()));
   };
-  Client one_by_one({}, {.max_lookups = 1, .max_pool_lookups = 1});
+  TestingClient one_by_one({}, {.max_lookups = 1, .max_pool_lookups = 1});
   std::vector<std::future<Result<HttpResponse>>> all;
   for (int i = 0; i < 50; ++i) all.push_back(one_by_one.start(request()));
   for (auto& future : all) EXPECT_TRUE(future.get().has_value());
 
-  Client never({}, {.max_pool_lookups = 0});
+  TestingClient never({}, {.max_pool_lookups = 0});
   EgressRequest late = request();
   late.deadline = std::chrono::steady_clock::now() + 30ms;
   EXPECT_EQ(never.code(std::move(late)), "egress.timeout");
@@ -530,7 +357,7 @@ TEST(Limits, FreeTheLookupsOfTransfersThatFail) {
   for (int i = 0; i < 10; ++i) {
     pinned.fixed_addresses.push_back("name-" + std::to_string(i) + ".example.com:80:10.0.0.1");
   }
-  Client client(pinned, {.max_lookups = 2, .max_pool_lookups = 2});
+  TestingClient client(pinned, {.max_lookups = 2, .max_pool_lookups = 2});
   std::vector<std::future<Result<HttpResponse>>> all;
   for (int i = 0; i < 10; ++i) {
     all.push_back(client.start(request_to("http://name-" + std::to_string(i) + ".example.com/",
@@ -544,7 +371,7 @@ TEST(Shutdown, CancelsWhatIsInFlight) {
       [](TestingUpstream::Connection& connection) { connection.wait_closed(); });
   std::future<Result<HttpResponse>> pending;
   {
-    Client client;
+    TestingClient client;
     pending = client.start(request_to("http://127.0.0.1:" + std::to_string(upstream.port()) + "/",
                                       loopback(upstream.port())));
   }
@@ -574,7 +401,7 @@ class TlsEgress : public ::testing::Test {
     return std::make_unique<httpd::TestingServer>(mirrors(), options);
   }
   Result<HttpResponse> fetch(std::uint16_t port, CurlEgressOptions options) {
-    Client client(std::move(options));
+    TestingClient client(std::move(options));
     return client.fetch(
         request_to("https://localhost:" + std::to_string(port) + "/", loopback(port, "https")));
   }
