@@ -1,0 +1,161 @@
+import { chmod, mkdir, readFile, stat, writeFile } from 'node:fs/promises';
+import { request } from 'node:http';
+import { dirname, join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+
+import { build } from 'esbuild';
+import { afterEach, beforeEach, describe, expect, test } from 'vitest';
+
+import { main } from '../src/main.js';
+import { MANIFEST, temporaryFolder, testEnvironment, writeProject } from './fixture.js';
+
+const HERE = dirname(fileURLToPath(import.meta.url));
+
+const source = (answer: string) =>
+  `import { handler, json } from '@alga/extension-runtime';
+export default handler(() => json(${JSON.stringify(answer)}));
+`;
+
+describe('alga dev', () => {
+  let folder: Awaited<ReturnType<typeof temporaryFolder>>;
+  let algad: string;
+
+  beforeEach(async () => {
+    folder = await temporaryFolder();
+    await writeProject(folder.path, {
+      'manifest.json': JSON.stringify({ ...MANIFEST, capabilities: ['cap:secrets.get'] }),
+      'src/index.ts': source('one'),
+      'alga.dev.json': JSON.stringify({
+        config: { region: 'eu' },
+        secrets: { key: 's3cret' },
+        egress: ['http://127.0.0.1:9000'],
+      }),
+    });
+    algad = join(folder.path, 'bin', 'algad');
+    await mkdir(dirname(algad));
+    const { outputFiles } = await build({
+      entryPoints: [join(HERE, 'stub-algad.ts')],
+      bundle: true,
+      platform: 'node',
+      format: 'esm',
+      packages: 'external',
+      write: false,
+      outfile: algad,
+    });
+    // The bundle runs from a folder of its own, where the workspace's packages are not found.
+    const program = join(HERE, '..', '.stub-algad.mjs');
+    await writeFile(program, outputFiles[0]?.text ?? '');
+    await writeFile(algad, `#!${process.execPath}\nimport(${JSON.stringify(program)});\n`);
+    await chmod(algad, 0o755);
+  });
+
+  afterEach(() => folder.remove());
+
+  /** Starts the command and gives its events as they come. */
+  function start(...argv: string[]) {
+    const interrupt = new AbortController();
+    const environment = { ...testEnvironment(folder.path), signal: interrupt.signal };
+    const events: Record<string, unknown>[] = [];
+    let wake = () => undefined as void;
+    environment.stdout = {
+      write: (text) => {
+        for (const line of text.trim().split('\n')) {
+          events.push(JSON.parse(line) as Record<string, unknown>);
+        }
+        wake();
+      },
+    };
+    const code = main(['dev', '--json', '--port', '0', '--algad', algad, ...argv], environment);
+    const next = async (wanted: (event: Record<string, unknown>) => boolean) => {
+      for (;;) {
+        const found = events.find(wanted);
+        if (found !== undefined) {
+          events.splice(events.indexOf(found), 1);
+          return found;
+        }
+        await new Promise<void>((resolve) => (wake = resolve));
+      }
+    };
+    return { code, next, interrupt: () => interrupt.abort() };
+  }
+
+  const ready = (event: Record<string, unknown>) => event['event'] === 'ready';
+
+  test('builds, installs with the local settings, follows changes, and stops in good order', async () => {
+    const dev = start();
+    const first = await dev.next(ready);
+    const url = String(first['url']);
+    const install = first['install'] as Record<string, unknown>;
+    expect(install).toMatchObject({
+      tenant: 'dev',
+      granted: ['cap:secrets.get'],
+      egress: ['http://127.0.0.1:9000'],
+    });
+    expect(String(install['version'])).toMatch(/^1\.0\.0-dev\./);
+
+    const answer = await fetch(`${url}/a?b=1`);
+    expect(await answer.json()).toEqual({ path: '/a?b=1' });
+    expect(await dev.next((event) => event['event'] === 'call')).toMatchObject({
+      method: 'GET',
+      path: '/a?b=1',
+      status: 200,
+    });
+
+    await writeFile(join(folder.path, 'src', 'index.ts'), 'export default nonsense(');
+    const failed = await dev.next((event) => event['ok'] === false);
+    expect(failed).toMatchObject({ error: { code: 'build.bundle_failed' } });
+
+    await writeFile(join(folder.path, 'src', 'index.ts'), source('two'));
+    const second = await dev.next(ready);
+    expect(second['url']).toBe(url);
+    expect((second['install'] as { version: string }).version).not.toBe(install['version']);
+
+    const port = (await readFile(join(folder.path, '.alga', 'dev', 'port'), 'utf8')).trim();
+    const token = await readFile(join(folder.path, '.alga', 'dev', 'bootstrap-token'), 'utf8');
+    const headers = { authorization: `Bearer ${token.trim()}`, 'x-tenant-id': 'dev' };
+    const path = `http://127.0.0.1:${port}/api/v1/installs/${String(install['id'])}`;
+    const read = async (what: string) => (await fetch(`${path}/${what}`, { headers })).json();
+    expect(await read('config')).toMatchObject({ config: { region: 'eu' } });
+    expect(await read('secrets')).toMatchObject({ names: ['key'] });
+
+    dev.interrupt();
+    expect(await dev.code).toBe(0);
+    await expect(fetch(url)).rejects.toThrow();
+    await expect(fetch(path)).rejects.toThrow();
+  }, 180_000);
+
+  test('answers to localhost only, and keeps its keys private', async () => {
+    const dev = start('--no-watch');
+    const { url } = (await dev.next(ready)) as { url: string };
+    const status = await new Promise((resolve, reject) => {
+      request(url, { headers: { host: 'evil.example' } }, (response) => {
+        response.resume();
+        resolve(response.statusCode);
+      })
+        .once('error', reject)
+        .end();
+    });
+    expect(status).toBe(403);
+    const key = await stat(join(folder.path, '.alga', 'dev', 'signing.key'));
+    expect(key.mode & 0o077).toBe(0);
+    dev.interrupt();
+    expect(await dev.code).toBe(0);
+  }, 180_000);
+
+  test('says what is wrong before it starts anything', async () => {
+    await writeFile(join(folder.path, 'alga.dev.json'), '{"secret":{}}');
+    const dev = start();
+    const failure = await dev.next((event) => event['ok'] === false);
+    expect(failure).toMatchObject({ error: { code: 'dev.bad_settings' } });
+    expect(await dev.code).toBe(1);
+  });
+
+  test('a server that does not start is explained with the end of its log', async () => {
+    await writeFile(algad, `#!/bin/sh\necho "no room on the disk" >&2\nexit 3\n`);
+    const dev = start();
+    const failure = await dev.next((event) => event['ok'] === false);
+    expect(failure).toMatchObject({ error: { code: 'dev.algad_failed' } });
+    expect(JSON.stringify(failure)).toContain('no room on the disk');
+    expect(await dev.code).toBe(1);
+  });
+});
