@@ -106,9 +106,11 @@ using HeaderMap = std::map<std::string, std::string>;
 class Platform {
  public:
   explicit Platform(std::unique_ptr<sql::Database> database,
-                    std::function<void(Options&)> adjust = {})
-      : database_(std::move(database)) {
-    auto ring = vault::LocalKeyProvider::open(secrets_);
+                    std::function<void(Options&)> adjust = {},
+                    std::shared_ptr<vault::testing::MemorySecrets> secrets = {})
+      : database_(std::move(database)),
+        secrets_(secrets ? std::move(secrets) : std::make_shared<vault::testing::MemorySecrets>()) {
+    auto ring = vault::LocalKeyProvider::open(*secrets_);
     ALGA_CHECK(ring.has_value());
     keys_ = std::make_unique<BreakableKeys>(std::move(*ring));
     Dependencies deps;
@@ -223,6 +225,8 @@ class Platform {
   FakeInspector& inspector() { return inspector_; }
   FakeCompiler& compiler() { return compiler_; }
   BreakableKeys& keys() { return *keys_; }
+  /// For a second platform on the same database.
+  std::shared_ptr<vault::testing::MemorySecrets> secrets() { return secrets_; }
   httpd::Router& router() { return router_; }
   const crypto::AeadKey& envelope_key() const { return *envelope_key_; }
 
@@ -241,7 +245,7 @@ class Platform {
   std::unique_ptr<sql::Database> database_;
   async::BlockingPool pool_{4, 1000};
   blob::testing::MemoryBundleStore bundles_;
-  vault::testing::MemorySecrets secrets_;
+  std::shared_ptr<vault::testing::MemorySecrets> secrets_;
   std::unique_ptr<BreakableKeys> keys_;
   FakeInspector inspector_;
   FakeCompiler compiler_;
@@ -263,7 +267,6 @@ class OnPlatform : public sql::testing::OnEveryDatabase {
     OnEveryDatabase::SetUp();
     if (database_) platform_ = std::make_unique<Platform>(std::move(database_));
   }
-  /// A second control plane on the same database would be made with this.
   Platform& p() { return *platform_; }
 
   /// An extension of publisher `acme`, published; answers the reply of finalize.

@@ -3,6 +3,7 @@
 #include <fcntl.h>
 #include <grp.h>
 #include <pwd.h>
+#include <sys/prctl.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -42,7 +43,7 @@ class PostgresServer {
     }
     auto server = std::unique_ptr<PostgresServer>(new PostgresServer(bin));
     if (server->boot()) return server;
-    std::fprintf(stderr, "SKIPPED LOUDLY: PostgreSQL did not start, see the lines above\n");
+    std::fprintf(stderr, "SKIPPED LOUDLY: PostgreSQL did not start, it said why in its log\n");
     return nullptr;
   }
 
@@ -131,8 +132,11 @@ class PostgresServer {
       if (setgroups(0, nullptr) != 0 || setgid(gid_) != 0 || setuid(uid_) != 0) _exit(125);
     }
     if (chdir(folder_.c_str()) != 0) _exit(126);
-    int nowhere = open("/dev/null", O_WRONLY);
-    dup2(nowhere, STDOUT_FILENO);
+    // A test that aborts must not leave a server behind, nor one that holds the test's pipes open.
+    prctl(PR_SET_PDEATHSIG, SIGQUIT);
+    int log = open((folder_ + "/server.log").c_str(), O_WRONLY | O_CREAT | O_APPEND, 0600);
+    dup2(log, STDOUT_FILENO);
+    dup2(log, STDERR_FILENO);
     std::vector<char*> raw;
     for (std::string& argument : arguments) raw.push_back(argument.data());
     raw.push_back(nullptr);

@@ -1,0 +1,261 @@
+#include <thread>
+
+#include "base/bytes.h"
+#include "control_plane/testing.h"
+
+namespace alga::control_plane {
+namespace {
+
+using boost::json::object;
+using testing::OnPlatform;
+using testing::Reply;
+
+class ExtensionStorageContract : public OnPlatform {
+ protected:
+  void SetUp() override {
+    OnPlatform::SetUp();
+    if (!platform_) return;
+    publish_hello();
+    admin_ = p().admin_of("t1");
+    install_ = install_hello(admin_, {{"capabilities", {"cap:storage.kv"}}});
+  }
+  Reply op(object body) {
+    return p().call("POST", "/api/internal/ext-storage/install/" + install_, "", body,
+                    {{"x-runner-auth", "token-of-storage"}});
+  }
+  Reply put(std::string_view key, boost::json::value value, object more = {}) {
+    object body{{"operation", "put"}, {"namespace", "n"}, {"key", key}, {"value", value}};
+    for (const auto& [name, member] : more) body[name] = member;
+    return op(body);
+  }
+  Reply get(std::string_view key) {
+    return op({{"operation", "get"}, {"namespace", "n"}, {"key", key}});
+  }
+  domain::StorageScope scope() {
+    return {TenantId::parse("t1").value(), InstallId::parse(install_).value()};
+  }
+  template <class T, class Start>
+  static Result<T> wait(Start start) {
+    std::promise<Result<T>> promise;
+    start([&](Result<T> outcome) { promise.set_value(std::move(outcome)); });
+    return promise.get_future().get();
+  }
+  Result<std::uint64_t> guest_put(std::string key, std::string value,
+                                  domain::WriteCondition condition = {},
+                                  std::optional<std::uint32_t> ttl = {}) {
+    return wait<std::uint64_t>([&](auto done) {
+      p().plane().storage().put(scope(), {"n", key, value, condition, ttl}, std::move(done));
+    });
+  }
+  std::string admin_, install_;
+};
+
+TEST_P(ExtensionStorageContract, CountsRevisionsFromOne) {
+  EXPECT_EQ(put("k", 1).at("/revision"), 1);
+  EXPECT_EQ(put("k", {{"deep", {1, 2, nullptr}}}).at("/revision"), 2);
+  Reply got = get("k");
+  EXPECT_EQ(got.status, 200);
+  EXPECT_EQ(boost::json::serialize(got.at("/value")), R"({"deep":[1,2,null]})");
+  EXPECT_EQ(got.at("/revision"), 2);
+  EXPECT_EQ(get("other").status, 404);
+  EXPECT_EQ(get("other").string("/code"), "NOT_FOUND");
+}
+
+TEST_P(ExtensionStorageContract, CreatesOnlyWhenAskedTo) {
+  EXPECT_EQ(put("k", 1, {{"ifRevision", 0}}).status, 200);
+  Reply again = put("k", 2, {{"ifRevision", 0}});
+  EXPECT_EQ(again.status, 409);
+  EXPECT_EQ(again.string("/code"), "REVISION_MISMATCH");
+  EXPECT_EQ(put("k", 2, {{"ifRevision", 7}}).status, 409);
+  EXPECT_EQ(put("k", 2, {{"ifRevision", 1}}).at("/revision"), 2);
+  EXPECT_EQ(put("new", 2, {{"ifRevision", 1}}).status, 409);
+}
+
+TEST_P(ExtensionStorageContract, PagesWithoutLosingOrRepeatingARecord) {
+  for (int i = 0; i < 57; ++i) {
+    put("key" + std::to_string(1000 + i), i);
+  }
+  std::vector<std::string> seen;
+  boost::json::value cursor;
+  for (int pages = 0; pages < 20; ++pages) {
+    object request{{"operation", "list"}, {"namespace", "n"}, {"limit", 10}};
+    if (cursor.is_string()) request["cursor"] = cursor;
+    Reply page = op(request);
+    ASSERT_EQ(page.status, 200) << page.text;
+    for (const auto& item : page.at("/items").as_array()) {
+      seen.emplace_back(item.at("key").as_string());
+    }
+    // What is deleted or added meanwhile does not disturb the page that follows.
+    if (pages == 1) op({{"operation", "delete"}, {"namespace", "n"}, {"key", "key1019"}});
+    if (pages == 1) put("key0", "before the cursor");
+    cursor = page.at("/nextCursor");
+    if (cursor.is_null()) break;
+  }
+  ASSERT_EQ(seen.size(), 57U);
+  for (std::size_t i = 0; i < seen.size(); ++i)
+    EXPECT_EQ(seen[i], "key" + std::to_string(1000 + i));
+  EXPECT_EQ(op({{"operation", "list"}, {"namespace", "n"}, {"cursor", "nonsense!"}}).status, 400);
+}
+
+TEST_P(ExtensionStorageContract, TakesPrefixesLiterally) {
+  for (const char* key : {"a%b", "aXb", "a_c", "abc", "A%b", "ä1"}) put(key, 1);
+  auto keys = [&](const char* prefix) {
+    Reply page = op({{"operation", "list"}, {"namespace", "n"}, {"keyPrefix", prefix}});
+    std::string all;
+    for (const auto& item : page.at("/items").as_array()) {
+      all += std::string(item.at("key").as_string()) + " ";
+    }
+    return all;
+  };
+  EXPECT_EQ(keys("a%"), "a%b ");
+  EXPECT_EQ(keys("a_"), "a_c ");
+  EXPECT_EQ(keys("ä"), "ä1 ");
+  EXPECT_EQ(keys("a"), "a%b aXb a_c abc ");
+}
+
+TEST_P(ExtensionStorageContract, ForgetsWhatHasExpired) {
+  EXPECT_EQ(put("k", 1, {{"ttlSeconds", 60}}).status, 200);
+  EXPECT_EQ(put("k", 1, {{"ttlSeconds", 59}}).status, 400);
+  EXPECT_EQ(put("k", 1, {{"ttlSeconds", 2'592'001}}).status, 400);
+  EXPECT_EQ(get("k").status, 200);
+  p().clock().advance(std::chrono::seconds{61});
+  EXPECT_EQ(get("k").status, 404);
+  EXPECT_EQ(op({{"operation", "list"}, {"namespace", "n"}}).at("/items").as_array().size(), 0U);
+  EXPECT_EQ(put("k", 1, {{"ifRevision", 0}}).at("/revision"), 1);
+}
+
+TEST_P(ExtensionStorageContract, HoldsItsLimits) {
+  EXPECT_EQ(put(std::string(256, 'k'), 1).status, 200);
+  EXPECT_EQ(put(std::string(257, 'k'), 1).status, 400);
+  EXPECT_EQ(put("a/b", 1).status, 400);
+  EXPECT_EQ(put("", 1).status, 400);
+  EXPECT_EQ(put("k", boost::json::string((64U << 10U) - 2, 'v')).status, 200);
+  Reply big = put("k", boost::json::string(64U << 10U, 'v'));
+  EXPECT_EQ(big.status, 400);
+  EXPECT_EQ(big.string("/code"), "LIMIT_EXCEEDED");
+  for (int i = 0; i < 31; ++i) {
+    EXPECT_EQ(op({{"operation", "put"},
+                  {"namespace", "ns" + std::to_string(i)},
+                  {"key", "k"},
+                  {"value", 1}})
+                  .status,
+              200);
+  }
+  Reply full = op({{"operation", "put"}, {"namespace", "one more"}, {"key", "k"}, {"value", 1}});
+  EXPECT_EQ(full.status, 429);
+  EXPECT_EQ(full.string("/code"), "QUOTA_EXCEEDED");
+  op({{"operation", "delete"}, {"namespace", "ns0"}, {"key", "k"}});
+  EXPECT_EQ(
+      op({{"operation", "put"}, {"namespace", "one more"}, {"key", "k"}, {"value", 1}}).status,
+      200);
+}
+
+TEST_P(ExtensionStorageContract, StoresAllOfABulkOrNothing) {
+  auto items = [](int last_revision) {
+    return boost::json::array{object{{"key", "a"}, {"value", 1}},
+                              object{{"key", "b"}, {"value", 2}, {"ifRevision", last_revision}}};
+  };
+  Reply refused = op({{"operation", "bulkPut"}, {"namespace", "n"}, {"items", items(5)}});
+  EXPECT_EQ(refused.status, 409);
+  EXPECT_EQ(get("a").status, 404);
+  Reply stored = op({{"operation", "bulkPut"}, {"namespace", "n"}, {"items", items(0)}});
+  EXPECT_EQ(stored.status, 200);
+  EXPECT_EQ(stored.at("/items/1/revision"), 1);
+  boost::json::array many;
+  for (int i = 0; i < 21; ++i) many.push_back(object{{"key", std::to_string(i)}, {"value", i}});
+  EXPECT_EQ(op({{"operation", "bulkPut"}, {"namespace", "n"}, {"items", many}}).status, 400);
+}
+
+TEST_P(ExtensionStorageContract, ShowsGuestsAndApisTheSameRecords) {
+  std::string bytes("\0\xff raw", 6);
+  ASSERT_EQ(guest_put("raw", bytes).value(), 1U);
+  Reply seen = get("raw");
+  EXPECT_EQ(seen.string("/value"), base64_encode(as_bytes(bytes)));
+  EXPECT_EQ(seen.string("/metadata/encoding"), "base64-bytes");
+  put("copy", seen.at("/value"), {{"metadata", {{"encoding", "base64-bytes"}}}});
+  put("json", {{"a", 1}});
+  put("text", "plain");
+  auto guest = [&](std::string key) {
+    auto record = wait<domain::StorageRecord>(
+        [&](auto done) { p().plane().storage().get(scope(), "n", key, std::move(done)); });
+    return record ? record->value : std::string(record.error().code);
+  };
+  EXPECT_EQ(guest("copy"), bytes);
+  EXPECT_EQ(guest("json"), R"({"a":1})");
+  EXPECT_EQ(guest("text"), "plain");
+  EXPECT_EQ(guest("none"), "storage.missing");
+}
+
+TEST_P(ExtensionStorageContract, LetsOneOfManyWritersWinARevision) {
+  ASSERT_TRUE(guest_put("k", "0"));
+  std::atomic<int> wins = 0;
+  std::atomic<int> conflicts = 0;
+  std::vector<std::jthread> threads;
+  for (int t = 0; t < 4; ++t) {
+    threads.emplace_back([&] {
+      for (std::uint64_t revision = 1; revision <= 10; ++revision) {
+        auto put = guest_put("k", "x", {domain::WriteCondition::Kind::revision, revision});
+        if (put) ++wins;
+        if (!put && put.error().code == "storage.conflict") ++conflicts;
+      }
+    });
+  }
+  threads.clear();
+  EXPECT_EQ(wins, 10);
+  EXPECT_EQ(wins + conflicts, 40);
+}
+
+TEST_P(ExtensionStorageContract, LetsNoRacePastAQuota) {
+  std::vector<std::jthread> threads;
+  for (int t = 0; t < 4; ++t) {
+    threads.emplace_back([&, t] {
+      for (int i = 0; i < 12; ++i) {
+        (void)wait<std::uint64_t>([&](auto done) {
+          p().plane().storage().put(
+              scope(), {"ns" + std::to_string(t) + "-" + std::to_string(i), "k", "v", {}, {}},
+              std::move(done));
+        });
+      }
+    });
+  }
+  threads.clear();
+  Reply usage = p().call("GET", "/api/v1/installs/" + install_ + "/usage", admin_);
+  EXPECT_EQ(usage.at("/usage/storage/namespaces"), 32);
+  EXPECT_EQ(usage.at("/usage/storage/keys"), 32);
+}
+
+TEST_P(ExtensionStorageContract, TakesAGrantForItsOwnInstallOnly) {
+  Reply config = p().call("POST", "/internal/runner/install-config", "",
+                          object{{"tenantId", "t1"}, {"extensionId", install_}},
+                          {{"x-runner-auth", "token-of-config"}});
+  std::string grant = config.string("/grant");
+  object body{{"operation", "list"}, {"namespace", "n"}};
+  const std::string base = "/api/internal/ext-storage/install/";
+  EXPECT_EQ(p().call("POST", base + install_, "", body, {{"x-alga-grant", grant}}).status, 200);
+  EXPECT_EQ(p().call("POST", base + install_, "", body).status, 401);
+  EXPECT_EQ(p().call("POST", base + install_, "", body, {{"x-alga-grant", grant + "x"}}).status,
+            401);
+  std::string other = install_hello(p().admin_of("t2"));
+  EXPECT_EQ(p().call("POST", base + other, "", body, {{"x-alga-grant", grant}}).status, 403);
+  p().clock().advance(std::chrono::seconds{70});
+  EXPECT_EQ(p().call("POST", base + install_, "", body, {{"x-alga-grant", grant}}).status, 401);
+}
+
+TEST_P(ExtensionStorageContract, ServesAdministratorsOverRest) {
+  const std::string base = "/api/ext-storage/install/" + install_ + "/n/records";
+  EXPECT_EQ(p().call("POST", base, admin_, object{{"key", "k"}, {"value", 1}}).status, 201);
+  EXPECT_EQ(p().call("PUT", base + "/k", admin_, object{{"value", 2}}).at("/revision"), 2);
+  EXPECT_EQ(p().call("GET", base + "/k", admin_).at("/value"), 2);
+  EXPECT_EQ(p().call("GET", base + "/k", admin_, {}, {{"if-revision-match", "1"}}).status, 409);
+  EXPECT_EQ(p().call("GET", base + "?includeValues=true", admin_).at("/items/0/value"), 2);
+  EXPECT_EQ(p().call("DELETE", base + "/k?ifRevision=1", admin_).status, 409);
+  EXPECT_EQ(p().call("DELETE", base + "/k?ifRevision=2", admin_).status, 204);
+  Reply gone = p().call("GET", base + "/k", admin_);
+  EXPECT_EQ(gone.status, 404);
+  EXPECT_EQ(gone.string("/error/code"), "NOT_FOUND");
+}
+
+ALGA_ON_EVERY_DATABASE(ExtensionStorageContract);
+
+}  // namespace
+}  // namespace alga::control_plane
