@@ -11,6 +11,7 @@ export default tseslint.config(
       'runtime-bindings/src/generated/**',
       'alga-cli/templates/**',
       '**/.alga/**',
+      'alga-cli/.stub-algad.mjs',
       '**/generated/**',
     ],
   },

@@ -56,7 +56,7 @@ describe('alga dev', () => {
     const interrupt = new AbortController();
     const environment = { ...testEnvironment(folder.path), signal: interrupt.signal };
     const events: Record<string, unknown>[] = [];
-    let wake = () => undefined as void;
+    let wake: () => void = () => undefined;
     environment.stdout = {
       write: (text) => {
         for (const line of text.trim().split('\n')) {
@@ -114,7 +114,8 @@ describe('alga dev', () => {
     const token = await readFile(join(folder.path, '.alga', 'dev', 'bootstrap-token'), 'utf8');
     const headers = { authorization: `Bearer ${token.trim()}`, 'x-tenant-id': 'dev' };
     const path = `http://127.0.0.1:${port}/api/v1/installs/${String(install['id'])}`;
-    const read = async (what: string) => (await fetch(`${path}/${what}`, { headers })).json();
+    const read = async (what: string): Promise<unknown> =>
+      (await fetch(`${path}/${what}`, { headers })).json();
     expect(await read('config')).toMatchObject({ config: { region: 'eu' } });
     expect(await read('secrets')).toMatchObject({ names: ['key'] });
 
