@@ -4,6 +4,7 @@ import { join } from 'node:path';
 import { TestHost } from '@alga/extension-runtime/testing';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 
+import { authorError } from '../src/author-error.js';
 import { readComponent } from '../src/component/binary.js';
 import { main } from '../src/main.js';
 import { mapStack, SourceMap } from '../src/source-map.js';
@@ -136,7 +137,9 @@ describe('alga build', () => {
   test('reads a secret and writes a log line', async () => {
     const host = new TestHost({ secrets: { alga_api_key: 'abcdef' } });
     expect(JSON.parse((await call('/secret', host)).text)).toEqual({ length: 6 });
-    expect(host.logs).toEqual([{ level: 'info', message: 'reading a secret' }]);
+    expect(host.logs.filter(({ level }) => level !== 'debug')).toEqual([
+      { level: 'info', message: 'reading a secret' },
+    ]);
   });
 
   test('gives a host error to the handler as a typed error', async () => {
@@ -227,12 +230,25 @@ describe('alga build', () => {
       expect(logged.message).toContain(message);
       const frames = mapStack(logged.message, map)
         .split('\n')
-        .filter((l) => l.includes('src/index.ts'));
+        .filter((l) => l.includes('(src/index.ts:'));
       const at = /src\/index\.ts:(\d+):(\d+)/.exec(frames[0] ?? '');
       expect(Number(at?.[1])).toBe(line);
       if (column !== undefined) expect(Number(at?.[2])).toBe(column);
     },
   );
+
+  test('names the last host call at the line of the author, for ends that nothing can catch', async () => {
+    const host = new TestHost({ secrets: { alga_api_key: 'abcdef' } });
+    await call('/secret', host);
+    const trace = host.logs.at(-1)!;
+    expect(trace.level).toBe('debug');
+    expect(trace.message).toMatch(/^host call secrets\.get alga_api_key\n/);
+    expect(trace.message).not.toContain('abcdef');
+    expect(authorError(trace.message, map)?.location).toMatchObject({
+      file: 'src/index.ts',
+      line: lineOf("secrets.get('alga_api_key')"),
+    });
+  });
 
   test('does nothing when nothing changed', async () => {
     const environment = testEnvironment(folder.path);

@@ -17,6 +17,7 @@ export class FakeServer {
   readonly config = new Map<string, Record<string, string>>();
   readonly secrets = new Map<string, Map<string, string>>();
   readonly logs: LogLine[] = [];
+  readonly executions: Record<string, unknown>[] = [];
   readonly sourceMaps = new Map<string, string>();
   /** What the gateway answers instead of the echo. */
   gateway: ((path: string) => { status: number; body: string; requestId: string }) | undefined;
@@ -114,7 +115,7 @@ export class FakeServer {
       return;
     }
     if (route === 'GET /api/v1/executions') {
-      send(response, 200, { executions: [] });
+      send(response, 200, { executions: this.executions });
       return;
     }
     if (route === 'GET /api/logs') {

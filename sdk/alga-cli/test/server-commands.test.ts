@@ -253,6 +253,42 @@ describe('commands that talk to a server', () => {
     expect(logs.out).toContain('at f (src/index.ts:3:7)');
   });
 
+  test('explains an execution that the host ended: route, last line, last host call, what to do', async () => {
+    await installed();
+    const map = {
+      version: 3,
+      sources: ['src/index.ts'],
+      sourcesContent: ['a\nb\nawait slow()'],
+      names: [],
+      mappings: 'AAEM',
+    };
+    server.sourceMaps.set(`${MANIFEST.name}@1.0.0`, JSON.stringify(map));
+    server.gateway = () => ({ status: 504, body: '{"error":{}}', requestId: 'r8' });
+    server.executions.push({
+      request_id: 'r8',
+      end_class: 'wall_limit',
+      method: 'GET',
+      path: '/slow',
+    });
+    const common = { request_id: 'r8', extension: MANIFEST.name, version: '1.0.0' };
+    server.log({ level: 'info', message: 'about to wait', ...common });
+    server.log({
+      level: 'debug',
+      message: 'host call http.fetch GET https://a.example/\n    at f (main.js:1:1)',
+      ...common,
+    });
+    const { code, err } = await alga(['invoke', MANIFEST.name, '/slow']);
+    expect(code).toBe(1);
+    expect(err).toContain(
+      'src/index.ts:3:7 the execution took longer than its wall time [wall_limit]',
+    );
+    expect(err).toContain('route           GET /slow');
+    expect(err).toContain('last log line   about to wait');
+    expect(err).toContain('last host call  http.fetch GET https://a.example/');
+    expect(err).toContain('> 3 | await slow()');
+    expect(err).toContain('context.remainingTimeMs()');
+  });
+
   test('log lines cannot command the terminal', async () => {
     server.log({ level: 'info', message: 'a\u001b[2Jb' });
     expect((await alga(['logs'])).out).toContain('a\ufffd[2Jb');

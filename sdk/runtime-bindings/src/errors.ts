@@ -97,6 +97,16 @@ function errorCase(thrown: unknown): string | undefined {
   return typeof thrown.payload === 'string' ? thrown.payload : undefined;
 }
 
+/** Told of every host call before it is made. */
+export type CallObserver = (operation: string, site: Error) => void;
+
+let observer: CallObserver | undefined;
+
+/** Sets who is told of host calls; a component has one instance per request, and one observer. */
+export function observeCalls(next: CallObserver | undefined): void {
+  observer = next;
+}
+
 /**
  * Calls an imported function and turns its error case into a typed error.
  *
@@ -117,6 +127,7 @@ export function callHost<Api, Result, Code extends string>(
       `add "${capability}" to "capabilities" in manifest.json and build again`;
     throw located(new Failure(Failure.undeclared, message), site);
   }
+  observer?.(operation, site);
   try {
     return call(api);
   } catch (thrown) {
@@ -137,6 +148,18 @@ export function located<E extends Error>(error: E, site: Error): E {
   return error;
 }
 
+/** The frames of an error in one notation for every engine, without generated glue. */
+export function describeFrames(error: Error): string[] {
+  return stackFrames(error)
+    .map((line) => {
+      const gecko = /^(.*?)@(.*):(\d+):(\d+)$/.exec(line);
+      if (!gecko) return `    ${line.trim()}`;
+      const [, name = '', file = '', row = '', column = ''] = gecko;
+      return `    at ${name === '' ? '<anonymous>' : name} (${file}:${row}:${column})`;
+    })
+    .filter((line) => !line.includes('/initializer.js:'));
+}
+
 function stackFrames(error: Error): string[] {
   const lines = (error.stack ?? '').split('\n').filter((line) => line.trim() !== '');
   return lines.filter((line) => /^\s+at /.test(line) || /@.*:\d+:\d+$/.test(line));
@@ -150,14 +173,7 @@ function stackFrames(error: Error): string[] {
 export function describeError(thrown: unknown, depth = 0): string {
   if (!(thrown instanceof Error)) return `Thrown value: ${describeValue(thrown)}`;
   const head = `${thrown.name}: ${thrown.message}`;
-  const frames = stackFrames(thrown)
-    .map((line) => {
-      const gecko = /^(.*?)@(.*):(\d+):(\d+)$/.exec(line);
-      if (!gecko) return `    ${line.trim()}`;
-      const [, name = '', file = '', row = '', column = ''] = gecko;
-      return `    at ${name === '' ? '<anonymous>' : name} (${file}:${row}:${column})`;
-    })
-    .filter((line) => !line.includes('/initializer.js:'));
+  const frames = describeFrames(thrown);
   const cause =
     thrown.cause === undefined || depth >= 4
       ? ''

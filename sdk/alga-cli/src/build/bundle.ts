@@ -1,4 +1,4 @@
-import { relative } from 'node:path';
+import { relative, resolve, sep } from 'node:path';
 
 import { build, type Plugin } from 'esbuild';
 import { isBuiltin } from 'node:module';
@@ -82,7 +82,7 @@ function builtinsPlugin(): Plugin {
 function projectRelative(map: string, project: string): string {
   const parsed = JSON.parse(map) as { sources: string[] };
   parsed.sources = parsed.sources.map((source) =>
-    relative(project, new URL(source, `file://${project}/dist/`).pathname),
+    relative(project, resolve(project, 'dist', source)).split(sep).join('/'),
   );
   return JSON.stringify(parsed);
 }

@@ -3,13 +3,11 @@ import { resolve } from 'node:path';
 
 import type { Command } from 'commander';
 
-import { authorError, type AuthorError } from '../author-error.js';
 import type { Environment } from '../environment.js';
-import { ExitCode, Failure, formatLocation } from '../failure.js';
-import type { Output } from '../output.js';
+import { ExitCode, Failure } from '../failure.js';
 import type { ApiClient } from '../server/client.js';
+import { explainRequest, type Explanation } from '../server/explain.js';
 import { SourceMaps } from '../server/source-maps.js';
-import type { LogLine } from '../server/types.js';
 import { addServerCommand, append, findInstall } from './server-command.js';
 
 interface InvokeOptions {
@@ -62,9 +60,9 @@ export function registerInvoke(program: Command, environment: Environment): void
       }
       const cause =
         response.status >= 500 && requestId !== undefined
-          ? await explain(client, project, requestId)
+          ? await explainRequest(client, new SourceMaps(client, project), requestId)
           : undefined;
-      throw failure(response.status, answer, cause, output);
+      throw failure(response.status, answer, cause);
     },
   )
     .option('-X, --method <method>', 'HTTP method (default: GET, or POST with --data)')
@@ -91,8 +89,7 @@ async function gatewayName(client: ApiClient, reference: string): Promise<string
 function failure(
   status: number,
   answer: Record<string, unknown>,
-  cause: AuthorError | undefined,
-  output: Output,
+  cause: Explanation | undefined,
 ): Failure {
   if (cause === undefined) {
     return new Failure('invoke.status', `the extension answered ${status}`, {
@@ -100,43 +97,14 @@ function failure(
       details: { response: answer },
     });
   }
-  if (cause.location !== undefined) output.note(`thrown at ${formatLocation(cause.location)}`);
-  return new Failure('invoke.uncaught', cause.message, {
+  const { error, hint } = cause;
+  return new Failure(hint === undefined ? 'invoke.uncaught' : 'invoke.ended', error.message, {
     exitCode: ExitCode.Failed,
-    details: { response: answer, stack: cause.stack },
-    ...(cause.location === undefined ? {} : { location: cause.location }),
-    ...(cause.frame === undefined ? {} : { frame: cause.frame }),
+    details: { response: answer, stack: error.stack },
+    ...(hint === undefined ? {} : { hint }),
+    ...(error.location === undefined ? {} : { location: error.location }),
+    ...(error.frame === undefined ? {} : { frame: error.frame }),
   });
-}
-
-/** What the tenant's log says about a failed request; undefined when it cannot be read. */
-async function explain(
-  client: ApiClient,
-  project: string,
-  requestId: string,
-): Promise<AuthorError | undefined> {
-  const maps = new SourceMaps(client, project);
-  const query = new URLSearchParams({ request: requestId, limit: '100' });
-  // Log lines travel in batches: the one in question may arrive a moment after the answer.
-  for (let attempt = 0; attempt < 10; attempt += 1) {
-    let lines: LogLine[];
-    try {
-      ({ lines } = await client.json<{ lines: LogLine[] }>(`/api/logs?${query.toString()}`));
-    } catch {
-      return undefined;
-    }
-    for (const line of lines.filter(({ level }) => level === 'error').reverse()) {
-      const map = await maps.get(line.extension ?? '', line.version ?? '');
-      const found = map === undefined ? undefined : authorError(line.message, map);
-      if (found !== undefined) return found;
-      if (line.message.startsWith('Uncaught ')) {
-        const [head = ''] = line.message.split('\n');
-        return { message: head.slice('Uncaught '.length), stack: line.message };
-      }
-    }
-    await new Promise((done) => setTimeout(done, 200));
-  }
-  return undefined;
 }
 
 async function requestBody(

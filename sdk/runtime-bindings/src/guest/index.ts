@@ -1,5 +1,5 @@
 import { createLog } from '../capabilities.js';
-import { describeError } from '../errors.js';
+import { describeError, describeFrames, observeCalls } from '../errors.js';
 import { assertHandler, execute } from '../execute.js';
 import { createFetch } from '../fetch.js';
 import type { ExecuteRequest, ExecuteResponse, HostImports, LogLevel } from '../wit.js';
@@ -18,7 +18,28 @@ export type GuestExport = (request: ExecuteRequest) => Promise<ExecuteResponse>;
 export function serve(exported: unknown, imports: HostImports): GuestExport {
   assertHandler(exported);
   installGlobals(imports);
+  traceCalls(imports);
   return (request) => execute(exported, request, imports);
+}
+
+/** Host calls that are traced per request: enough to name the last one before most ends. */
+const TRACED_CALLS = 200;
+const TRACED_FRAMES = 8;
+
+/**
+ * Writes a debug line before each host call. When the host ends an execution (time, memory), nothing
+ * in the guest can say where it was; the last of these lines does, at the author's line.
+ */
+function traceCalls(imports: HostImports): void {
+  const log = createLog(imports.logging);
+  let left = TRACED_CALLS;
+  observeCalls((operation, site) => {
+    if (left === 0) return;
+    left -= 1;
+    log.debug(
+      [`host call ${operation}`, ...describeFrames(site).slice(0, TRACED_FRAMES)].join('\n'),
+    );
+  });
 }
 
 /**
