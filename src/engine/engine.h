@@ -61,8 +61,8 @@ struct Invocation {
   /// What `context.get-context` says.
   domain::ExecuteRequest request;
   domain::CapabilitySet capabilities;
-  std::shared_ptr<const domain::EgressPolicy> egress;       ///< null: nothing is allowed
-  std::shared_ptr<const domain::SecretMap> secrets;         ///< null: none
+  std::shared_ptr<const domain::EgressPolicy> egress;  ///< null: nothing is allowed
+  std::shared_ptr<const domain::SecretMap> secrets;    ///< null: none
   domain::ExecutionLimits limits;
 };
 
@@ -107,9 +107,9 @@ struct Options {
 
 /// All of it outlives the engine.
 struct Dependencies {
-  domain::Egress* egress = nullptr;            ///< null: http.fetch is refused
-  domain::ExtensionStorage* storage = nullptr; ///< null: storage answers `internal`
-  UiProxy* ui_proxy = nullptr;                 ///< null: every route is unknown
+  domain::Egress* egress = nullptr;             ///< null: http.fetch is refused
+  domain::ExtensionStorage* storage = nullptr;  ///< null: storage answers `internal`
+  UiProxy* ui_proxy = nullptr;                  ///< null: every route is unknown
   domain::RecordSink* records = nullptr;
   const Clock* clock = nullptr;
   Random* random = nullptr;
@@ -125,8 +125,8 @@ class Engine : public domain::ArtefactCompiler, public domain::ComponentInspecto
                                                               Dependencies dependencies);
 
   /// Gives the component of a bundle: from memory, else from the artefact cache, else compiled in
-  /// the background (one compile for all who wait). `wasm` and whatever keeps it (`lease`) must stay
-  /// until `done`. `done` may be called before load() returns. Errors: `engine.bad_component`,
+  /// the background (one compile for all who wait). `wasm` and whatever keeps it (`lease`) must
+  /// stay until `done`. `done` may be called before load() returns. Errors: `engine.bad_component`,
   /// `engine.link_error`, `engine.component_too_large`, `engine.unavailable`.
   virtual void load(const ContentHash& hash, std::filesystem::path wasm,
                     std::shared_ptr<const void> lease,
@@ -150,9 +150,9 @@ class Engine : public domain::ArtefactCompiler, public domain::ComponentInspecto
   ~Engine() override = default;
 };
 
-/// What `<self> compile-worker` does: confines itself, reads the component from fd 0 (a file), writes
-/// the artefact to fd 1. Returns the exit status; the reason of a failure goes to fd 2 as one line
-/// `code: message`. To be called first thing in main, before any thread exists.
+/// What `<self> compile-worker` does: confines itself, reads the component from fd 0 (a file),
+/// writes the artefact to fd 1. Returns the exit status; the reason of a failure goes to fd 2 as
+/// one line `code: message`. To be called first thing in main, before any thread exists.
 [[nodiscard]] int compile_worker_main();
 /// The same for `<self> inspect-worker`: JSON of ab_describe to fd 1.
 [[nodiscard]] int inspect_worker_main();

@@ -1,0 +1,235 @@
+#include "engine/artefact_store.h"
+
+#include <fcntl.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <array>
+#include <cerrno>
+#include <fstream>
+#include <system_error>
+#include <utility>
+
+#include "base/bytes.h"
+#include "crypto/digest.h"
+#include "json/decode.h"
+
+namespace alga::engine {
+namespace {
+
+namespace fs = std::filesystem;
+
+constexpr std::string_view draft_prefix = ".draft-";
+constexpr std::uint64_t most_signature_bytes = 4096;
+
+std::unexpected<Error> io_error(std::string_view what, const fs::path& path) {
+  return fail(Kind::unavailable, "engine.cache_io",
+              std::string(what) + " " + path.filename().string() + ": " +
+                  std::error_code(errno, std::generic_category()).message());
+}
+
+struct Measured {
+  std::string digest;
+  std::uint64_t size = 0;
+};
+
+Result<Measured> measure(const File& file, const fs::path& path) {
+  crypto::Sha256 hash;
+  Measured out;
+  std::vector<std::uint8_t> buffer(1U << 20U);
+  while (true) {
+    ssize_t got = ::pread(file.fd(), buffer.data(), buffer.size(), static_cast<off_t>(out.size));
+    if (got < 0 && errno == EINTR) continue;
+    if (got < 0) return io_error("cannot read", path);
+    if (got == 0) break;
+    hash.update(ByteSpan{buffer.data(), static_cast<std::size_t>(got)});
+    out.size += static_cast<std::uint64_t>(got);
+  }
+  out.digest = hash.finish_hex();
+  return out;
+}
+
+Status write_synced(const fs::path& path, std::string_view text) {
+  File file{::open(path.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, 0600)};
+  if (!file.is_open()) return io_error("cannot create", path);
+  while (!text.empty()) {
+    ssize_t wrote = ::write(file.fd(), text.data(), text.size());
+    if (wrote < 0 && errno == EINTR) continue;
+    if (wrote <= 0) return io_error("cannot write", path);
+    text.remove_prefix(static_cast<std::size_t>(wrote));
+  }
+  if (::fsync(file.fd()) != 0) return io_error("cannot sync", path);
+  return {};
+}
+
+}  // namespace
+
+Result<std::unique_ptr<ArtefactStore>> ArtefactStore::open(Options options, Random& random,
+                                                           Metrics& metrics, Logger log) {
+  std::error_code failed;
+  fs::create_directories(options.directory, failed);
+  if (!failed) fs::permissions(options.directory, fs::perms::owner_all, failed);
+  if (failed) {
+    return fail(Kind::unavailable, "engine.cache_io",
+                "the artefact cache cannot be used: " + failed.message());
+  }
+  std::unique_ptr<ArtefactStore> store{
+      new ArtefactStore(std::move(options), random, metrics, std::move(log))};
+  store->sweep();
+  return store;
+}
+
+ArtefactStore::ArtefactStore(Options options, Random& random, Metrics& metrics, Logger log)
+    : options_(std::move(options)),
+      random_(random),
+      tampered_(metrics.counter("alga_artefacts_tampered_total",
+                                "Artefacts on disk that failed authentication")),
+      evicted_(metrics.counter("alga_artefacts_evicted_total",
+                               "Artefacts removed from disk to make room")),
+      log_(std::move(log)) {}
+
+fs::path ArtefactStore::path_of(const ContentHash& bundle) const {
+  return options_.directory / (bundle.hex() + "-" + options_.compat.substr(0, 16) + ".cwasm");
+}
+
+std::string ArtefactStore::statement(const ContentHash& bundle, std::string_view digest,
+                                     std::uint64_t size) const {
+  return "alga-artefact:v1\n" + bundle.hex() + "\n" + options_.compat + "\n" + std::string(digest) +
+         "\n" + std::to_string(size);
+}
+
+Result<std::optional<File>> ArtefactStore::find(const ContentHash& bundle) {
+  fs::path path = path_of(bundle);
+  File file{::open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NOFOLLOW)};
+  if (!file.is_open()) {
+    if (errno == ENOENT) return std::nullopt;
+    return io_error("cannot open", path);
+  }
+  if (Status good = verify(bundle, file, path); !good) {
+    tampered_.add();
+    log_.error("a compiled artefact failed authentication and was removed",
+               {{"bundle", bundle.hex()}, {"reason", good.error().message}});
+    std::lock_guard lock(mutex_);
+    std::error_code ignored;
+    fs::remove(path, ignored);
+    fs::remove(path.string() + ".sig", ignored);
+    return std::nullopt;
+  }
+  (void)::futimens(file.fd(), nullptr);  // its last use, for eviction; a failure costs order only
+  return file;
+}
+
+Status ArtefactStore::verify(const ContentHash& bundle, const File& file,
+                             const fs::path& path) const {
+  auto bad = [](std::string message) {
+    return fail(Kind::internal, "engine.artefact_untrusted", std::move(message));
+  };
+  std::ifstream signature_file(path.string() + ".sig", std::ios::binary);
+  std::string text(most_signature_bytes + 1, '\0');
+  signature_file.read(text.data(), static_cast<std::streamsize>(text.size()));
+  text.resize(static_cast<std::size_t>(signature_file.gcount()));
+  if (text.empty() || text.size() > most_signature_bytes) return bad("no signature");
+  TRY(json::Document document, json::Document::parse(text));
+  json::Object root = document.root();
+  TRY(std::string key_id, root.string("key_id"));
+  TRY(std::string encoded, root.string("signature"));
+  auto key = std::ranges::find(options_.trusted, key_id, &crypto::PublicKey::id);
+  if (key == options_.trusted.end()) return bad("signed by a key that is not trusted");
+  std::optional<std::string> signature = base64_decode(encoded);
+  if (!signature) return bad("the signature is not base64");
+  TRY(Measured measured, measure(file, path));
+  if (!key->verify(as_bytes(statement(bundle, measured.digest, measured.size)),
+                   as_bytes(*signature))) {
+    return bad("the signature is not of these bytes, this bundle and this engine");
+  }
+  return {};
+}
+
+Result<ArtefactStore::Draft> ArtefactStore::draft() {
+  std::array<std::uint8_t, 12> name{};
+  random_.fill(name);
+  fs::path path = options_.directory / (std::string(draft_prefix) + hex_encode(name));
+  File file{::open(path.c_str(), O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, 0600)};
+  if (!file.is_open()) return io_error("cannot create", path);
+  return Draft{std::move(file), std::move(path)};
+}
+
+void ArtefactStore::discard(const Draft& draft) {
+  std::error_code ignored;
+  fs::remove(draft.path, ignored);
+}
+
+Status ArtefactStore::keep(const ContentHash& bundle, Draft draft) {
+  if (!options_.signer) {
+    discard(draft);
+    return fail(Kind::internal, "engine.unavailable", "this process may not sign artefacts");
+  }
+  auto measured = measure(draft.file, draft.path);
+  if (!measured || ::fsync(draft.file.fd()) != 0) {
+    discard(draft);
+    if (!measured) return fail(std::move(measured).error());
+    return io_error("cannot sync", draft.path);
+  }
+  crypto::Signature signature =
+      options_.signer->sign(as_bytes(statement(bundle, measured->digest, measured->size)));
+  std::string text = R"({"key_id":")" + options_.signer->public_key().id() + R"(","signature":")" +
+                     base64_encode(signature) + "\"}";
+  fs::path path = path_of(bundle);
+  fs::path draft_signature = draft.path.string() + ".sig";
+  std::lock_guard lock(mutex_);
+  std::error_code failed;
+  if (Status wrote = write_synced(draft_signature, text); !wrote) {
+    discard(draft);
+    fs::remove(draft_signature, failed);
+    return wrote;
+  }
+  // The signature first: an artefact without one would be taken for tampering.
+  fs::rename(draft_signature, path.string() + ".sig", failed);
+  if (!failed) fs::rename(draft.path, path, failed);
+  if (failed) {
+    discard(draft);
+    return fail(Kind::unavailable, "engine.cache_io",
+                "cannot keep an artefact: " + failed.message());
+  }
+  evict();
+  return {};
+}
+
+/// Removes what a crash left: drafts, and signatures without artefact.
+void ArtefactStore::sweep() {
+  std::error_code ignored;
+  for (const fs::directory_entry& entry : fs::directory_iterator(options_.directory, ignored)) {
+    std::string name = entry.path().filename().string();
+    bool orphan = name.ends_with(".sig") &&
+                  !fs::exists(entry.path().parent_path() / entry.path().stem(), ignored);
+    if (name.starts_with(draft_prefix) || orphan) fs::remove(entry.path(), ignored);
+  }
+}
+
+void ArtefactStore::evict() {
+  struct Entry {
+    fs::file_time_type used;
+    std::uint64_t size;
+    fs::path path;
+  };
+  std::vector<Entry> entries;
+  std::uint64_t total = 0;
+  std::error_code ignored;
+  for (const fs::directory_entry& entry : fs::directory_iterator(options_.directory, ignored)) {
+    if (entry.path().extension() != ".cwasm") continue;
+    entries.push_back({entry.last_write_time(ignored), entry.file_size(ignored), entry.path()});
+    total += entries.back().size;
+  }
+  std::ranges::sort(entries, {}, &Entry::used);
+  for (const Entry& entry : entries) {
+    if (total <= options_.max_bytes) break;
+    // Mapped artefacts stay usable: the file lives until the last mapping goes.
+    fs::remove(entry.path, ignored);
+    fs::remove(entry.path.string() + ".sig", ignored);
+    total -= entry.size;
+    evicted_.add();
+  }
+}
+
+}  // namespace alga::engine

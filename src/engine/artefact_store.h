@@ -1,0 +1,75 @@
+#pragma once
+
+#include <atomic>
+#include <cstdint>
+#include <filesystem>
+#include <memory>
+#include <mutex>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "base/ids.h"
+#include "base/log.h"
+#include "base/metrics.h"
+#include "base/random.h"
+#include "base/result.h"
+#include "crypto/sign.h"
+#include "engine/child_process.h"
+
+namespace alga::engine {
+
+/// Compiled components on disk, signed. An artefact is native code: none is opened that is not
+/// signed by a trusted key for exactly this bundle, engine, size and digest, and what is opened is
+/// the very descriptor that was checked. A file that fails is removed and counted as tampering.
+///
+/// Files: `<bundle>-<compat>.cwasm` and beside it `.sig` (docs/contracts/artefact.md). Both are
+/// written to a temporary name and renamed, the signature last, so that a crash leaves either a
+/// whole artefact or something that is swept. Bounded by bytes, least recently used first out.
+/// Thread-safe; every call blocks.
+class ArtefactStore {
+ public:
+  struct Options {
+    std::filesystem::path directory;  ///< made with mode 0700
+    std::uint64_t max_bytes = 0;
+    std::string compat;  ///< hex of ab_engine_compat_hash
+    std::shared_ptr<const crypto::SigningKey> signer;
+    std::vector<crypto::PublicKey> trusted;
+  };
+  /// Error: `engine.cache_io`.
+  [[nodiscard]] static Result<std::unique_ptr<ArtefactStore>> open(Options options, Random& random,
+                                                                   Metrics& metrics, Logger log);
+
+  /// A verified artefact, or none when there is none (any more).
+  [[nodiscard]] Result<std::optional<File>> find(const ContentHash& bundle);
+
+  /// An unnamed-to-others file for the compiler's output.
+  struct Draft {
+    File file;
+    std::filesystem::path path;
+  };
+  [[nodiscard]] Result<Draft> draft();
+  /// Signs the draft and gives it its name. The draft's file is gone afterwards either way.
+  Status keep(const ContentHash& bundle, Draft draft);
+  static void discard(const Draft& draft);
+  [[nodiscard]] bool can_sign() const { return options_.signer != nullptr; }
+
+ private:
+  ArtefactStore(Options options, Random& random, Metrics& metrics, Logger log);
+  [[nodiscard]] std::filesystem::path path_of(const ContentHash& bundle) const;
+  [[nodiscard]] Status verify(const ContentHash& bundle, const File& file,
+                              const std::filesystem::path& path) const;
+  [[nodiscard]] std::string statement(const ContentHash& bundle, std::string_view digest,
+                                      std::uint64_t size) const;
+  void sweep();
+  void evict();
+
+  const Options options_;
+  Random& random_;
+  Counter& tampered_;
+  Counter& evicted_;
+  Logger log_;
+  std::mutex mutex_;
+};
+
+}  // namespace alga::engine

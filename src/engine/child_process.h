@@ -1,0 +1,42 @@
+#pragma once
+
+#include <chrono>
+#include <filesystem>
+#include <string>
+#include <vector>
+
+#include "base/result.h"
+
+namespace alga::engine {
+
+/// How a worker process ended.
+struct ChildOutcome {
+  int exit_status = -1;  ///< -1: killed by a signal
+  int signal = 0;
+  bool timed_out = false;
+  std::string errors;  ///< at most 4 KiB of what it wrote to fd 2
+};
+
+/// Runs `program arguments…` with fd 0 = `input`, fd 1 = `output`, a pipe as fd 2, no other
+/// descriptor and an empty environment; kills it at the timeout and waits for it. Blocks.
+/// Error: `engine.unavailable` when it cannot be started.
+[[nodiscard]] Result<ChildOutcome> run_child(const std::filesystem::path& program,
+                                             const std::vector<std::string>& arguments, int input,
+                                             int output, std::chrono::milliseconds timeout);
+
+/// A file descriptor that is closed when it goes. Move-only.
+class File {
+ public:
+  File() = default;
+  explicit File(int fd) : fd_(fd) {}
+  File(File&& other) noexcept : fd_(other.fd_) { other.fd_ = -1; }
+  File& operator=(File&& other) noexcept;
+  ~File();
+  [[nodiscard]] int fd() const { return fd_; }
+  [[nodiscard]] bool is_open() const { return fd_ >= 0; }
+
+ private:
+  int fd_ = -1;
+};
+
+}  // namespace alga::engine

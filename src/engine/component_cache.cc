@@ -1,0 +1,238 @@
+#include "engine/component_cache.h"
+
+#include <fcntl.h>
+#include <pthread.h>
+#include <sys/stat.h>
+
+#include <array>
+#include <chrono>
+#include <utility>
+
+namespace alga::engine {
+namespace {
+
+constexpr std::array<double, 8> compile_buckets{0.1, 0.5, 1, 2, 5, 10, 30, 120};
+
+/// The line `code: message` of a worker, as an error.
+Error worker_error(const ChildOutcome& outcome) {
+  Error error{Kind::invalid, "engine.bad_component", "the component cannot be compiled"};
+  if (outcome.timed_out || outcome.signal != 0) {
+    error.code = "engine.compile_too_expensive";
+    error.message = outcome.timed_out ? "compiling took too long"
+                                      : "compiling exceeded its limits (signal " +
+                                            std::to_string(outcome.signal) + ")";
+    return error;
+  }
+  std::string_view line = std::string_view(outcome.errors).substr(0, outcome.errors.find('\n'));
+  std::size_t colon = line.find(": ");
+  if (colon == std::string_view::npos) return error;
+  error.message = std::string(line.substr(colon + 2));
+  std::string_view code = line.substr(0, colon);
+  for (std::string_view known : {"engine.link_error", "engine.component_too_large"}) {
+    if (code == known) error.code = known;
+  }
+  if (code == "engine.unavailable" || code == "engine.cache_io") {
+    error.kind = Kind::unavailable;
+    error.code = "engine.unavailable";
+  }
+  return error;
+}
+
+}  // namespace
+
+Worker::Worker(const char* name)
+    : thread_([this, name] {
+        pthread_setname_np(pthread_self(), name);
+        std::unique_lock lock(mutex_);
+        while (true) {
+          wake_.wait(lock, [this] { return stopping_ || !queue_.empty(); });
+          if (stopping_) return;
+          auto work = std::move(queue_.front());
+          queue_.pop_front();
+          lock.unlock();
+          work();
+          work = nullptr;
+          lock.lock();
+        }
+      }) {}
+
+Worker::~Worker() {
+  {
+    std::lock_guard lock(mutex_);
+    stopping_ = true;
+  }
+  wake_.notify_all();
+  thread_.join();
+}
+
+void Worker::post(std::move_only_function<void()> work) {
+  {
+    std::lock_guard lock(mutex_);
+    queue_.push_back(std::move(work));
+  }
+  wake_.notify_one();
+}
+
+ComponentCache::ComponentCache(Options options, ab_engine* engine,
+                               std::unique_ptr<ArtefactStore> store, Metrics& metrics, Logger log)
+    : options_(std::move(options)),
+      engine_(engine),
+      store_(std::move(store)),
+      hits_(metrics.counter("alga_component_loads_total", "Components taken, by where they were",
+                            {{"from", "memory"}})),
+      disk_hits_(metrics.counter("alga_component_loads_total",
+                                 "Components taken, by where they were", {{"from", "disk"}})),
+      compiles_(metrics.counter("alga_component_loads_total",
+                                "Components taken, by where they were", {{"from", "compile"}})),
+      failures_(metrics.counter("alga_component_load_failures_total",
+                                "Components that could not be made ready")),
+      components_(metrics.gauge("alga_components_in_memory", "Components linked and mapped")),
+      compile_seconds_(metrics.histogram("alga_compile_seconds", "Time to compile a component",
+                                         compile_buckets)),
+      log_(std::move(log)) {}
+
+ComponentCache::~ComponentCache() {
+  std::vector<Loaded> waiting;
+  {
+    std::lock_guard lock(mutex_);
+    for (auto& [hash, flight] : flights_) {
+      for (Loaded& done : flight.waiting) waiting.push_back(std::move(done));
+      flight.waiting.clear();
+    }
+  }
+  for (Loaded& done : waiting) {
+    done(fail(Kind::unavailable, "engine.unavailable", "the engine is stopping"));
+  }
+}
+
+void ComponentCache::load(const ContentHash& bundle, std::filesystem::path wasm,
+                          std::shared_ptr<const void> lease, Loaded done) {
+  std::shared_ptr<Component> ready;
+  {
+    std::lock_guard lock(mutex_);
+    if (auto found = by_hash_.find(bundle); found != by_hash_.end()) {
+      order_.splice(order_.begin(), order_, found->second);
+      ready = found->second->component;
+    } else {
+      auto [flight, is_new] = flights_.try_emplace(bundle);
+      flight->second.waiting.push_back(std::move(done));
+      if (!is_new) return;
+      flight->second.wasm = std::move(wasm);
+      flight->second.lease = std::move(lease);
+      loader_.post([this, bundle] { load_from_disk(bundle); });
+      return;
+    }
+  }
+  hits_.add();
+  done(std::move(ready));
+}
+
+void ComponentCache::load_from_disk(const ContentHash& bundle) {
+  auto artefact = store_->find(bundle);
+  if (!artefact) return finish(bundle, std::unexpected(std::move(artefact).error()));
+  if (*artefact) {
+    auto linked = link(**artefact);
+    if (linked) {
+      disk_hits_.add();
+      return finish(bundle, std::move(linked));
+    }
+    if (linked.error().code != "engine.artefact_incompatible") {
+      return finish(bundle, std::move(linked));
+    }
+  }
+  compiler_.post([this, bundle] {
+    std::filesystem::path wasm;
+    {
+      std::lock_guard lock(mutex_);
+      wasm = flights_.at(bundle).wasm;
+    }
+    Status compiled = compile(bundle, wasm);
+    if (!compiled) return finish(bundle, std::unexpected(std::move(compiled).error()));
+    auto made = store_->find(bundle);
+    if (!made) return finish(bundle, std::unexpected(std::move(made).error()));
+    if (!*made) {
+      return finish(bundle, fail(Kind::unavailable, "engine.unavailable",
+                                 "the artefact was evicted before it could be used"));
+    }
+    finish(bundle, link(**made));
+  });
+}
+
+Result<std::shared_ptr<Component>> ComponentCache::link(const File& artefact) {
+  ab_component* raw = nullptr;
+  ab_error* error = nullptr;
+  ab_status status = ab_component_load_fd(engine_, artefact.fd(), &raw, &error);
+  if (status != AB_OK) return bridge_error(status, error);
+  return std::make_shared<Component>(raw);
+}
+
+void ComponentCache::finish(const ContentHash& bundle, Result<std::shared_ptr<Component>> outcome) {
+  Flight flight;
+  {
+    std::lock_guard lock(mutex_);
+    flight = std::move(flights_.extract(bundle).mapped());
+    if (outcome) keep(bundle, *outcome);
+  }
+  if (!outcome) {
+    failures_.add();
+    log_.warn("a component could not be made ready", {{"bundle", bundle.hex()},
+                                                      {"code", outcome.error().code},
+                                                      {"reason", outcome.error().message}});
+  }
+  for (Loaded& done : flight.waiting) done(outcome);
+}
+
+void ComponentCache::keep(const ContentHash& bundle, std::shared_ptr<Component> component) {
+  image_bytes_ += component->image_bytes();
+  order_.push_front({bundle, std::move(component)});
+  by_hash_[bundle] = order_.begin();
+  while (order_.size() > 1 &&
+         (order_.size() > options_.max_components || image_bytes_ > options_.max_image_bytes)) {
+    image_bytes_ -= order_.back().component->image_bytes();
+    by_hash_.erase(order_.back().bundle);
+    order_.pop_back();
+  }
+  components_.set(static_cast<double>(order_.size()));
+}
+
+Status ComponentCache::prepare(const ContentHash& bundle, const std::filesystem::path& wasm) {
+  TRY(std::optional<File> present, store_->find(bundle));
+  if (present) return {};
+  return compile(bundle, wasm);
+}
+
+Status ComponentCache::compile(const ContentHash& bundle, const std::filesystem::path& wasm) {
+  std::lock_guard one_at_a_time(compile_mutex_);
+  TRY(std::optional<File> present, store_->find(bundle));
+  if (present) return {};
+  if (!store_->can_sign()) {
+    return fail(Kind::unavailable, "engine.unavailable",
+                "no compiled artefact is there and this process may not compile");
+  }
+  File input{::open(wasm.c_str(), O_RDONLY | O_CLOEXEC | O_NOFOLLOW)};
+  struct stat facts{};
+  if (!input.is_open() || ::fstat(input.fd(), &facts) != 0) {
+    return fail(Kind::invalid, "engine.bad_component", "the bundle's component cannot be read");
+  }
+  if (static_cast<std::uint64_t>(facts.st_size) > options_.max_component_bytes) {
+    return fail(Kind::too_large, "engine.component_too_large",
+                "the component has " + std::to_string(facts.st_size) + " bytes; at most " +
+                    std::to_string(options_.max_component_bytes) + " are allowed");
+  }
+  TRY(ArtefactStore::Draft draft, store_->draft());
+  auto began = std::chrono::steady_clock::now();
+  auto outcome = run_child(options_.self, {"compile-worker"}, input.fd(), draft.file.fd(),
+                           options_.compile_time);
+  std::chrono::duration<double> took = std::chrono::steady_clock::now() - began;
+  if (!outcome || outcome->exit_status != 0) {
+    ArtefactStore::discard(draft);
+    if (!outcome) return fail(std::move(outcome).error());
+    return fail(worker_error(*outcome));
+  }
+  compiles_.add();
+  compile_seconds_.observe(took.count());
+  log_.info("compiled a component", {{"bundle", bundle.hex()}, {"seconds", took.count()}});
+  return store_->keep(bundle, std::move(draft));
+}
+
+}  // namespace alga::engine

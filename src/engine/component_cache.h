@@ -1,0 +1,104 @@
+#pragma once
+
+#include <condition_variable>
+#include <cstdint>
+#include <deque>
+#include <filesystem>
+#include <functional>
+#include <list>
+#include <memory>
+#include <mutex>
+#include <string>
+#include <thread>
+#include <unordered_map>
+#include <vector>
+
+#include "base/callback.h"
+#include "base/ids.h"
+#include "base/log.h"
+#include "base/metrics.h"
+#include "engine/artefact_store.h"
+#include "engine/bridge.h"
+
+namespace alga::engine {
+
+/// A thread that does one thing after another, for work that blocks.
+class Worker {
+ public:
+  explicit Worker(const char* name);
+  ~Worker();
+  Worker(const Worker&) = delete;
+  Worker& operator=(const Worker&) = delete;
+  void post(std::move_only_function<void()> work);
+
+ private:
+  std::mutex mutex_;
+  std::condition_variable wake_;
+  std::deque<std::move_only_function<void()>> queue_;
+  bool stopping_ = false;
+  std::thread thread_;
+};
+
+/// Components ready to run: linked and mapped in memory (bounded by count and bytes, least recently
+/// used first out), else artefacts on disk, else compiled once for all who ask. Thread-safe.
+class ComponentCache {
+ public:
+  struct Options {
+    std::filesystem::path self;  ///< the program of the compile process
+    std::uint64_t max_component_bytes = 0;
+    std::size_t max_components = 0;
+    std::uint64_t max_image_bytes = std::uint64_t{16} << 30U;
+    std::chrono::seconds compile_time{300};
+  };
+  ComponentCache(Options options, ab_engine* engine, std::unique_ptr<ArtefactStore> store,
+                 Metrics& metrics, Logger log);
+  /// Waits for the load and the compile that are under way; callbacks of the rest get
+  /// `engine.unavailable`.
+  ~ComponentCache();
+
+  using Loaded = Callback<std::shared_ptr<Component>>;
+  void load(const ContentHash& bundle, std::filesystem::path wasm,
+            std::shared_ptr<const void> lease, Loaded done);
+
+  /// Compiles unless there is an artefact. Blocks. Errors: see compile().
+  Status prepare(const ContentHash& bundle, const std::filesystem::path& wasm);
+
+ private:
+  struct Entry {
+    ContentHash bundle;
+    std::shared_ptr<Component> component;
+  };
+  using Order = std::list<Entry>;
+  struct Flight {
+    std::filesystem::path wasm;
+    std::shared_ptr<const void> lease;
+    std::vector<Loaded> waiting;
+  };
+
+  void load_from_disk(const ContentHash& bundle);
+  void finish(const ContentHash& bundle, Result<std::shared_ptr<Component>> outcome);
+  Result<std::shared_ptr<Component>> link(const File& artefact);
+  Status compile(const ContentHash& bundle, const std::filesystem::path& wasm);
+  void keep(const ContentHash& bundle, std::shared_ptr<Component> component);
+
+  const Options options_;
+  ab_engine* engine_;
+  std::unique_ptr<ArtefactStore> store_;
+  Counter& hits_;
+  Counter& disk_hits_;
+  Counter& compiles_;
+  Counter& failures_;
+  Gauge& components_;
+  Histogram& compile_seconds_;
+  Logger log_;
+  std::mutex mutex_;
+  Order order_;  ///< most recently used first
+  std::unordered_map<ContentHash, Order::iterator> by_hash_;
+  std::unordered_map<ContentHash, Flight> flights_;
+  std::uint64_t image_bytes_ = 0;
+  std::mutex compile_mutex_;  ///< one compile at a time
+  Worker loader_{"alga-load"};
+  Worker compiler_{"alga-compile"};
+};
+
+}  // namespace alga::engine

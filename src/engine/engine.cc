@@ -1,0 +1,190 @@
+#include "engine/engine.h"
+
+#include <fcntl.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <array>
+#include <thread>
+#include <utility>
+
+#include "base/bytes.h"
+#include "engine/bridge.h"
+#include "engine/component_cache.h"
+#include "engine/component_report.h"
+#include "engine/execution.h"
+
+namespace alga::engine {
+namespace {
+
+using domain::Limit;
+
+/// WASI handles of one guest; a JavaScript guest needs about ten.
+constexpr std::uint32_t most_resource_handles = 1000;
+constexpr std::chrono::seconds inspect_time{60};
+constexpr std::uint64_t most_report_bytes = std::uint64_t{16} << 20U;
+
+Execution& execution(void* user) { return *static_cast<Execution*>(user); }
+
+ab_host callbacks() {
+  ab_host host{};
+  host.abi = AB_ABI_VERSION;
+  host.notify = [](void*, void* user) { execution(user).on_notify(); };
+  host.call = [](void*, void* user, const ab_host_request* request, ab_call* call) {
+    return execution(user).on_call(*request, call);
+  };
+  host.abandoned = [](void*, void* user, std::uint64_t id) { execution(user).on_abandoned(id); };
+  host.log = [](void*, void* user, ab_log_level level, ab_str message) {
+    return execution(user).on_log(level, view(message));
+  };
+  host.stdio = [](void*, void* user, int fd, ab_view bytes) {
+    return execution(user).on_stdio(fd, view(bytes));
+  };
+  return host;
+}
+
+std::shared_ptr<Shared> share(Options options, Dependencies use) {
+  auto shared = std::make_shared<Shared>();
+  const domain::ServerLimits& limits = options.limits;
+  shared->limits = {};
+  shared->limits.table_elements = static_cast<std::uint32_t>(limits.value(Limit::table_elements));
+  shared->limits.resource_handles = most_resource_handles;
+  shared->limits.host_call_bytes = limits.value(Limit::host_bytes);
+  shared->limits.response_bytes = limits.value(Limit::response_body);
+  shared->limits.response_headers = static_cast<std::uint32_t>(limits.value(Limit::header_count));
+  shared->limits.response_header_bytes = limits.value(Limit::header_bytes);
+  shared->max_host_calls = limits.value(Limit::host_calls);
+  shared->max_host_bytes = limits.value(Limit::host_bytes);
+  shared->max_fetches = limits.value(Limit::fetch_calls);
+  shared->max_fetch_response = limits.value(Limit::fetch_response);
+  shared->max_fetch_headers = limits.value(Limit::header_count);
+  shared->max_fetch_time = std::chrono::milliseconds{limits.value(Limit::fetch_time)};
+  shared->options = std::move(options);
+  shared->use = std::move(use);
+  return shared;
+}
+
+class WasmEngine final : public Engine {
+ public:
+  WasmEngine(std::shared_ptr<Shared> shared, EngineHandle engine,
+             std::unique_ptr<ArtefactStore> store)
+      : shared_(std::move(shared)),
+        engine_(std::move(engine)),
+        running_(shared_->use.metrics->gauge("alga_executions_running", "Executions alive")),
+        waiting_(shared_->use.metrics->gauge("alga_executions_waiting",
+                                             "Executions that wait to be admitted")),
+        components_({.self = shared_->options.self,
+                     .max_component_bytes = shared_->options.limits.value(Limit::component_size),
+                     .max_components = shared_->options.limits.value(Limit::components_in_memory)},
+                    engine_.get(), std::move(store), *shared_->use.metrics, shared_->use.log),
+        scheduler_(scheduling(shared_->options), [raw = engine_.get()] { ab_engine_tick(raw); }) {
+    shared_->scheduler = &scheduler_;
+  }
+
+  ~WasmEngine() override { scheduler_.stop(std::chrono::steady_clock::now()); }
+
+  void load(const ContentHash& hash, std::filesystem::path wasm, std::shared_ptr<const void> lease,
+            Callback<std::shared_ptr<Component>> done) override {
+    components_.load(hash, std::move(wasm), std::move(lease), std::move(done));
+  }
+
+  Ticket run(std::shared_ptr<Component> component, Invocation invocation, Done done) override {
+    auto job = std::make_shared<Execution>(shared_, std::move(component), std::move(invocation),
+                                           std::move(done));
+    scheduler_.submit(job);
+    Load load = current_load();
+    running_.set(load.running);
+    waiting_.set(load.waiting);
+    return job;
+  }
+
+  void cancel(const Ticket& ticket) override {
+    if (std::shared_ptr<Execution> job = ticket.lock()) {
+      scheduler_.end(*job, domain::EndClass::cancelled);
+    }
+  }
+
+  [[nodiscard]] Load current_load() const override {
+    Scheduler::Load load = scheduler_.load();
+    return {load.running, load.waiting};
+  }
+
+  void stop(SteadyTime deadline) override { scheduler_.stop(deadline); }
+
+  Status prepare(const ContentHash& bundle, const std::string& component_file) override {
+    Status done = components_.prepare(bundle, component_file);
+    if (done) return done;
+    const Error& error = done.error();
+    if (error.kind == Kind::unavailable) {
+      return fail(Kind::unavailable, "compile.unavailable", error.message);
+    }
+    if (error.code == "engine.compile_too_expensive") {
+      return fail(Kind::unprocessable, "compile.too_expensive", error.message);
+    }
+    return fail(Kind::unprocessable, "compile.refused", error.message);
+  }
+
+  [[nodiscard]] Result<domain::ComponentReport> inspect(const std::string& file) override {
+    return inspect_component(shared_->options.self, file,
+                             shared_->options.limits.value(Limit::component_size), inspect_time,
+                             most_report_bytes);
+  }
+
+ private:
+  static Scheduler::Options scheduling(const Options& options) {
+    Scheduler::Options out;
+    out.threads =
+        options.threads != 0 ? options.threads : std::max(1U, std::thread::hardware_concurrency());
+    out.max_running = options.max_executions;
+    out.max_running_per_tenant = options.max_executions_per_tenant != 0
+                                     ? options.max_executions_per_tenant
+                                     : std::max(1U, options.max_executions / 4);
+    out.max_waiting = options.max_executions * 4;
+    out.max_waiting_per_tenant = std::max(1U, out.max_waiting / 4);
+    out.queue_wait = std::chrono::milliseconds{options.limits.value(Limit::queue_wait)};
+    return out;
+  }
+
+  std::shared_ptr<Shared> shared_;
+  EngineHandle engine_;
+  Gauge& running_;
+  Gauge& waiting_;
+  ComponentCache components_;
+  Scheduler scheduler_;
+};
+
+}  // namespace
+
+Result<std::unique_ptr<Engine>> Engine::create(Options options, Dependencies dependencies) {
+  ab_engine_config config = artefact_settings();
+  config.pooling = 1;
+  // A little above the admission limit: an execution that has answered still holds its slot for
+  // the moment in which it is torn down.
+  config.max_executions = options.max_executions + 16;
+  config.max_memory_bytes = options.limits.maximum(Limit::memory);
+  config.max_table_elements =
+      static_cast<std::uint32_t>(options.limits.value(Limit::table_elements));
+
+  ab_host host = callbacks();
+  ab_engine* raw = nullptr;
+  ab_error* error = nullptr;
+  ab_status status = ab_engine_new(&config, &host, &raw, &error);
+  if (status != AB_OK) return bridge_error(status, error);
+  EngineHandle engine{raw};
+
+  std::array<std::uint8_t, 32> compat{};
+  ab_engine_compat_hash(engine.get(), compat.data());
+  TRY(std::unique_ptr<ArtefactStore> store,
+      ArtefactStore::open({.directory = options.cache,
+                           .max_bytes = options.cache_bytes,
+                           .compat = hex_encode(compat),
+                           .signer = options.compile_key,
+                           .trusted = options.trusted_keys},
+                          *dependencies.random, *dependencies.metrics, dependencies.log));
+  std::shared_ptr<Shared> shared = share(std::move(options), std::move(dependencies));
+  return std::make_unique<WasmEngine>(std::move(shared), std::move(engine), std::move(store));
+}
+
+}  // namespace alga::engine

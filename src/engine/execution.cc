@@ -1,0 +1,240 @@
+#include "engine/execution.h"
+
+#include <time.h>
+
+#include <algorithm>
+#include <utility>
+#include <vector>
+
+namespace alga::engine {
+namespace {
+
+using domain::EndClass;
+
+std::uint64_t thread_cpu_ns() {
+  timespec at{};
+  ::clock_gettime(CLOCK_THREAD_CPUTIME_ID, &at);
+  return static_cast<std::uint64_t>(at.tv_sec) * 1'000'000'000U +
+         static_cast<std::uint64_t>(at.tv_nsec);
+}
+
+std::vector<ab_pair> pairs_of(const domain::Headers& headers) {
+  std::vector<ab_pair> pairs;
+  pairs.reserve(headers.size());
+  for (const domain::Header& header : headers) {
+    pairs.push_back({to_ab(header.name), to_ab(header.value)});
+  }
+  return pairs;
+}
+
+ab_str optional_view(const std::string* text) { return text != nullptr ? to_ab(*text) : ab_str{}; }
+
+/// Which table limit an end of the bridge belongs to, for the metric; empty for none.
+std::string_view limit_of(EndClass end) {
+  switch (end) {
+    case EndClass::cpu_limit: return "cpu_time";
+    case EndClass::wall_limit: return "wall_time";
+    case EndClass::memory_limit: return "memory";
+    case EndClass::table_limit: return "table_elements";
+    default: return "";
+  }
+}
+
+}  // namespace
+
+void Shared::count_denial(std::string_view reason) const {
+  use.metrics
+      ->counter("alga_denials_total", "Calls of guests that were denied, by reason",
+                {{"reason", reason}})
+      .add();
+}
+
+void Shared::count_limit(std::string_view limit) const {
+  use.metrics
+      ->counter(domain::limit_hits_metric, "Limits that stopped or refused something",
+                {{"limit", limit}})
+      .add();
+}
+
+std::string redact(std::string_view text) {
+  if (text.empty()) return "<empty>";
+  if (text.size() <= 4) return "***";
+  std::string_view head = utf8_prefix(text, 2);
+  std::string_view tail = text.substr(text.size() - 2);
+  return std::string(head) + "…" + (is_utf8(tail) ? std::string(tail) : std::string("**"));
+}
+
+Execution::Execution(std::shared_ptr<const Shared> shared, std::shared_ptr<Component> component,
+                     Invocation invocation, Done done)
+    : keep_(std::move(shared)),
+      shared_(*keep_),
+      component_(std::move(component)),
+      invocation_(std::move(invocation)),
+      done_(std::move(done)),
+      log_(invocation_.who, shared_.use.records, *shared_.use.clock, shared_.options.limits) {}
+
+Execution::~Execution() { release(); }
+
+bool Execution::start(std::chrono::microseconds queued) {
+  queued_ = queued;
+  deadline_ =
+      std::chrono::steady_clock::now() + std::chrono::milliseconds{invocation_.limits.wall_ms};
+  domain::ExecuteRequest& asked = invocation_.request;
+  ab_limits limits = shared_.limits;
+  limits.memory_bytes = invocation_.limits.memory_bytes;
+
+  std::vector<ab_pair> headers = pairs_of(asked.http.headers);
+  ab_execute_request request{};
+  request.context.request_id = to_ab(asked.request_id);
+  request.context.has_request_id = 1;
+  request.context.tenant_id = to_ab(asked.tenant.str());
+  request.context.extension_id = to_ab(asked.extension.str());
+  request.context.install_id = optional_view(asked.install ? &asked.install->str() : nullptr);
+  request.context.has_install_id = asked.install ? 1 : 0;
+  request.context.version_id = optional_view(asked.version ? &asked.version->str() : nullptr);
+  request.context.has_version_id = asked.version ? 1 : 0;
+  request.method = to_ab(asked.http.method);
+  request.url = to_ab(asked.http.url);
+  request.headers = headers.data();
+  request.n_headers = headers.size();
+  request.has_body = asked.http.body ? 1 : 0;
+  if (asked.http.body) request.body = give(std::move(*asked.http.body));
+  asked.http.body.reset();
+
+  ab_error* error = nullptr;
+  ab_status status = ab_exec_new(component_->raw(), &limits, &request, this, &exec_, &error);
+  if (status == AB_OK) return true;
+  Error why = bridge_error(status, error).error();
+  Outcome outcome;
+  outcome.end = status == AB_E_POOL_FULL ? EndClass::overload
+                : status == AB_E_LINK    ? EndClass::link_error
+                : status == AB_E_INVALID ? EndClass::bad_component
+                                         : EndClass::platform;
+  outcome.retry_after_s = status == AB_E_POOL_FULL ? 1 : 0;
+  outcome.message = std::move(why.message);
+  finish(std::move(outcome));
+  return false;
+}
+
+Job::Step Execution::step() {
+  std::uint64_t before = thread_cpu_ns();
+  ab_poll polled = ab_exec_poll(exec_);
+  cpu_ns_ += thread_cpu_ns() - before;
+  if (polled == AB_POLL_READY) {
+    ab_outcome raw{};
+    ab_exec_outcome(exec_, &raw);
+    Outcome outcome;
+    outcome.end = classify(raw);
+    if (outcome.end == EndClass::ok) {
+      outcome.response.status = raw.status;
+      for (std::size_t i = 0; i < raw.n_headers; ++i) {
+        outcome.response.headers.push_back(
+            {std::string(view(raw.headers[i].name)), std::string(view(raw.headers[i].value))});
+      }
+      if (raw.has_body != 0) outcome.response.body.emplace(view(raw.body));
+    } else {
+      outcome.message = stop_reason_ ? stop_message_ : std::string(view(raw.message));
+      outcome.backtrace = std::string(view(raw.backtrace));
+    }
+    finish(std::move(outcome));
+    return Step::finished;
+  }
+  if (cpu_ns_ > invocation_.limits.cpu_ms * 1'000'000U) {
+    end(EndClass::cpu_limit);
+    return Step::finished;
+  }
+  return polled == AB_POLL_YIELDED ? Step::again : Step::wait;
+}
+
+void Execution::end(EndClass reason) {
+  Outcome outcome;
+  outcome.end = reason;
+  switch (reason) {
+    case EndClass::wall_limit:
+      outcome.message =
+          "the handler did not answer within " + std::to_string(invocation_.limits.wall_ms) + " ms";
+      break;
+    case EndClass::cpu_limit:
+      outcome.message = "the handler used more than " + std::to_string(invocation_.limits.cpu_ms) +
+                        " ms of CPU time";
+      break;
+    default: outcome.message = "the execution was cancelled"; break;
+  }
+  finish(std::move(outcome));
+}
+
+void Execution::refuse(bool tenant_busy) {
+  Outcome outcome;
+  outcome.end = EndClass::overload;
+  outcome.retry_after_s = 1;
+  outcome.tenant_busy = tenant_busy;
+  outcome.message = tenant_busy ? "the tenant runs as many executions as it may"
+                                : "the server runs as many executions as it may";
+  shared_.count_limit(tenant_busy ? "executions_per_tenant" : "executions");
+  finish(std::move(outcome));
+}
+
+EndClass Execution::classify(const ab_outcome& outcome) const {
+  constexpr std::int32_t trap_unreachable = 9;  // wasmtime::Trap::UnreachableCodeReached
+  if (stop_reason_) return *stop_reason_;
+  if (ledger_->too_many_bytes.load()) return EndClass::hostcall_limit;
+  switch (outcome.end) {
+    case AB_END_OK: return EndClass::ok;
+    case AB_END_MEMORY_LIMIT: return EndClass::memory_limit;
+    case AB_END_TABLE_LIMIT: return EndClass::table_limit;
+    case AB_END_STACK_OVERFLOW: return EndClass::stack_overflow;
+    case AB_END_HOSTCALL_BYTES:
+    case AB_END_HANDLE_LIMIT:
+    case AB_END_RESPONSE_LIMIT: return EndClass::hostcall_limit;
+    case AB_END_EXIT: return EndClass::guest_error;
+    case AB_END_LINK: return EndClass::link_error;
+    case AB_END_POOL_FULL: return EndClass::overload;
+    case AB_END_GUEST_TRAP: {
+      ab_stats stats{};
+      ab_exec_stats(exec_, &stats);
+      if (stats.memory_denied != 0) return EndClass::memory_limit;
+      // JavaScript engines end by `unreachable` after they said on stderr why.
+      bool said_why = outcome.trap_code == trap_unreachable && log_.wrote_stderr();
+      return said_why ? EndClass::guest_error : EndClass::trap;
+    }
+    case AB_END_HOST:
+    case AB_END_PANIC:
+    case AB_END_INTERNAL: break;
+  }
+  return EndClass::platform;
+}
+
+int Execution::stop_guest(EndClass end, std::string_view limit, std::string message) {
+  stop_reason_ = end;
+  stop_message_ = std::move(message);
+  if (!limit.empty()) shared_.count_limit(limit);
+  return 1;
+}
+
+void Execution::finish(Outcome outcome) {
+  if (!done_) return;
+  if (exec_ != nullptr) {
+    ab_stats stats{};
+    ab_exec_stats(exec_, &stats);
+    outcome.instantiate_us = stats.instantiate_ns / 1000;
+    outcome.call_us = stats.call_ns / 1000;
+    outcome.peak_memory_bytes = stats.peak_memory_bytes;
+    outcome.host_calls = stats.host_calls;
+  }
+  if (std::string_view limit = limit_of(outcome.end); !limit.empty()) shared_.count_limit(limit);
+  outcome.queue_us = static_cast<std::uint64_t>(queued_.count());
+  outcome.cpu_us = cpu_ns_ / 1000;
+  outcome.host_bytes = ledger_->host_bytes.load();
+  outcome.egress_bytes = ledger_->egress_bytes.load();
+  log_.finish();
+  Done done = std::exchange(done_, nullptr);
+  // The caller gets its answer before the guest's memory is given back.
+  done(std::move(outcome));
+  release();
+}
+
+void Execution::release() {
+  if (ab_exec* exec = std::exchange(exec_, nullptr); exec != nullptr) ab_exec_free(exec);
+}
+
+}  // namespace alga::engine

@@ -1,0 +1,101 @@
+#pragma once
+
+#include <atomic>
+#include <cstdint>
+#include <map>
+#include <memory>
+#include <mutex>
+#include <optional>
+#include <string>
+
+#include "engine/bridge.h"
+#include "engine/engine.h"
+#include "engine/guest_log.h"
+#include "engine/scheduler.h"
+
+namespace alga::engine {
+
+/// What all executions of an engine share.
+struct Shared {
+  Options options;
+  Dependencies use;
+  ab_limits limits;  ///< those that do not differ between executions
+  Scheduler* scheduler = nullptr;
+  std::uint64_t max_host_calls = 0, max_host_bytes = 0, max_fetches = 0;
+  std::uint64_t max_fetch_response = 0, max_fetch_headers = 0;
+  std::chrono::milliseconds max_fetch_time{};
+  void count_denial(std::string_view reason) const;
+  void count_limit(std::string_view limit) const;
+};
+
+/// What an answer that is still on its way may touch after its execution has ended.
+struct Ledger {
+  std::atomic<std::uint64_t> host_bytes{0}, egress_bytes{0};
+  std::atomic<bool> too_many_bytes{false};
+};
+
+/// One call of a handler: the guest, what it may do, what it did. Driven by the scheduler; the
+/// bridge calls on_call(), on_log() and on_stdio() from inside step().
+class Execution final : public Job {
+ public:
+  Execution(std::shared_ptr<const Shared> shared, std::shared_ptr<Component> component,
+            Invocation invocation, Done done);
+  ~Execution() override;
+
+  [[nodiscard]] const std::string& tenant() const override { return invocation_.tenant.str(); }
+  bool start(std::chrono::microseconds queued) override;
+  Step step() override;
+  void end(domain::EndClass reason) override;
+  void refuse(bool tenant_busy) override;
+  [[nodiscard]] SteadyTime deadline() const override { return deadline_; }
+
+  // From the bridge. Non-zero ends the execution.
+  int on_call(const ab_host_request& request, ab_call* call) noexcept;
+  int on_log(ab_log_level level, std::string_view message) noexcept;
+  int on_stdio(int fd, std::string_view bytes) noexcept;
+  void on_abandoned(std::uint64_t call_id) noexcept;
+  void on_notify() noexcept { shared_.scheduler->wake(*this); }
+
+ private:
+  void answer(ab_call* call, const ab_host_request& request);
+  void get_context(ab_call* call);
+  void get_config(ab_call* call, std::string_view key);
+  void get_config_entries(ab_call* call);
+  void get_secret(ab_call* call, std::string_view key);
+  void get_secret_names(ab_call* call);
+  void get_user(ab_call* call);
+  void fetch(ab_call* call, const ab_http_request& request);
+  void call_storage(ab_call* call, ab_op op, const ab_storage_request& request);
+  void call_route(ab_call* call, std::string_view route, std::optional<std::string> payload);
+
+  [[nodiscard]] bool allowed(domain::Capability capability, std::string_view target);
+  void note_denial(std::string_view kind, std::string_view target, std::string_view reason);
+  void trace_call(std::string_view operation, std::string_view target);
+  /// Remembers why and returns the value that makes the bridge end the guest.
+  int stop_guest(domain::EndClass end, std::string_view limit, std::string message);
+  [[nodiscard]] domain::EndClass classify(const ab_outcome& outcome) const;
+  void finish(Outcome outcome);
+  void release();
+
+  const std::shared_ptr<const Shared> keep_;
+  const Shared& shared_;
+  std::shared_ptr<Component> component_;
+  Invocation invocation_;
+  Done done_;
+  GuestLog log_;
+  std::shared_ptr<Ledger> ledger_ = std::make_shared<Ledger>();
+  ab_exec* exec_ = nullptr;
+  SteadyTime deadline_{};
+  std::chrono::microseconds queued_{};
+  std::uint64_t cpu_ns_ = 0;
+  std::uint64_t calls_ = 0, fetches_ = 0;
+  std::optional<domain::EndClass> stop_reason_;
+  std::string stop_message_;
+  std::mutex pending_mutex_;
+  std::map<std::uint64_t, std::uint64_t> pending_fetches_;  ///< call id to egress id
+};
+
+/// Two first and two last characters of a longer identifier; never the whole of it.
+[[nodiscard]] std::string redact(std::string_view text);
+
+}  // namespace alga::engine

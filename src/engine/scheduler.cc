@@ -1,0 +1,309 @@
+#include "engine/scheduler.h"
+
+#include <pthread.h>
+#include <sys/resource.h>
+
+#include <algorithm>
+#include <utility>
+
+namespace alga::engine {
+namespace {
+
+constexpr auto tick_length = std::chrono::milliseconds{1};
+/// After so long without a busy thread the pulse stops ticking.
+constexpr auto pulse_rest = std::chrono::milliseconds{20};
+
+SteadyTime now() { return std::chrono::steady_clock::now(); }
+
+}  // namespace
+
+Scheduler::Scheduler(Options options, std::function<void()> tick)
+    : options_(options), tick_(std::move(tick)) {
+  for (std::uint32_t i = 0; i < std::max(1U, options_.threads); ++i) {
+    threads_.emplace_back([this] {
+      pthread_setname_np(pthread_self(), "alga-engine");
+      // Below the I/O threads: a guest never delays an answer that is ready. Applies to this thread
+      // only (Linux); without effect where it is not permitted.
+      (void)::setpriority(PRIO_PROCESS, 0, 5);
+      run_thread();
+    });
+  }
+  pulse_runner_ = std::thread([this] {
+    pthread_setname_np(pthread_self(), "alga-pulse");
+    pulse_thread();
+  });
+}
+
+Scheduler::~Scheduler() { stop(now()); }
+
+void Scheduler::submit(std::shared_ptr<Job> job) {
+  bool tenant_busy = false;
+  {
+    std::lock_guard lock(mutex_);
+    job->submitted_ = now();
+    if (!closed_) {
+      Tenant& tenant = tenants_[job->tenant()];
+      if (running_ < options_.max_running && tenant.running < options_.max_running_per_tenant &&
+          tenant.waiting.empty()) {
+        admit(job, tenant);
+        return;
+      }
+      tenant_busy = tenant.waiting.size() >= options_.max_waiting_per_tenant;
+      if (!tenant_busy && waiting_ < options_.max_waiting && options_.queue_wait.count() > 0) {
+        if (tenant.waiting.empty()) wait_ring_.push_back(job->tenant());
+        tenant.waiting.push_back(job);
+        job->waiting_ = true;
+        job->timer_ = timers_.emplace(job->submitted_ + options_.queue_wait, job);
+        job->has_timer_ = true;
+        ++waiting_;
+        if (pulse_sleeps_) pulse_.notify_one();
+        return;
+      }
+      tenant_busy = tenant_busy || tenant.running >= options_.max_running_per_tenant;
+    }
+  }
+  job->refuse(tenant_busy);
+}
+
+void Scheduler::wake(Job& job) {
+  std::lock_guard lock(mutex_);
+  if (job.state_ == Job::State::idle && !job.waiting_) {
+    make_runnable(job.shared_from_this());
+  } else if (job.state_ == Job::State::running) {
+    job.state_ = Job::State::running_woken;
+  }
+}
+
+void Scheduler::end(Job& job, domain::EndClass reason) {
+  std::lock_guard lock(mutex_);
+  request_end(job, reason);
+}
+
+void Scheduler::request_end(Job& job, domain::EndClass reason) {
+  if (job.state_ == Job::State::gone || job.end_reason_) return;
+  job.end_reason_ = reason;
+  if (job.waiting_) {
+    // It is admitted for a moment so that it ends like the others, on an engine thread.
+    Tenant& tenant = tenants_[job.tenant()];
+    JobPtr self = job.shared_from_this();
+    tenant.waiting.remove(self);
+    if (tenant.waiting.empty()) std::erase(wait_ring_, job.tenant());
+    --waiting_;
+    job.waiting_ = false;
+    admit(self, tenant);
+  } else if (job.state_ == Job::State::idle) {
+    make_runnable(job.shared_from_this());
+  } else if (job.state_ == Job::State::running) {
+    job.state_ = Job::State::running_woken;
+  }
+}
+
+Scheduler::Load Scheduler::load() const {
+  std::lock_guard lock(mutex_);
+  return {running_, waiting_};
+}
+
+void Scheduler::make_runnable(const JobPtr& job) {
+  job->state_ = Job::State::queued;
+  Tenant& tenant = tenants_[job->tenant()];
+  tenant.runnable.push_back(job);
+  if (!tenant.in_ring) {
+    tenant.in_ring = true;
+    ring_.push_back(&tenant);
+  }
+  work_.notify_one();
+}
+
+void Scheduler::admit(const JobPtr& job, Tenant& tenant) {
+  if (job->has_timer_) {
+    timers_.erase(job->timer_);
+    job->has_timer_ = false;
+  }
+  ++running_;
+  ++tenant.running;
+  make_runnable(job);
+}
+
+void Scheduler::admit_waiting() {
+  for (std::size_t turns = wait_ring_.size(); turns > 0 && running_ < options_.max_running;
+       --turns) {
+    std::string name = std::move(wait_ring_.front());
+    wait_ring_.pop_front();
+    Tenant& tenant = tenants_[name];
+    if (tenant.running < options_.max_running_per_tenant) {
+      JobPtr job = std::move(tenant.waiting.front());
+      tenant.waiting.pop_front();
+      --waiting_;
+      job->waiting_ = false;
+      admit(job, tenant);
+    }
+    if (!tenant.waiting.empty()) wait_ring_.push_back(std::move(name));
+  }
+}
+
+void Scheduler::retire(const JobPtr& job) {
+  job->state_ = Job::State::gone;
+  if (job->has_timer_) {
+    timers_.erase(job->timer_);
+    job->has_timer_ = false;
+  }
+  --running_;
+  auto found = tenants_.find(job->tenant());
+  Tenant& tenant = found->second;
+  --tenant.running;
+  admit_waiting();
+  if (tenant.running == 0 && tenant.waiting.empty() && !tenant.in_ring) tenants_.erase(found);
+  if (running_ == 0) idle_.notify_all();
+}
+
+void Scheduler::run_thread() {
+  std::unique_lock lock(mutex_);
+  while (true) {
+    work_.wait(lock, [this] { return stopping_ || !ring_.empty(); });
+    if (ring_.empty()) return;
+    Tenant* tenant = ring_.front();
+    ring_.pop_front();
+    JobPtr job = std::move(tenant->runnable.front());
+    tenant->runnable.pop_front();
+    if (tenant->runnable.empty()) {
+      tenant->in_ring = false;
+    } else {
+      ring_.push_back(tenant);
+    }
+    ++busy_threads_;
+    if (pulse_sleeps_) pulse_.notify_one();
+    drive(lock, job);
+    --busy_threads_;
+  }
+}
+
+/// Starts, steps or ends one job; the lock is held on entry and on return.
+void Scheduler::drive(std::unique_lock<std::mutex>& lock, const JobPtr& job) {
+  const bool first = !std::exchange(job->started_, true);
+  auto queued = std::chrono::duration_cast<std::chrono::microseconds>(now() - job->submitted_);
+  job->state_ = Job::State::running;
+  std::optional<domain::EndClass> reason = job->end_reason_;
+  lock.unlock();
+  if (first && !job->start(queued)) {
+    lock.lock();
+    retire(job);
+    return;
+  }
+  if (reason) {
+    job->end(*reason);
+    lock.lock();
+    retire(job);
+    return;
+  }
+  if (first) {
+    SteadyTime deadline = job->deadline();
+    lock.lock();
+    job->timer_ = timers_.emplace(deadline, job);
+    job->has_timer_ = true;
+    if (cancelling_ && !job->end_reason_) job->end_reason_ = domain::EndClass::cancelled;
+    if (pulse_sleeps_) pulse_.notify_one();
+    lock.unlock();
+  }
+  Job::Step step = job->step();
+  lock.lock();
+  if (step == Job::Step::finished) {
+    retire(job);
+  } else if (step == Job::Step::again || job->state_ == Job::State::running_woken ||
+             job->end_reason_) {
+    make_runnable(job);
+  } else {
+    job->state_ = Job::State::idle;
+  }
+}
+
+void Scheduler::expire(std::vector<JobPtr>& refused, SteadyTime at) {
+  while (!timers_.empty() && timers_.begin()->first <= at) {
+    JobPtr job = timers_.begin()->second.lock();
+    timers_.erase(timers_.begin());
+    if (!job) continue;
+    job->has_timer_ = false;
+    if (!job->waiting_) {
+      request_end(*job, domain::EndClass::wall_limit);
+      continue;
+    }
+    auto found = tenants_.find(job->tenant());
+    found->second.waiting.remove(job);
+    --waiting_;
+    job->waiting_ = false;
+    job->state_ = Job::State::gone;
+    if (found->second.waiting.empty()) std::erase(wait_ring_, job->tenant());
+    if (found->second.running == 0 && found->second.waiting.empty()) tenants_.erase(found);
+    refused.push_back(std::move(job));
+  }
+}
+
+void Scheduler::pulse_thread() {
+  std::unique_lock lock(mutex_);
+  SteadyTime busy_at = now();
+  while (!stopping_ || running_ > 0) {
+    SteadyTime at = now();
+    if (busy_threads_ > 0) busy_at = at;
+    std::vector<JobPtr> refused;
+    expire(refused, at);
+    if (busy_threads_ > 0 || !refused.empty()) {
+      lock.unlock();
+      tick_();
+      for (const JobPtr& job : refused) {
+        job->refuse(false);
+      }
+      refused.clear();
+      lock.lock();
+    }
+    if (at - busy_at < pulse_rest) {
+      pulse_.wait_for(lock, tick_length);
+      continue;
+    }
+    pulse_sleeps_ = true;
+    if (timers_.empty()) {
+      pulse_.wait(lock);
+    } else {
+      pulse_.wait_until(lock, timers_.begin()->first);
+    }
+    pulse_sleeps_ = false;
+  }
+}
+
+void Scheduler::stop(SteadyTime deadline) {
+  std::vector<JobPtr> refused;
+  {
+    std::unique_lock lock(mutex_);
+    if (stopping_) return;
+    closed_ = true;
+    for (auto& [name, tenant] : tenants_) {
+      for (JobPtr& job : tenant.waiting) {
+        job->waiting_ = false;
+        job->state_ = Job::State::gone;
+        if (job->has_timer_) timers_.erase(job->timer_);
+        job->has_timer_ = false;
+        refused.push_back(std::move(job));
+      }
+      tenant.waiting.clear();
+    }
+    waiting_ = 0;
+    wait_ring_.clear();
+    idle_.wait_until(lock, deadline, [this] { return running_ == 0; });
+    cancelling_ = true;
+    // What has started has a timer: end every one of them now.
+    auto timers = std::exchange(timers_, {});
+    for (auto& [when, weak] : timers) {
+      JobPtr job = weak.lock();
+      if (!job) continue;
+      job->has_timer_ = false;
+      request_end(*job, domain::EndClass::cancelled);
+    }
+    idle_.wait(lock, [this] { return running_ == 0; });
+    stopping_ = true;
+    work_.notify_all();
+    pulse_.notify_all();
+  }
+  for (const JobPtr& job : refused) job->refuse(false);
+  for (std::thread& thread : threads_) thread.join();
+  pulse_runner_.join();
+}
+
+}  // namespace alga::engine

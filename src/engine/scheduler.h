@@ -1,0 +1,127 @@
+#pragma once
+
+#include <atomic>
+#include <condition_variable>
+#include <cstdint>
+#include <deque>
+#include <functional>
+#include <list>
+#include <map>
+#include <memory>
+#include <mutex>
+#include <optional>
+#include <string>
+#include <thread>
+#include <unordered_map>
+#include <vector>
+
+#include "base/clock.h"
+#include "domain/end_class.h"
+
+namespace alga::engine {
+
+/// Something that the engine threads drive: an execution. The scheduler calls these one at a time
+/// (never two at once for one job), on any of its threads, without holding its lock.
+class Job : public std::enable_shared_from_this<Job> {
+ public:
+  enum class Step : std::uint8_t { again, wait, finished };
+  virtual ~Job() = default;
+  [[nodiscard]] virtual const std::string& tenant() const = 0;
+  /// Admitted: prepares. False when it has already ended.
+  virtual bool start(std::chrono::microseconds queued) = 0;
+  /// Runs for at most one slice. After `finished` it is not called again.
+  virtual Step step() = 0;
+  /// Ends it from outside: a deadline, a cancellation. Not called after `finished`.
+  virtual void end(domain::EndClass reason) = 0;
+  /// It was never admitted. `tenant_busy`: the tenant's own share was the reason.
+  virtual void refuse(bool tenant_busy) = 0;
+  /// When its wall time is over; asked after start().
+  [[nodiscard]] virtual SteadyTime deadline() const = 0;
+
+ private:
+  friend class Scheduler;
+  enum class State : std::uint8_t { idle, queued, running, running_woken, gone };
+  State state_ = State::idle;                   // under the scheduler's lock
+  std::optional<domain::EndClass> end_reason_;  // likewise
+  bool waiting_ = false;                        // in the admission queue
+  bool started_ = false;
+  SteadyTime submitted_{};
+  std::multimap<SteadyTime, std::weak_ptr<Job>>::iterator timer_{};
+  bool has_timer_ = false;
+};
+
+/// Runs jobs on a few threads, fairly between tenants: each tenant has its own queue, the queues
+/// take turns, and a turn is one slice of at most one tick. Admission is bounded in the process and
+/// per tenant; who has to wait waits in the tenant's order, for a bounded time.
+///
+/// One more thread is the pulse: it ticks the guest epoch each millisecond while guests run, and
+/// watches deadlines. Guest time is real time, so it reads the steady clock itself.
+class Scheduler {
+ public:
+  struct Options {
+    std::uint32_t threads = 1;
+    std::uint32_t max_running = 64;
+    std::uint32_t max_running_per_tenant = 16;
+    std::uint32_t max_waiting = 1024;
+    std::uint32_t max_waiting_per_tenant = 256;
+    std::chrono::milliseconds queue_wait{1000};
+  };
+  /// `tick` advances the epoch; called from one thread only.
+  Scheduler(Options options, std::function<void()> tick);
+  ~Scheduler();
+  Scheduler(const Scheduler&) = delete;
+  Scheduler& operator=(const Scheduler&) = delete;
+
+  /// Takes the job, or calls its refuse() before returning.
+  void submit(std::shared_ptr<Job> job);
+  /// The job can make progress. Cheap; from any thread, also from inside its own step().
+  void wake(Job& job);
+  /// Ends it with this reason as soon as its slice is over.
+  void end(Job& job, domain::EndClass reason);
+
+  struct Load {
+    std::uint32_t running = 0, waiting = 0;
+  };
+  [[nodiscard]] Load load() const;
+
+  /// Refuses what comes and what waits; gives what runs until `deadline`, then cancels it; joins.
+  void stop(SteadyTime deadline);
+
+ private:
+  using JobPtr = std::shared_ptr<Job>;
+  struct Tenant {
+    std::deque<JobPtr> runnable;
+    std::list<JobPtr> waiting;
+    std::uint32_t running = 0;
+    bool in_ring = false;
+  };
+
+  void run_thread();
+  void pulse_thread();
+  void drive(std::unique_lock<std::mutex>& lock, const JobPtr& job);
+  void make_runnable(const JobPtr& job);
+  void admit(const JobPtr& job, Tenant& tenant);
+  void admit_waiting();
+  void retire(const JobPtr& job);
+  void expire(std::vector<JobPtr>& refused, SteadyTime now);
+  void request_end(Job& job, domain::EndClass reason);
+
+  const Options options_;
+  const std::function<void()> tick_;
+  mutable std::mutex mutex_;
+  std::condition_variable work_;
+  std::condition_variable pulse_;
+  std::condition_variable idle_;
+  std::unordered_map<std::string, Tenant> tenants_;
+  std::deque<Tenant*> ring_;           ///< tenants with runnable jobs, in turn
+  std::deque<std::string> wait_ring_;  ///< tenants with waiting jobs, in turn
+  std::multimap<SteadyTime, std::weak_ptr<Job>> timers_;
+  std::uint32_t running_ = 0, waiting_ = 0;
+  std::uint32_t busy_threads_ = 0;
+  bool pulse_sleeps_ = false;
+  bool closed_ = false, cancelling_ = false, stopping_ = false;
+  std::vector<std::thread> threads_;
+  std::thread pulse_runner_;
+};
+
+}  // namespace alga::engine

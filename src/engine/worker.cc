@@ -1,0 +1,158 @@
+// The worker processes: they alone touch untrusted component bytes with a parser or a compiler.
+
+#include <fcntl.h>
+#include <seccomp.h>
+#include <signal.h>
+#include <sys/mman.h>
+#include <sys/prctl.h>
+#include <sys/resource.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <cerrno>
+#include <cstdio>
+#include <string>
+#include <string_view>
+
+#include "crypto/process.h"
+#include "engine/bridge.h"
+#include "engine/engine.h"
+
+namespace alga::engine {
+namespace {
+
+constexpr rlim_t most_memory = rlim_t{6} << 30U;  // address space; a 12 MiB component needs about 1
+constexpr rlim_t most_cpu_s = 180;
+constexpr rlim_t most_file = rlim_t{2} << 30U;
+
+bool limit(int resource, rlim_t most) {
+  rlimit value{most, most};
+  return ::setrlimit(static_cast<__rlimit_resource>(resource), &value) == 0;
+}
+
+/// Refuses, from here on, everything that reaches outside this process.
+// The comparison macros of libseccomp are C99 compound literals.
+#pragma clang diagnostic push
+#pragma clang diagnostic ignored "-Wc99-extensions"
+bool forbid_the_world() {
+  scmp_filter_ctx filter = ::seccomp_init(SCMP_ACT_ALLOW);
+  if (filter == nullptr) return false;
+  bool ok = true;
+  for (int call : {SCMP_SYS(socket),
+                   SCMP_SYS(socketpair),
+                   SCMP_SYS(connect),
+                   SCMP_SYS(bind),
+                   SCMP_SYS(listen),
+                   SCMP_SYS(accept),
+                   SCMP_SYS(accept4),
+                   SCMP_SYS(sendto),
+                   SCMP_SYS(sendmsg),
+                   SCMP_SYS(execve),
+                   SCMP_SYS(execveat),
+                   SCMP_SYS(fork),
+                   SCMP_SYS(vfork),
+                   SCMP_SYS(ptrace),
+                   SCMP_SYS(process_vm_readv),
+                   SCMP_SYS(process_vm_writev),
+                   SCMP_SYS(kill),
+                   SCMP_SYS(mount),
+                   SCMP_SYS(unlink),
+                   SCMP_SYS(unlinkat),
+                   SCMP_SYS(rename),
+                   SCMP_SYS(renameat),
+                   SCMP_SYS(renameat2),
+                   SCMP_SYS(bpf),
+                   SCMP_SYS(io_uring_setup),
+                   SCMP_SYS(keyctl)}) {
+    ok = ok && ::seccomp_rule_add(filter, SCMP_ACT_ERRNO(EPERM), call, 0) == 0;
+  }
+  // Files may be read (the C library does), never opened for writing.
+  for (int flag : {O_WRONLY, O_RDWR}) {
+    ok = ok && ::seccomp_rule_add(
+                   filter, SCMP_ACT_ERRNO(EPERM), SCMP_SYS(openat), 1,
+                   SCMP_A2(SCMP_CMP_MASKED_EQ, O_ACCMODE, static_cast<scmp_datum_t>(flag))) == 0;
+  }
+  ok = ok && ::seccomp_load(filter) == 0;
+  ::seccomp_release(filter);
+  return ok;
+}
+#pragma clang diagnostic pop
+
+bool confine() {
+  if (!crypto::harden_process()) return false;
+  errno = 0;
+  bool ok = ::prctl(PR_SET_PDEATHSIG, SIGKILL) == 0 && limit(RLIMIT_AS, most_memory) &&
+            limit(RLIMIT_CPU, most_cpu_s) && limit(RLIMIT_FSIZE, most_file) &&
+            ::prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) == 0;
+  (void)::setpriority(PRIO_PROCESS, 0, 10);
+  return ok && forbid_the_world();
+}
+
+int complain(std::string_view code, std::string_view message) {
+  std::fprintf(stderr, "%.*s: %.*s\n", static_cast<int>(code.size()), code.data(),
+               static_cast<int>(message.size()), message.data());
+  return 1;
+}
+
+struct Mapping {
+  ab_view bytes{nullptr, 0};
+  ~Mapping() {
+    if (bytes.data != nullptr) ::munmap(const_cast<std::uint8_t*>(bytes.data), bytes.len);
+  }
+};
+
+bool map_input(Mapping& mapping) {
+  struct stat facts{};
+  if (::fstat(0, &facts) != 0 || !S_ISREG(facts.st_mode) || facts.st_size <= 0) return false;
+  auto size = static_cast<std::size_t>(facts.st_size);
+  void* at = ::mmap(nullptr, size, PROT_READ, MAP_PRIVATE, 0, 0);
+  if (at == MAP_FAILED) return false;
+  mapping.bytes = {static_cast<const std::uint8_t*>(at), size};
+  return true;
+}
+
+int write_output(const ab_owned& out) {
+  std::size_t done = 0;
+  while (done < out.len) {
+    ssize_t wrote = ::write(1, out.data + done, out.len - done);
+    if (wrote < 0 && errno == EINTR) continue;
+    if (wrote <= 0) return complain("engine.cache_io", "the output cannot be written");
+    done += static_cast<std::size_t>(wrote);
+  }
+  if (out.release != nullptr) out.release(out.ctx);
+  return 0;
+}
+
+template <class Work>
+int run_confined(Work work) {
+  if (!confine()) return complain("engine.unavailable", "the worker cannot be confined");
+  Mapping input;
+  if (!map_input(input)) return complain("engine.bad_component", "the file is empty or unreadable");
+  ab_owned out{};
+  Status done = work(input.bytes, out);
+  if (!done) return complain(done.error().code, done.error().message);
+  return write_output(out);
+}
+
+}  // namespace
+
+int compile_worker_main() {
+  return run_confined([](ab_view wasm, ab_owned& out) -> Status {
+    TRY(EngineHandle engine, compile_engine());
+    ab_error* error = nullptr;
+    ab_status status = ab_precompile(engine.get(), wasm, &out, &error);
+    if (status != AB_OK) return bridge_error(status, error);
+    return {};
+  });
+}
+
+int inspect_worker_main() {
+  return run_confined([](ab_view wasm, ab_owned& out) -> Status {
+    ab_error* error = nullptr;
+    ab_status status = ab_describe(wasm, &out, &error);
+    if (status != AB_OK) return bridge_error(status, error);
+    return {};
+  });
+}
+
+}  // namespace alga::engine
