@@ -2,6 +2,7 @@
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
+#include <sys/resource.h>
 
 #include <algorithm>
 #include <atomic>
@@ -9,6 +10,7 @@
 #include <future>
 #include <latch>
 
+#include "async/deadline.h"
 #include "egress/testing_client.h"
 #include "egress/testing_upstream.h"
 #include "httpd/testing_server.h"
@@ -255,14 +257,38 @@ TEST_F(CurlEgressTest, IgnoresProxiesOfTheEnvironment) {
   ::unsetenv("http_proxy");
 }
 
-TEST_F(CurlEgressTest, ServesHundredsAtOnce) {
+async::Task<httpd::Response> take_your_time(httpd::Request request) {
+  const SystemClock clock;
+  co_await async::sleep_for(&clock, 300ms);
+  httpd::Response response;
+  response.body = request.path;
+  co_return response;
+}
+
+TEST(Concurrency, WaitsForAThousandSlowAnswersOnOneThread) {
+  rlimit files{};
+  ::getrlimit(RLIMIT_NOFILE, &files);
+  files.rlim_cur = files.rlim_max;  // both ends of each connection are ours
+  ::setrlimit(RLIMIT_NOFILE, &files);
+  if (files.rlim_cur < 3000) GTEST_SKIP() << "needs 3000 file descriptors";
+
+  httpd::Router router;
+  router.add("GET", "/{path...}", take_your_time);
+  httpd::TestingServer server(std::move(router));
+  TestingClient client;
+  const auto begin = std::chrono::steady_clock::now();
   std::vector<std::future<Result<HttpResponse>>> all;
-  for (int i = 0; i < 500; ++i) all.push_back(client_.start(request("/" + std::to_string(i))));
-  for (int i = 0; i < 500; ++i) {
+  for (int i = 0; i < 1000; ++i) {
+    all.push_back(client.start(
+        request_to(server.origin() + "/" + std::to_string(i), loopback(server.port()))));
+  }
+  for (int i = 0; i < 1000; ++i) {
     auto response = all[static_cast<std::size_t>(i)].get();
     ASSERT_TRUE(response.has_value()) << response.error().message;
-    EXPECT_TRUE(response->body->starts_with("GET /" + std::to_string(i) + "?"));
+    EXPECT_EQ(response->body, "/" + std::to_string(i));
   }
+  // One after the other would take five minutes.
+  EXPECT_LT(std::chrono::steady_clock::now() - begin, 10s);
 }
 
 // Connections.
