@@ -32,6 +32,9 @@ constexpr std::uint64_t kTrustedBody = 64U << 10U;
 constexpr std::array<double, 12> kSeconds{0.001, 0.0025, 0.005, 0.01, 0.025, 0.05,
                                           0.1,   0.25,   0.5,   1,    5,     30};
 
+constexpr auto kOutcomes = std::to_array<std::string_view>(
+    {"ok", "upstream_error", "error", "timeout", "replayed", "policy_denied", "unavailable"});
+
 /// What follows `/api/ext/<extension>` in the path, encoded as it came; at least `/`.
 std::string guest_path(std::string_view path) {
   std::size_t slash = 0;
@@ -61,7 +64,7 @@ async::Task<Result<domain::ExecuteResponse>> run(domain::Runner* runner,
 /// One request on its way through the gateway. Lives on the frame of serve().
 class Gateway::Call {
  public:
-  Call(Gateway& gateway, Surface surface, const httpd::Request& request)
+  Call(Gateway& gateway, Surface surface, httpd::Request& request)
       : gateway_(gateway), use_(gateway.use_), surface_(surface), request_(request) {}
 
   async::Task<Result<Ending>> go() {
@@ -83,7 +86,7 @@ class Gateway::Call {
   Status read_request() {
     path_ = guest_path(request_.path);
     TunnelledRequest plain{request_.method, request_.query, std::nullopt};
-    if (!request_.body.empty()) plain.body = request_.body;
+    if (!request_.body.empty()) plain.body = std::move(request_.body);
     if (surface_ == Surface::proxy) {
       TRY(plain, untunnel(std::move(plain), request_.header("content-type").value_or("")));
     }
@@ -122,13 +125,14 @@ class Gateway::Call {
                  static_cast<std::uint32_t>(std::max<std::int64_t>(1, wait))});
   }
 
-  [[nodiscard]] domain::ExecuteRequest make_request() const {
+  /// Once: the body goes with it.
+  [[nodiscard]] domain::ExecuteRequest make_request() {
     const domain::InstallConfig& install = *access_->install;
     domain::HttpRequest http{
         .method = method_ == "HEAD" && !access_->declares_head ? "GET" : method_,
         .url = query_.empty() ? path_ : path_ + '?' + query_,
         .headers = guest_request_headers(request_.headers, use_.options.extra_request_headers),
-        .body = body_};
+        .body = std::move(body_)};
     http.headers.push_back({"x-request-id", request_.request_id});
     http.headers.push_back({"x-alga-tenant", install.tenant.str()});
     http.headers.push_back({"x-alga-extension", install.registry.str()});
@@ -167,7 +171,8 @@ class Gateway::Call {
   [[nodiscard]] std::string digest() const {
     crypto::Sha256 digest;
     digest.update(method_ + '\n' + path_ + '\n' + query_ + '\n');
-    digest.update(body_ ? "body\n" + *body_ : std::string{});
+    if (body_) digest.update("body\n");
+    if (body_) digest.update(*body_);
     return digest.finish_hex();
   }
 
@@ -234,6 +239,12 @@ class Gateway::Call {
 
   [[nodiscard]] Ending conclude_failure(const Error& error) const {
     if (error.code == "async.deadline") return conclude_timeout(request_.request_id);
+    if (error.code == "async.cancelled") {
+      Ending ending{.status = "error", .error = "cancelled"};
+      ending.response =
+          refusal({Kind::unavailable, "gateway.stopping", {}, 1}, request_.request_id);
+      return ending;
+    }
     use_.log.error("an execution ended in an unexpected way",
                    {{"request_id", request_.request_id}, {"code", error.code}});
     Ending ending{.status = "error", .error = "runner_error"};
@@ -276,7 +287,7 @@ class Gateway::Call {
   Gateway& gateway_;
   const Dependencies& use_;
   Surface surface_;
-  const httpd::Request& request_;
+  httpd::Request& request_;  ///< its body is moved out
   std::string method_, path_, query_;
   domain::TraceContext trace_;
   std::optional<std::string> body_, idempotency_key_;
@@ -284,7 +295,16 @@ class Gateway::Call {
 };
 
 Gateway::Gateway(Dependencies dependencies)
-    : use_(std::move(dependencies)), limiter_(*use_.clock, use_.options.rate) {}
+    : use_(std::move(dependencies)),
+      seconds_(use_.metrics->histogram("alga_gateway_request_seconds",
+                                       "From the whole request to the whole answer", kSeconds)),
+      limiter_(*use_.clock, use_.options.rate) {
+  for (const std::string_view outcome : kOutcomes) {
+    outcomes_[outcome] =
+        &use_.metrics->counter("alga_gateway_requests_total",
+                               "Requests for extensions by how they ended", {{"outcome", outcome}});
+  }
+}
 
 Gateway::~Gateway() = default;
 
@@ -367,14 +387,10 @@ void Gateway::add_cors(const httpd::Request& request, httpd::Response& response)
 }
 
 void Gateway::count(std::string_view outcome, SteadyTime since) {
-  use_.metrics
-      ->counter("alga_gateway_requests_total", "Requests for extensions by how they ended",
-                {{"outcome", outcome}})
-      .add();
-  use_.metrics
-      ->histogram("alga_gateway_request_seconds", "From the whole request to the whole answer",
-                  kSeconds)
-      .observe(std::chrono::duration<double>(use_.clock->steady() - since).count());
+  if (const auto counter = outcomes_.find(outcome); counter != outcomes_.end()) {
+    counter->second->add();
+  }
+  seconds_.observe(std::chrono::duration<double>(use_.clock->steady() - since).count());
 }
 
 }  // namespace alga::gateway

@@ -2,6 +2,7 @@
 
 #include <chrono>
 #include <cstdint>
+#include <map>
 #include <memory>
 #include <string>
 #include <vector>
@@ -80,6 +81,8 @@ class Gateway {
   void count(std::string_view outcome, SteadyTime since);
 
   Dependencies use_;
+  std::map<std::string_view, Counter*> outcomes_;
+  Histogram& seconds_;
   domain::RateLimiter limiter_;
 };
 

@@ -3,7 +3,10 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
-#include <boost/asio/steady_timer.hpp>
+#include <boost/asio/bind_cancellation_slot.hpp>
+#include <boost/asio/cancellation_signal.hpp>
+#include <boost/asio/co_spawn.hpp>
+#include <boost/asio/post.hpp>
 
 #include "async/deadline.h"
 #include "async/spawn.h"
@@ -351,6 +354,22 @@ TEST_F(GatewayTest, GivesUpOnARunnerThatDoesNotAnswer) {
   EXPECT_EQ(summary(ask({})), "504 gateway.timeout");
   EXPECT_EQ(runner_.requests.at(0).limits.timeout_ms, 10U);
   EXPECT_EQ(log_.finished.at(0).status, "timeout");
+}
+
+TEST_F(GatewayTest, WritesAnExecutionOffThoughTheServerStops) {
+  boost::asio::io_context context(1);
+  boost::asio::cancellation_signal stop;
+  runner_.before = [this] { return async::sleep_for(&clock_, std::chrono::seconds(30)); };
+  std::string answer;
+  boost::asio::co_spawn(context, send({}),
+                        boost::asio::bind_cancellation_slot(
+                            stop.slot(), [&answer](std::exception_ptr, httpd::Response response) {
+                              answer = summary(response);
+                            }));
+  boost::asio::post(context, [&stop] { stop.emit(boost::asio::cancellation_type::terminal); });
+  context.run();
+  EXPECT_EQ(answer, "503 gateway.stopping");
+  EXPECT_EQ(log_.finished.at(0).error, "cancelled");
 }
 
 TEST_F(GatewayTest, PassesOverloadOnWithItsAdvice) {
