@@ -1,0 +1,217 @@
+#include "control_plane/operations.h"
+#include "control_plane/testing.h"
+
+namespace alga::control_plane {
+namespace {
+
+using boost::json::object;
+using testing::OnPlatform;
+using testing::Platform;
+using testing::Reply;
+
+class Records : public OnPlatform {
+ protected:
+  void SetUp() override {
+    OnPlatform::SetUp();
+    if (!platform_) return;
+    publish_hello();
+    admin_ = p().admin_of("t1");
+    install_ = install_hello(admin_);
+  }
+  domain::ExecutionIdentity who(const std::string& request) {
+    return {.tenant = "t1",
+            .extension = "e",
+            .install = install_,
+            .version = "v",
+            .request_id = request,
+            .trace_id = ""};
+  }
+  Status start(const std::string& id, const std::string& request) {
+    return async::block_on(p().plane().executions().start(
+        {.id = id, .who = who(request), .at = p().clock().wall(), .secrets_version = "s1"}));
+  }
+  domain::ExecutionRecord record(const std::string& id, const std::string& request) {
+    domain::ExecutionRecord done{.id = id, .who = who(request)};
+    done.started = done.finished = p().clock().wall();
+    done.end_class = "ok";
+    done.status = 200;
+    done.cpu_us = 1'000;
+    return done;
+  }
+  /// Waits until a started row that came later has been written: the queue keeps its order.
+  void flush() {
+    static int n = 0;
+    ASSERT_TRUE(start("flush-" + std::to_string(++n), "flush"));
+  }
+  boost::json::value execution(const std::string& request) {
+    Reply reply = p().call("GET", "/api/v1/executions", admin_);
+    for (const auto& row : reply.at("/executions").as_array()) {
+      if (row.at("request_id") == boost::json::value(request)) return row;
+    }
+    return nullptr;
+  }
+  std::string admin_, install_;
+};
+
+TEST_P(Records, WritesTheStartedRowBeforeItAnswers) {
+  ASSERT_TRUE(start("id-1", "r1"));
+  auto row = execution("r1");
+  EXPECT_EQ(row.at("status"), "started");
+  EXPECT_EQ(row.at("secrets_version"), "s1");
+  p().plane().executions().finish({.id = "id-1",
+                                   .tenant = "t1",
+                                   .at = p().clock().wall(),
+                                   .status = "timeout",
+                                   .error = "timeout",
+                                   .http_status = 504,
+                                   .duration_us = 7});
+  p().plane().records().execution(record("run-1", "r1"));
+  flush();
+  row = execution("r1");
+  EXPECT_EQ(row.at("status"), "timeout");
+  EXPECT_EQ(row.at("http_status"), 504);
+  EXPECT_EQ(row.at("end_class"), "ok");
+  EXPECT_EQ(row.at("metrics").at("cpu_us"), 1000);
+}
+
+TEST_P(Records, CountsARecordOnceHoweverOftenItComes) {
+  for (int i = 0; i < 3; ++i) p().plane().records().execution(record("run-1", "direct"));
+  ASSERT_TRUE(start("id-2", "r2"));
+  for (int i = 0; i < 3; ++i) p().plane().records().execution(record("run-2", "r2"));
+  flush();
+  Reply usage = p().call("GET", "/api/v1/installs/" + install_ + "/usage", admin_);
+  EXPECT_EQ(usage.at("/usage/invocations"), 2);
+  EXPECT_EQ(usage.at("/usage/cpu_us"), 2000);
+}
+
+TEST_P(Records, ShowsGuestLogsInOrderAndFiltered) {
+  for (int i = 0; i < 5; ++i) {
+    p().plane().records().guest_log({.who = who(i < 3 ? "a" : "b"),
+                                     .at = p().clock().wall(),
+                                     .level = i == 4 ? LogLevel::error : LogLevel::info,
+                                     .stream = "log",
+                                     .message = "line " + std::to_string(i)});
+  }
+  p().plane().records().guest_log(
+      {.who = who("c"), .at = p().clock().wall(), .stream = "log", .message = "bad \xff\0 bytes"});
+  flush();
+  auto lines = [&](const std::string& query) {
+    std::string all;
+    Reply reply = p().call("GET", "/api/logs" + query, admin_);
+    for (const auto& line : reply.at("/lines").as_array()) {
+      all += std::string(line.at("message").as_string()) + ";";
+    }
+    return all;
+  };
+  EXPECT_EQ(lines("?request=a"), "line 0;line 1;line 2;");
+  EXPECT_EQ(lines("?level=error"), "line 4;");
+  EXPECT_EQ(lines("?install=acme.hello&request=b"), "line 3;line 4;");
+  EXPECT_TRUE(lines("?limit=2").starts_with("line 4;bad "));
+  EXPECT_EQ(p().call("GET", "/api/logs?limit=0", admin_).status, 400);
+  EXPECT_EQ(p().call("GET", "/api/logs?level=loud", admin_).status, 400);
+}
+
+TEST_P(Records, FollowsLogsAsEvents) {
+  p().plane().records().guest_log(
+      {.who = who("a"), .at = p().clock().wall(), .stream = "log", .message = "first"});
+  flush();
+  Reply reply = p().call("GET", "/api/logs?follow=1", admin_);
+  EXPECT_EQ(reply.response.headers.front().value, "text/event-stream; charset=utf-8");
+  auto next = [&] { return async::block_on(reply.response.stream()).value(); };
+  EXPECT_TRUE(next().contains("first"));
+  p().plane().records().guest_log(
+      {.who = who("a"), .at = p().clock().wall(), .stream = "log", .message = "second"});
+  std::string event = next();
+  EXPECT_TRUE(event.starts_with("data: {") && event.contains("second") && event.ends_with("\n\n"));
+}
+
+TEST_P(Records, SealsTheAuditTrailAndFindsEveryAlteration) {
+  for (int i = 0; i < 3; ++i) {
+    p().plane().records().capability({.who = who("r"),
+                                      .at = p().clock().wall(),
+                                      .kind = "secret_read",
+                                      .target = "api_key",
+                                      .reason = ""});
+  }
+  flush();
+  p().plane().stop(sql::within(std::chrono::seconds{5}));
+  auto faults = [&] {
+    auto report = verify_audit(p().database(), "t1");
+    EXPECT_TRUE(report) << report.error().message;
+    std::string all;
+    for (const std::string& fault : report->faults) all += fault + "\n";
+    return all;
+  };
+  auto clean = verify_audit(p().database(), "t1");
+  ASSERT_TRUE(clean);
+  EXPECT_EQ(clean->faults, std::vector<std::string>{});
+  EXPECT_EQ(clean->unsealed, 0U);
+  EXPECT_GE(clean->events, 5U);
+
+  struct Alteration {
+    const char* sql;
+    const char* fault;
+  };
+  const Alteration alterations[] = {
+      {"UPDATE extension_audit_log SET actor = 'nobody' WHERE action = 'install.created'",
+       "its events are not the ones that were sealed"},
+      {"DELETE FROM extension_audit_log WHERE action = 'guest.secret_read'", "were sealed"},
+      {"UPDATE extension_audit_checkpoint SET chain = 'x'", "the signature of its checkpoint"},
+      {"DELETE FROM extension_audit_checkpoint WHERE tenant = 't1'", "its checkpoint is missing"},
+  };
+  for (const auto& [text, fault] : alterations) {
+    auto rows = p().database().write([&](sql::Executor& sql) { return sql.execute(text); });
+    ASSERT_GE(rows.value(), 1U) << text;
+    EXPECT_TRUE(faults().contains(fault)) << text;
+  }
+}
+
+TEST_P(Records, ClaimsAnIdempotencyKeyOnce) {
+  domain::IdempotencyScope scope{TenantId::parse("t1").value(), InstallId::parse(install_).value(),
+                                 "GET /hello", "key"};
+  using Kind = domain::IdempotencyClaim::Kind;
+  auto& store = p().plane().idempotency();
+  auto claim = [&](const std::string& digest) {
+    return async::block_on(store.claim(scope, digest, std::chrono::seconds{30})).value();
+  };
+  EXPECT_EQ(claim("d1").kind, Kind::fresh);
+  EXPECT_EQ(claim("d1").kind, Kind::in_progress);
+  EXPECT_EQ(claim("d2").kind, Kind::mismatch);
+  ASSERT_TRUE(async::block_on(store.complete(
+      scope, "d1", {.status = 201, .headers = {{"x-a", "b"}}, .body = std::string("\0b", 2)})));
+  auto replay = claim("d1");
+  EXPECT_EQ(replay.kind, Kind::replay);
+  EXPECT_EQ(replay.answer.status, 201);
+  EXPECT_EQ(replay.answer.body, std::string("\0b", 2));
+  p().clock().advance(std::chrono::hours{25});
+  EXPECT_EQ(claim("d2").kind, Kind::fresh);
+  ASSERT_TRUE(async::block_on(store.release(scope, "d2")));
+  EXPECT_EQ(claim("d3").kind, Kind::fresh);
+  p().clock().advance(std::chrono::seconds{31});
+  EXPECT_EQ(claim("d4").kind, Kind::fresh);  // whoever claimed it is gone
+}
+
+ALGA_ON_EVERY_DATABASE(Records);
+
+class Bootstrap : public sql::testing::OnEveryDatabase {};
+
+TEST_P(Bootstrap, GivesItsTokenOnceAndOnlyOnAnEmptyDatabase) {
+  auto secrets = std::make_shared<vault::testing::MemorySecrets>();
+  std::string token;
+  {
+    Platform first(open(), {}, secrets);
+    token = first.operator_token();
+    EXPECT_TRUE(token.starts_with("alga_boot_"));
+    EXPECT_EQ(first.call("GET", "/api/v1/whoami", token).at("/principal/roles/0"), "operator");
+  }
+  Platform second(open(), {}, secrets);
+  EXPECT_EQ(second.operator_token(), "");
+  EXPECT_EQ(second.call("GET", "/api/v1/whoami", token).status, 200);
+  EXPECT_EQ(second.call("DELETE", "/api/v1/api-keys/boot", token).status, 204);
+  EXPECT_EQ(second.call("GET", "/api/v1/whoami", token).status, 401);
+}
+
+ALGA_ON_EVERY_DATABASE(Bootstrap);
+
+}  // namespace
+}  // namespace alga::control_plane
