@@ -82,7 +82,9 @@ function builtinsPlugin(): Plugin {
 function projectRelative(map: string, project: string): string {
   const parsed = JSON.parse(map) as { sources: string[] };
   parsed.sources = parsed.sources.map((source) =>
-    relative(project, resolve(project, 'dist', source)).split(sep).join('/'),
+    relative(project, resolve(project, 'dist', source))
+      .split(sep)
+      .join('/'),
   );
   return JSON.stringify(parsed);
 }

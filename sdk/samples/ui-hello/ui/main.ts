@@ -8,4 +8,5 @@ await bridge.ready();
 const answer = await callHandlerJson<{ greeting: string }>(bridge, '/greeting');
 const paragraph = document.querySelector('#greeting');
 if (paragraph) paragraph.textContent = answer?.greeting ?? '';
-bridge.resize(document.documentElement.scrollHeight);
+// The root element is never lower than the frame; the body is as high as what is in it.
+bridge.resize(document.body.getBoundingClientRect().bottom + 24);

@@ -27,4 +27,5 @@ button?.addEventListener('click', () => {
 await bridge.ready();
 if (button) button.disabled = false;
 await show(callHandlerJson<Counter>(bridge, '/counter'));
-bridge.resize(document.documentElement.scrollHeight);
+// The root element is never lower than the frame; the body is as high as what is in it.
+bridge.resize(document.body.getBoundingClientRect().bottom + 24);
