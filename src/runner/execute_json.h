@@ -1,0 +1,27 @@
+#pragma once
+
+#include <cstddef>
+#include <string>
+#include <string_view>
+
+#include "domain/execute.h"
+#include "json/parse.h"
+
+namespace alga::runner {
+
+/// What a body of `POST /v1/execute` may be: a payload of 10 MiB in base64 and what stands around.
+inline constexpr std::size_t max_execute_body = std::size_t{14} << 20U;
+
+/// Reads the body of `POST /v1/execute`, the reference's or our gateway's. Unknown members are
+/// ignored. `http.header_list` and a `http.url` that agrees with `http.path` are preferred to the
+/// maps, which lose repeated names; a `query` map is appended sorted. Errors: `json.*`,
+/// `runner.invalid_request` for identifiers and hashes, `runner.invalid_body` for base64,
+/// `limit.invalid`, `secret.malformed`. No message repeats a value.
+[[nodiscard]] Result<domain::ExecuteRequest> execute_request_from_json(std::string_view text);
+
+/// The answer: the reference's members, then ours. Header values that are no UTF-8 are taken for
+/// Latin-1.
+[[nodiscard]] std::string execute_response_to_json(const domain::ExecuteResponse& response,
+                                                   std::string_view request_id);
+
+}  // namespace alga::runner

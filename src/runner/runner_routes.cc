@@ -1,0 +1,242 @@
+#include <algorithm>
+#include <boost/json/object.hpp>
+#include <boost/json/serialize.hpp>
+#include <utility>
+
+#include "domain/envelope.h"
+#include "json/decode.h"
+#include "runner/engine_calls.h"
+#include "runner/execute_json.h"
+#include "runner/execution.h"
+#include "runner/runner.h"
+
+namespace alga::runner {
+namespace {
+
+using domain::ExecuteRequest;
+using domain::ExecuteResponse;
+
+/// The body tells how it ended; the status of HTTP is another than 200 only for what the reference
+/// had no answer to: callers that are not believed, conflicts, sizes and overload.
+std::uint16_t http_status_of(const ExecuteResponse& response) {
+  if (response.error.empty()) return 200;
+  const bool refused =
+      response.code.starts_with("grant.") || response.code.starts_with("idempotency.") ||
+      response.code == "runner.grant_required" || response.code == "runner.identity_mismatch";
+  if (refused || response.status == 413 || response.status == 429 || response.status == 503) {
+    return response.status;
+  }
+  return 200;
+}
+
+httpd::Response answer(const ExecuteResponse& response, std::string_view request_id) {
+  httpd::Response out = httpd::json_response(http_status_of(response),
+                                             execute_response_to_json(response, request_id));
+  if (out.status != 200 && response.retry_after_s != 0) {
+    out.set("retry-after", std::to_string(response.retry_after_s));
+  }
+  return out;
+}
+
+std::optional<std::string> header_of(const httpd::Request& request, std::string_view name) {
+  const auto value = request.header(name);
+  if (!value || value->empty()) return std::nullopt;
+  return std::string(*value);
+}
+
+bool is_json(const httpd::Request& request) {
+  std::string_view type = request.header("content-type").value_or("");
+  type = trim(type.substr(0, type.find(';')));
+  return iequals(type, "application/json");
+}
+
+/// What a header says about the identity must be what the body says.
+Status check_identity(const httpd::Request& http, const ExecuteRequest& request) {
+  const auto differs = [&http](std::string_view name, std::string_view value) {
+    const auto header = http.header(name);
+    return header && !header->empty() && *header != value;
+  };
+  const std::string_view install = request.install ? std::string_view(request.install->str()) : "";
+  const std::string_view version = request.version ? std::string_view(request.version->str()) : "";
+  if (differs("x-alga-tenant", request.tenant.str()) ||
+      differs("x-alga-extension", request.extension.str()) ||
+      differs("x-ext-registry-id", request.extension.str()) ||
+      differs("x-ext-install-id", install) || differs("x-ext-version-id", version)) {
+    return fail(Kind::denied, "runner.identity_mismatch");
+  }
+  const auto envelope = http.header("x-ext-secrets-envelope");
+  if (!envelope) return {};
+  if (!request.envelope) return fail(Kind::denied, "secret.header_mismatch");
+  return domain::check_envelope_header(*request.envelope, *envelope);
+}
+
+struct WarmupRequest {
+  TenantId tenant;
+  ExtensionId extension;
+  ContentHash hash;
+};
+
+Result<WarmupRequest> warmup_from_json(std::string_view text) {
+  TRY(const json::Value document, json::parse(text));
+  TRY(json::Object root, json::Object::of(document));
+  TRY(const std::string tenant_text, root.string("tenant_id"));
+  TRY(const std::string extension_text, root.string("extension_id"));
+  TRY(const std::string hash_text, root.string("content_hash"));
+  const auto tenant = TenantId::parse(tenant_text);
+  const auto extension = ExtensionId::parse(extension_text);
+  const auto hash = ContentHash::parse(hash_text);
+  if (!tenant || !extension || !hash) {
+    return fail(Kind::invalid, "runner.invalid_request", "an identifier or the hash is not valid");
+  }
+  return WarmupRequest{*tenant, *extension, *hash};
+}
+
+}  // namespace
+
+bool RunnerRole::is_trusted_caller(const httpd::Request& request) const {
+  const bool named = std::ranges::any_of(request.peer.certificate_names, [this](const auto& name) {
+    return std::ranges::find(options_.client_names, name) != options_.client_names.end();
+  });
+  if (named) return true;
+  if (options_.service_token.empty()) {
+    return options_.trust == Options::Trust::grant && options_.client_names.empty();
+  }
+  const auto token = request.header("x-runner-service-token");
+  return token && options_.service_token.equals(*token);
+}
+
+void RunnerRole::add_routes(httpd::Router& router) {
+  const auto admit = [this](httpd::Request request) -> async::Task<std::optional<httpd::Response>> {
+    if (is_trusted_caller(request)) co_return std::nullopt;
+    co_return httpd::problem_response(401, "runner.unauthenticated",
+                                      "the caller is not known to this runner", request.request_id);
+  };
+  router.add("POST", "/v1/execute",
+             {.max_body = max_execute_body, .admit = admit, .cancel_when_client_leaves = true},
+             [this](httpd::Request request) { return handle_execute(std::move(request)); });
+  router.add("POST", "/warmup", {.max_body = 4096, .admit = admit},
+             [this](httpd::Request request) { return handle_warmup(std::move(request)); });
+}
+
+void RunnerRole::add_health_routes(httpd::Router& router) {
+  router.add("GET", "/healthz",
+             [this](httpd::Request request) { return handle_healthz(std::move(request)); });
+  router.add("GET", "/readyz",
+             [this](httpd::Request request) { return handle_readyz(std::move(request)); });
+}
+
+async::Task<httpd::Response> RunnerRole::handle_execute(httpd::Request http) {
+  if (!is_json(http)) {
+    co_return httpd::problem_response(415, "runner.not_json", "the content type must be JSON",
+                                      http.request_id);
+  }
+  auto parsed = execute_request_from_json(http.body);
+  http.body = {};
+  if (!header_of(http, "x-alga-tenant") || !header_of(http, "x-alga-extension")) {
+    if (!parsed && parsed.error().code.starts_with("json.")) {
+      co_return httpd::error_response(parsed.error(), http.request_id);
+    }
+    ExecuteResponse missing = failure(400, "", {.code = "runner.missing_headers", .message = {}});
+    missing.error = "missing_routing_headers";
+    co_return answer(missing, http.request_id);
+  }
+  if (!parsed) {
+    if (parsed.error().code == "runner.invalid_body") {
+      co_return answer(failure(500, "execute_failed: ", parsed.error()), http.request_id);
+    }
+    co_return httpd::error_response(parsed.error(), http.request_id);
+  }
+  ExecuteRequest request = std::move(*parsed);
+  if (const Status same = check_identity(http, request); !same) {
+    const bool envelope = same.error().code.starts_with("secret.");
+    ExecuteResponse refused =
+        failure(envelope ? 500 : 403, envelope ? "" : "execute_failed: ", same.error());
+    if (envelope) refused.error = "secret_decrypt_failed";
+    co_return answer(refused, http.request_id);
+  }
+  if (!is_identifier(request.request_id)) request.request_id = http.request_id;
+  request.grant = header_of(http, "x-alga-grant");
+  request.traceparent = header_of(http, "traceparent");
+  request.config_version = header_of(http, "x-ext-config-version");
+  request.secrets_version = header_of(http, "x-ext-secrets-version");
+  request.idempotency_key = header_of(http, "x-idempotency-key");
+  if (request.idempotency_key && request.idempotency_key->size() > 255) {
+    co_return answer(
+        failure(400, "execute_failed: ", {.code = "idempotency.bad_key", .message = {}}),
+        http.request_id);
+  }
+  const std::string request_id = request.request_id;
+  const ExecuteResponse response = co_await execute_once(std::move(request));
+  co_return answer(response, request_id);
+}
+
+async::Task<httpd::Response> RunnerRole::handle_warmup(httpd::Request http) {
+  auto parsed = warmup_from_json(http.body);
+  if (!parsed) co_return httpd::error_response(parsed.error(), http.request_id);
+  const WarmupRequest request = std::move(*parsed);
+  using Shared = blob::BundleCache::Shared;
+  Shared shared = Shared::no;
+  if (const auto token = http.header("x-alga-grant"); token && use_.grants != nullptr) {
+    const auto grant = use_.grants->verify(*token);
+    if (!grant) co_return httpd::error_response(grant.error(), http.request_id);
+    const domain::Grant& says = (*grant)->grant;
+    if (says.tenant != request.tenant || says.extension != request.extension ||
+        says.content_hash != request.hash) {
+      co_return httpd::error_response({Kind::denied, "grant.hash_mismatch", "another bundle"},
+                                      http.request_id);
+    }
+    shared = Shared::yes;
+  } else if (options_.trust == Options::Trust::grant && options_.service_token.empty() &&
+             options_.client_names.empty()) {
+    co_return httpd::error_response(
+        {Kind::unauthenticated, "runner.grant_required", "no grant and no service token"},
+        http.request_id);
+  }
+  const auto pass = gate_.enter();
+  if (!pass) {
+    co_return httpd::error_response({Kind::unavailable, "runner.draining", "shutting down", 1},
+                                    http.request_id);
+  }
+  auto bundle = co_await use_.pool->run([cache = use_.bundles, request, shared] {
+    return cache->get(request.tenant, request.extension, request.hash, shared);
+  });
+  if (!bundle) co_return httpd::error_response(bundle.error(), http.request_id);
+  const auto wasm = (*bundle)->component_path();
+  if (!wasm) {
+    co_return httpd::error_response(
+        {Kind::unprocessable, "runner.no_component", "the bundle has no dist/main.wasm"},
+        http.request_id);
+  }
+  auto component =
+      co_await load_component(use_.engine, request.hash, *wasm, *bundle, options_.cold_wait);
+  if (!component && component.error().code == "engine.cold") {
+    httpd::Response accepted = httpd::json_response(202, R"({"status":"compiling"})");
+    accepted.set("retry-after", std::to_string(component.error().retry_after_s));
+    co_return accepted;
+  }
+  if (!component) co_return httpd::error_response(component.error(), http.request_id);
+  co_return httpd::json_response(200, R"({"status":"ready"})");
+}
+
+/// The reference's members; alive as long as the cache can be written.
+async::Task<httpd::Response> RunnerRole::handle_healthz(httpd::Request) {
+  const Health seen = co_await health();
+  boost::json::object body;
+  body["cache_writable"] = seen.cache_writable;
+  body["bundle_store"] = seen.store_reachable ? "ok" : "bundle_store_unreachable";
+  co_return httpd::json_response(seen.cache_writable ? 200 : 503, boost::json::serialize(body));
+}
+
+async::Task<httpd::Response> RunnerRole::handle_readyz(httpd::Request) {
+  const Health seen = co_await health();
+  boost::json::object body;
+  body["ready"] = seen.ready();
+  body["cache_writable"] = seen.cache_writable;
+  body["store_reachable"] = seen.store_reachable;
+  body["draining"] = seen.draining;
+  body["running"] = seen.load.running;
+  body["waiting"] = seen.load.waiting;
+  co_return httpd::json_response(seen.ready() ? 200 : 503, boost::json::serialize(body));
+}
+
+}  // namespace alga::runner
