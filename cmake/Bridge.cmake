@@ -6,7 +6,7 @@
 include_guard(GLOBAL)
 set(bridge_dir ${PROJECT_SOURCE_DIR}/bridge)
 set(bridge_library ${CMAKE_BINARY_DIR}/bridge/libalga_bridge.a)
-file(GLOB_RECURSE bridge_sources CONFIGURE_DEPENDS ${bridge_dir}/src/*.rs)
+file(GLOB_RECURSE bridge_sources CONFIGURE_DEPENDS ${bridge_dir}/src/*.rs ${bridge_dir}/src/*.wat)
 file(GLOB_RECURSE bridge_wit CONFIGURE_DEPENDS ${PROJECT_SOURCE_DIR}/wit/*.wit ${bridge_dir}/wit/*.wit)
 file(MAKE_DIRECTORY ${CMAKE_BINARY_DIR}/bridge)
 

@@ -8,7 +8,7 @@
 //! ```
 //!
 //! Environment: `KEEP_RESIDENT`, `STACK_ZEROING`, `TICK_US` (0: no ticker), `DECOMMIT_BATCH`,
-//! `POOLING`. Interfaces of the product are traps in the bare loop and denied in the bridge, so
+//! `POOLING`. `@text` as FILE is a guest of a few instructions. Interfaces of the product are traps in the bare loop and denied in the bridge, so
 //! measure a URL of a guest that calls none.
 
 #[path = "../tests/host/mod.rs"]
@@ -49,6 +49,14 @@ fn config() -> AbEngineConfig {
 
 fn limits() -> AbLimits {
     AbLimits { memory_bytes: 256 << 20, ..host::limits() }
+}
+
+/// The component in a file; `@text` stands for a guest of a few instructions.
+fn component_bytes(file: &str) -> Vec<u8> {
+    match file {
+        "@text" => host::guests::plain(host::guests::ECHO),
+        _ => std::fs::read(file).expect(file),
+    }
 }
 
 /// CPU time and page faults of this process so far.
@@ -267,7 +275,7 @@ fn trap_product_imports(linker: &mut Linker<State>, component: &Component) {
 fn bare(file: &str, url: &str, count: usize, threads: usize) {
     let engine = bare_engine();
     let ticker = ticker(engine.clone());
-    let wasm = std::fs::read(file).expect(file);
+    let wasm = component_bytes(file);
     let code = engine.precompile_component(&wasm).expect("compiled");
     let path = std::env::temp_dir().join(format!("bench-{}.cwasm", std::process::id()));
     std::fs::write(&path, code).expect("written");
@@ -328,7 +336,7 @@ unsafe impl Sync for Shared {}
 
 fn bridge(file: &str, url: &str, count: usize, threads: usize) {
     let engine = Bridge::with(&config());
-    let component = engine.load(&std::fs::read(file).expect(file));
+    let component = engine.load(&component_bytes(file));
     let shared = Shared(engine, component);
     let shared = &shared;
     measure("bridge", count, threads, &|| {
@@ -342,7 +350,7 @@ fn bridge(file: &str, url: &str, count: usize, threads: usize) {
 
 fn drop_running(file: &str, url: &str, count: usize) {
     let engine = Bridge::with(&config());
-    let component = engine.load(&std::fs::read(file).expect(file));
+    let component = engine.load(&component_bytes(file));
     let mut times: Vec<Duration> = (0..count)
         .map(|_| {
             let mut run = Run::get(url).limits(|l| *l = limits());
@@ -359,7 +367,7 @@ fn drop_running(file: &str, url: &str, count: usize) {
 }
 
 fn compile(file: &str) {
-    let wasm = std::fs::read(file).expect(file);
+    let wasm = component_bytes(file);
     let before = peak_resident_mib();
     let engine = bare_engine();
     let (cpu, _) = usage();

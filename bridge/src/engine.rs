@@ -117,18 +117,29 @@ fn size(value: u64) -> Result<usize, AbError> {
         .map_err(|_| AbError::new(AbStatus::Limit, "size beyond the address space"))
 }
 
+/// Slots beyond those of live executions: memories, tables and stacks that wait to be given back to
+/// the kernel in batches (one queue per processor, and one batch being given back from each) are
+/// still taken.
+fn headroom(decommit_batch: u32) -> u32 {
+    let processors = std::thread::available_parallelism().map_or(1, |n| n.get().min(16) as u32);
+    decommit_batch.saturating_sub(1).saturating_mul(2 * processors)
+}
+
 fn pool(config: &AbEngineConfig) -> Result<PoolingAllocationConfig, AbError> {
     let slots = config.max_executions;
+    let spare = headroom(config.decommit_batch);
     let total = |per_component: u32, what: &str| {
-        slots.checked_mul(per_component).filter(|&n| n > 0).ok_or_else(|| {
-            AbError::new(
-                AbStatus::Limit,
-                format!("{slots} executions of {per_component} {what} each"),
-            )
-        })
+        slots
+            .checked_add(spare)
+            .and_then(|slots| slots.checked_mul(per_component))
+            .filter(|&total| slots > 0 && total > 0)
+            .ok_or_else(|| {
+                let text = format!("{slots} executions of {per_component} {what} each");
+                AbError::new(AbStatus::Limit, text)
+            })
     };
     let mut pool = PoolingAllocationConfig::new();
-    pool.total_component_instances(total(1, "instances")?)
+    pool.total_component_instances(slots)
         .total_stacks(total(1, "stacks")?)
         .total_core_instances(total(config.core_instances_per_component, "core instances")?)
         .total_memories(total(config.memories_per_component, "memories")?)

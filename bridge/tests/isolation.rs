@@ -30,7 +30,7 @@ fn ten_thousand_executions_leak_nothing() {
             0 => Run::get("/").finish(&crash),
             _ => Run::get("/").body(&[7; 1000]).finish(&echo),
         };
-        assert_eq!(ended.end, if i % 4 == 0 { AbEnd::GuestTrap } else { AbEnd::Ok });
+        assert_eq!(ended.end, if i.is_multiple_of(4) { AbEnd::GuestTrap } else { AbEnd::Ok });
     };
     (0..1000).for_each(turn);
     let before = resident_kib();
@@ -51,7 +51,8 @@ fn ten_thousand_executions_leak_nothing() {
 
 fn memory_left_by_one_execution_is_not_seen_by_the_next() {
     let mut config = host::default_config();
-    config.max_executions = 1; // the next one gets the very same slot
+    // The next one gets the very same slot.
+    (config.max_executions, config.memories_per_component, config.decommit_batch) = (1, 1, 1);
     for keep_resident in [0, 1 << 20] {
         config.memory_keep_resident = keep_resident;
         let engine = Engine::with(&config);
@@ -84,7 +85,7 @@ fn memory_left_by_one_execution_is_not_seen_by_the_next() {
 
 fn tables_left_by_one_execution_are_not_seen_by_the_next() {
     let mut config = host::default_config();
-    config.max_executions = 1;
+    (config.max_executions, config.tables_per_component, config.decommit_batch) = (1, 1, 1);
     let engine = Engine::with(&config);
     let table = "(table $t 100 funcref)";
     let fill = guest(
