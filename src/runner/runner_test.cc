@@ -1,0 +1,380 @@
+#include "runner/runner.h"
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include <boost/json/object.hpp>
+#include <boost/json/serialize.hpp>
+#include <filesystem>
+#include <functional>
+
+#include "archive/testing.h"
+#include "async/spawn.h"
+#include "blob/layout.h"
+#include "blob/testing.h"
+#include "crypto/digest.h"
+#include "httpd/testing_server.h"
+#include "json/parse.h"
+
+namespace alga::runner {
+namespace {
+
+using domain::Capability;
+using ::testing::ElementsAre;
+using ::testing::HasSubstr;
+
+class FakeEngine final : public engine::Engine {
+ public:
+  Status prepare(const ContentHash&, const std::string&) override { return {}; }
+  Result<domain::ComponentReport> inspect(const std::string&) override {
+    return domain::ComponentReport{};
+  }
+  void load(const ContentHash&, std::filesystem::path wasm, std::shared_ptr<const void>,
+            Callback<std::shared_ptr<engine::Component>> done) override {
+    loaded.push_back(wasm);
+    if (never_ready) {
+      waiting = std::move(done);
+    } else if (load_error) {
+      done(alga::fail(*load_error));
+    } else {
+      done(std::shared_ptr<engine::Component>{});
+    }
+  }
+  engine::Ticket run(std::shared_ptr<engine::Component>, engine::Invocation invocation,
+                     engine::Done done) override {
+    invocations.push_back(std::move(invocation));
+    if (during) during();
+    done(outcome);
+    return {};
+  }
+  void cancel(const engine::Ticket&) override {}
+  [[nodiscard]] Load current_load() const override { return {.running = 1, .waiting = 2}; }
+  void stop(SteadyTime) override {}
+
+  std::vector<std::filesystem::path> loaded;
+  std::vector<engine::Invocation> invocations;
+  std::optional<Error> load_error;
+  bool never_ready = false;
+  Callback<std::shared_ptr<engine::Component>> waiting;
+  std::function<void()> during;
+  engine::Outcome outcome{
+      .end = domain::EndClass::ok,
+      .response = {.status = 201, .headers = {{"x-a", "1"}, {"x-a", "2"}}, .body = "hi"},
+      .message = {},
+      .backtrace = {}};
+};
+
+class FakeOpener final : public domain::SecretOpener {
+ public:
+  void open(domain::SecretEnvelope, domain::EnvelopeBinding binding,
+            Callback<std::shared_ptr<const domain::SecretMap>> done) override {
+    ++calls;
+    install = binding.install.str();
+    if (error) return done(alga::fail(*error));
+    done(std::make_shared<const domain::SecretMap>());
+  }
+  int calls = 0;
+  std::string install;
+  std::optional<Error> error;
+};
+
+class KeptRecords final : public domain::RecordSink {
+ public:
+  void execution(domain::ExecutionRecord record) noexcept override {
+    executions.push_back(std::move(record));
+  }
+  void guest_log(domain::GuestLogLine) noexcept override {}
+  void capability(domain::CapabilityEvent) noexcept override {}
+  std::vector<domain::ExecutionRecord> executions;
+};
+
+class RunnerTest : public ::testing::Test {
+ protected:
+  RunnerTest()
+      : root_(std::filesystem::temp_directory_path() / ("runner-" + uuid_v7(clock_, random_))),
+        archive_(archive::testing::TarBuilder{}.file("dist/main.wasm", "wasm").zst()),
+        hash_(*ContentHash::parse(crypto::sha256_hex(archive_))) {
+    store_.put(blob::bundle_key(tenant_, extension_, hash_), archive_);
+    cache_ = std::move(
+        *blob::BundleCache::open({.root = root_}, {store_, clock_, random_, metrics_, {}}));
+    grants_.set_keys({key_.public_key()});
+  }
+  ~RunnerTest() override {
+    role_.reset();
+    cache_.reset();
+    std::filesystem::remove_all(root_);
+  }
+
+  RunnerRole& role(Options options = {}) {
+    role_ = std::make_unique<RunnerRole>(std::move(options), Dependencies{.engine = &engine_,
+                                                                          .bundles = cache_.get(),
+                                                                          .store = &store_,
+                                                                          .secrets = &opener_,
+                                                                          .grants = &grants_,
+                                                                          .records = &records_,
+                                                                          .pool = &pool_,
+                                                                          .clock = &clock_,
+                                                                          .random = &random_,
+                                                                          .metrics = &metrics_,
+                                                                          .log = {}});
+    return *role_;
+  }
+  static Options drop_in() {
+    Options options;
+    options.trust = Options::Trust::service_token;
+    options.service_token = Secret("token");
+    return options;
+  }
+
+  domain::ExecuteRequest request() {
+    return {.request_id = "r1",
+            .tenant = tenant_,
+            .extension = extension_,
+            .install = InstallId::parse("i1"),
+            .content_hash = hash_,
+            .http = {.method = "GET", .url = "/a?q=1", .headers = {}, .body = {}}};
+  }
+  domain::Grant grant(domain::CapabilitySet capabilities) {
+    const auto now = std::chrono::floor<std::chrono::seconds>(clock_.wall());
+    return {.issued = now,
+            .expires = now + std::chrono::seconds{30},
+            .tenant = tenant_,
+            .install = *InstallId::parse("i1"),
+            .extension = extension_,
+            .version = *VersionId::parse("v1"),
+            .content_hash = hash_,
+            .capabilities = capabilities,
+            .egress = {},
+            .limits = {},
+            .config_version = "c1",
+            .secrets_version = "s1",
+            .envelope_sha256 = {},
+            .envelope_expires = {},
+            .config_sha256 = {}};
+  }
+  domain::ExecuteRequest granted(const domain::Grant& grant) {
+    auto with = request();
+    with.grant = *domain::sign_grant(grant, key_);
+    return with;
+  }
+  domain::ExecuteResponse execute(RunnerRole& role, domain::ExecuteRequest request) {
+    return async::block_on(role.execute(std::move(request)));
+  }
+
+  SystemClock clock_;
+  SystemRandom random_;
+  NoMetrics metrics_;
+  const TenantId tenant_ = *TenantId::parse("t1");
+  const ExtensionId extension_ = *ExtensionId::parse("e1");
+  std::filesystem::path root_;
+  std::string archive_;
+  ContentHash hash_;
+  blob::testing::MemoryBundleStore store_;
+  std::unique_ptr<blob::BundleCache> cache_;
+  crypto::SigningKey key_ = crypto::SigningKey::generate();
+  domain::GrantVerifier grants_{clock_};
+  FakeEngine engine_;
+  FakeOpener opener_;
+  KeptRecords records_;
+  async::BlockingPool pool_{2, 100};
+  std::unique_ptr<RunnerRole> role_;
+};
+
+TEST_F(RunnerTest, RunsWhatAGrantAllowsAndWritesItDown) {
+  auto with = granted(grant({Capability::context_read, Capability::storage_kv}));
+  with.providers = {"cap:storage.kv", "cap:http.fetch"};
+  const auto response = execute(role(), std::move(with));
+  EXPECT_EQ(response.status, 201);
+  EXPECT_EQ(response.body, "hi");
+  EXPECT_EQ(response.error, "");
+  ASSERT_EQ(engine_.invocations.size(), 1U);
+  EXPECT_THAT(engine_.invocations[0].capabilities.names(),
+              ElementsAre("cap:context.read", "cap:storage.kv"));
+  EXPECT_EQ(engine_.loaded.at(0).filename(), "main.wasm");
+  ASSERT_EQ(records_.executions.size(), 1U);
+  EXPECT_EQ(records_.executions[0].who.version, "v1");
+  EXPECT_EQ(records_.executions[0].path, "/a");
+  EXPECT_EQ(records_.executions[0].end_class, "ok");
+}
+
+TEST_F(RunnerTest, RefusesWithoutGrantAndWithAForeignOne) {
+  EXPECT_EQ(execute(role(), request()).code, "runner.grant_required");
+  auto foreign = grant({});
+  foreign.tenant = *TenantId::parse("t2");
+  EXPECT_EQ(execute(role(), granted(foreign)).code, "grant.tenant_mismatch");
+  auto forged = granted(grant({}));
+  forged.grant->back() = forged.grant->back() == 'A' ? 'Q' : 'A';
+  EXPECT_THAT(execute(role(), forged).code, HasSubstr("grant."));
+  EXPECT_TRUE(engine_.invocations.empty());
+  EXPECT_TRUE(records_.executions.empty());
+}
+
+TEST_F(RunnerTest, NamesTheFirstFaultInTheOrderOfTheReference) {
+  auto bad = request();
+  bad.providers = {"nonsense"};
+  bad.content_hash = *ContentHash::parse(std::string(64, 'b'));
+  EXPECT_EQ(execute(role(drop_in()), bad).error, "bundle_fetch_failed: blob.not_found");
+  bad.content_hash = hash_;
+  const auto unknown = execute(role(drop_in()), bad);
+  EXPECT_EQ(unknown.error, "unknown_capabilities: nonsense");
+  EXPECT_EQ(unknown.status, 400);
+  auto secret = request();
+  secret.providers = {"cap:secrets.get"};
+  secret.envelope = domain::SecretEnvelope{.ciphertext_b64 = "e30="};
+  opener_.error = Error{Kind::denied, "secret.expired", "old"};
+  const auto refused = execute(role(drop_in()), secret);
+  EXPECT_EQ(refused.error, "secret_decrypt_failed");
+  EXPECT_EQ(refused.code, "secret.expired");
+  EXPECT_EQ(refused.status, 500);
+}
+
+TEST_F(RunnerTest, OpensSecretsOnlyForThoseWhoMayReadThem) {
+  Options options = drop_in();
+  options.envelopes.allow_inline = true;
+  auto& runner = role(std::move(options));
+  auto with = request();
+  with.envelope = domain::SecretEnvelope{.ciphertext_b64 = "e30="};
+  EXPECT_EQ(execute(runner, with).status, 201);
+  EXPECT_EQ(opener_.calls, 0);
+  with.providers = {"cap:ui.proxy"};
+  EXPECT_EQ(execute(runner, with).status, 201);
+  EXPECT_EQ(opener_.calls, 1);
+  EXPECT_EQ(opener_.install, "i1");
+  EXPECT_FALSE(engine_.invocations.back().request.envelope);
+}
+
+TEST_F(RunnerTest, TellsThePublicOnlyHowAFailureIsCalled) {
+  engine_.outcome = {.end = domain::EndClass::guest_error,
+                     .response = {},
+                     .message = "password=hunter2",
+                     .backtrace = "at main.js:1"};
+  const auto response = execute(role(drop_in()), request());
+  EXPECT_EQ(response.status, 500);
+  EXPECT_EQ(response.error, "execute_failed: engine.guest_error");
+  EXPECT_FALSE(response.body);
+  EXPECT_EQ(records_.executions.at(0).author_error, "password=hunter2\nat main.js:1");
+}
+
+TEST_F(RunnerTest, SaysWhenToComeBack) {
+  engine_.outcome = {.end = domain::EndClass::overload,
+                     .response = {},
+                     .message = {},
+                     .backtrace = {},
+                     .retry_after_s = 3,
+                     .tenant_busy = true};
+  const auto busy = execute(role(drop_in()), request());
+  EXPECT_EQ(busy.status, 429);
+  EXPECT_EQ(busy.retry_after_s, 3U);
+  engine_.never_ready = true;
+  Options options = drop_in();
+  options.cold_wait = std::chrono::milliseconds{5};
+  const auto cold = execute(role(std::move(options)), request());
+  EXPECT_EQ(cold.status, 503);
+  EXPECT_EQ(cold.code, "engine.cold");
+  EXPECT_GT(cold.retry_after_s, 0U);
+  engine_.waiting(std::shared_ptr<engine::Component>{});  // the late answer reaches nobody
+}
+
+TEST_F(RunnerTest, TakesNothingMoreWhenDraining) {
+  auto& runner = role(drop_in());
+  EXPECT_TRUE(async::block_on(runner.health()).ready());
+  EXPECT_TRUE(runner.drain(std::chrono::steady_clock::now()));
+  EXPECT_EQ(execute(runner, request()).code, "runner.draining");
+  EXPECT_FALSE(async::block_on(runner.health()).ready());
+}
+
+class RunnerHttpTest : public RunnerTest {
+ protected:
+  void serve(Options options) {
+    httpd::Router router;
+    role(std::move(options)).add_routes(router);
+    role_->add_health_routes(router);
+    server_ = std::make_unique<httpd::TestingServer>(std::move(router));
+  }
+  std::string post(const std::string& headers, const std::string& body,
+                   const std::string& path = "/v1/execute") {
+    return httpd::exchange_raw(
+        server_->port(), "POST " + path + " HTTP/1.1\r\nhost: x\r\nconnection: close\r\n" +
+                             "content-type: application/json\r\n" + headers +
+                             "content-length: " + std::to_string(body.size()) + "\r\n\r\n" + body);
+  }
+  std::string body(const std::string& extra = {}) {
+    return R"({"context":{"request_id":"r1","tenant_id":"t1","extension_id":"e1","install_id":"i1",)"
+           R"("content_hash":")" +
+           hash_.prefixed() +
+           R"("},"http":{"method":"POST","path":"/p","query":{"b":"2 &","a":"1"},)"
+           R"("headers":{"accept":"x"},"body_b64":""},"unknown":1)" +
+           extra + "}";
+  }
+  const std::string known = "x-runner-service-token: token\r\n";
+  const std::string routed = known + "x-alga-tenant: t1\r\nx-alga-extension: e1\r\n";
+  std::unique_ptr<httpd::TestingServer> server_;
+};
+
+TEST_F(RunnerHttpTest, AnswersAsTheReferenceAndMore) {
+  serve(drop_in());
+  const std::string answer = post(routed, body());
+  EXPECT_THAT(answer, HasSubstr("200 OK"));
+  EXPECT_THAT(answer, HasSubstr("no-store"));
+  EXPECT_THAT(answer, HasSubstr(R"("status":201,"headers":{"x-a":"2"},)"
+                                R"("header_list":[["x-a","1"],["x-a","2"]],"body_b64":"aGk=",)"
+                                R"("error":null,"code":null,"request_id":"r1")"));
+  EXPECT_EQ(engine_.invocations.at(0).request.http.url, "/p?a=1&b=2+%26");
+  EXPECT_EQ(engine_.invocations.at(0).request.http.body, "");
+}
+
+TEST_F(RunnerHttpTest, BelievesNobodyWithoutTheToken) {
+  serve(drop_in());
+  EXPECT_THAT(post("x-alga-tenant: t1\r\nx-alga-extension: e1\r\n", body()), HasSubstr(" 401 "));
+  EXPECT_THAT(post("x-runner-service-token: tokem\r\n", body()), HasSubstr(" 401 "));
+  Options options = drop_in();
+  options.service_token = Secret();
+  serve(std::move(options));
+  EXPECT_THAT(post("x-runner-service-token: \r\n", body()), HasSubstr(" 401 "));
+  EXPECT_TRUE(engine_.invocations.empty());
+}
+
+TEST_F(RunnerHttpTest, HoldsHeadersAndBodyTogether) {
+  serve(drop_in());
+  const std::string missing = post(known, body());
+  EXPECT_THAT(missing, HasSubstr("200 OK"));
+  EXPECT_THAT(missing, HasSubstr(R"("error":"missing_routing_headers")"));
+  EXPECT_THAT(post(known + "x-alga-tenant: t2\r\nx-alga-extension: e1\r\n", body()),
+              HasSubstr("runner.identity_mismatch"));
+  EXPECT_THAT(post(routed + "x-ext-install-id: i2\r\n", body()),
+              HasSubstr("runner.identity_mismatch"));
+  EXPECT_THAT(post(routed + "x-ext-secrets-envelope: {}\r\n", body()),
+              HasSubstr("secret.header_mismatch"));
+  EXPECT_THAT(post(routed, "{"), HasSubstr(" 400 "));
+  EXPECT_TRUE(engine_.invocations.empty());
+}
+
+TEST_F(RunnerHttpTest, RepeatsTheAnswerForAKeyAndRefusesItsMisuse) {
+  serve(drop_in());
+  const std::string keyed = routed + "x-idempotency-key: k1\r\n";
+  EXPECT_THAT(post(keyed, body()), HasSubstr(R"("status":201)"));
+  EXPECT_THAT(post(keyed, body()), HasSubstr(R"("status":201)"));
+  EXPECT_EQ(engine_.invocations.size(), 1U);
+  std::string other = body();
+  other.replace(other.find("/p"), 2, "/q");
+  EXPECT_THAT(post(keyed, other), HasSubstr(" 422 "));
+  EXPECT_EQ(engine_.invocations.size(), 1U);
+}
+
+TEST_F(RunnerHttpTest, WarmsUpAndTellsItsHealth) {
+  serve(drop_in());
+  const std::string what =
+      R"({"tenant_id":"t1","extension_id":"e1","content_hash":")" + hash_.prefixed() + R"("})";
+  EXPECT_THAT(post(known, what, "/warmup"), HasSubstr("ready"));
+  EXPECT_EQ(engine_.loaded.size(), 1U);
+  EXPECT_THAT(post("", what, "/warmup"), HasSubstr(" 401 "));
+  const std::string get = " HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n";
+  EXPECT_THAT(httpd::exchange_raw(server_->port(), "GET /readyz" + get), HasSubstr(" 200 "));
+  store_.fail_with(Error{Kind::unavailable, "blob.unavailable", "down"});
+  EXPECT_THAT(httpd::exchange_raw(server_->port(), "GET /readyz" + get), HasSubstr(" 503 "));
+  EXPECT_THAT(httpd::exchange_raw(server_->port(), "GET /healthz" + get),
+              HasSubstr("bundle_store_unreachable"));
+}
+
+}  // namespace
+}  // namespace alga::runner
