@@ -1,5 +1,15 @@
+import { homedir } from 'node:os';
+import { join } from 'node:path';
+
 import { defineConfig } from 'vitest/config';
 
+// Components are built once per source and toolchain, not once per run.
+const cache = process.env['ALGA_CACHE'] ?? join(homedir(), '.cache', 'alga');
+
 export default defineConfig({
-  test: { include: ['src/**/*.test.ts', 'test/**/*.test.ts'], testTimeout: 30_000 },
+  test: {
+    include: ['src/**/*.test.ts', 'test/**/*.test.ts'],
+    testTimeout: 30_000,
+    env: { ALGA_BUILD_CACHE: join(cache, 'components') },
+  },
 });

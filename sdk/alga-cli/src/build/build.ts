@@ -9,7 +9,8 @@ import { Failure } from '../failure.js';
 import { declaredCapabilities } from '../manifest/manifest.js';
 import { formatBytes, type Output } from '../output.js';
 import type { Project } from '../project/project.js';
-import { bundle } from './bundle.js';
+import { bundle, type Bundle } from './bundle.js';
+import { ComponentCache } from './cache.js';
 import { Componentizer } from './componentize.js';
 import { buildLanguage, languageOf } from './languages.js';
 import { entryModule, writeWorld } from './world.js';
@@ -60,10 +61,10 @@ export async function buildProject(
   if (!upToDate) {
     const componentizing = output.progress('Building the component');
     const before = performance.now();
-    const engine = componentizer ?? new Componentizer();
-    const component = await engine.componentize(bundled, wit).finally(() => {
-      if (componentizer === undefined) engine.close();
-    });
+    const cache = new ComponentCache();
+    const component =
+      (await cache.get(key)) ?? (await componentizeOnce(bundled, wit, componentizer));
+    await cache.put(key, component);
     componentTime = performance.now() - before;
     await replaceFile(project.component, component);
     componentizing.done(formatBytes(component.length));
@@ -81,6 +82,19 @@ export async function buildProject(
     findings: checkComponent(bytes, project.manifest),
     inputs: bundled.inputs,
   };
+}
+
+async function componentizeOnce(
+  bundled: Bundle,
+  wit: string,
+  given: Componentizer | undefined,
+): Promise<Uint8Array> {
+  const componentizer = given ?? new Componentizer();
+  try {
+    return await componentizer.componentize(bundled, wit);
+  } finally {
+    if (given === undefined) componentizer.close();
+  }
 }
 
 /** Their own tools know what is up to date; there is no source map. */
