@@ -1,0 +1,26 @@
+#pragma once
+
+#include <string>
+#include <utility>
+#include <vector>
+
+namespace alga::app {
+
+using Flags = std::vector<std::pair<std::string, std::string>>;
+
+// Each is one command of `algad` and returns its exit status: 0 good, 1 failed, 2 bad use.
+
+/// Runs the server until SIGTERM or SIGINT.
+[[nodiscard]] int serve(const std::string& config_file, const Flags& flags);
+/// Runs the `handler` of one component with minimal host functions, without a server, and asserts
+/// that it answers with JSON.
+[[nodiscard]] int smoke(const std::string& component, const std::string& path);
+/// Prints imports, the capabilities they need, exports, sizes and warnings.
+[[nodiscard]] int inspect(const std::string& component, bool as_json);
+/// Compiles a component and writes the unsigned artefact: shows that it compiles, and how large it
+/// gets. No server loads the file.
+[[nodiscard]] int compile(const std::string& component, const std::string& output);
+[[nodiscard]] int check_config(const std::string& config_file, const Flags& flags);
+[[nodiscard]] int print_config(const std::string& config_file, const Flags& flags);
+
+}  // namespace alga::app

@@ -1,0 +1,223 @@
+// smoke, inspect and compile: one component on the bench.
+
+#include <fcntl.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <chrono>
+#include <cstdio>
+#include <filesystem>
+#include <future>
+#include <optional>
+#include <utility>
+
+#include "app/commands.h"
+#include "base/metrics.h"
+#include "crypto/digest.h"
+#include "domain/capability.h"
+#include "engine/child_process.h"
+#include "engine/component_report.h"
+#include "engine/engine.h"
+#include "json/parse.h"
+
+namespace alga::app {
+namespace {
+
+namespace fs = std::filesystem;
+
+constexpr std::string_view self = "/proc/self/exe";
+constexpr std::chrono::minutes patience{5};
+
+int complain(const Error& error) {
+  std::fprintf(stderr, "error: %s: %s\n", std::string(error.code).c_str(), error.message.c_str());
+  return 1;
+}
+
+/// A folder that goes when we do.
+class TemporaryFolder {
+ public:
+  TemporaryFolder() {
+    std::string pattern = (fs::temp_directory_path() / "algad-XXXXXX").string();
+    if (::mkdtemp(pattern.data()) != nullptr) path_ = pattern;
+  }
+  ~TemporaryFolder() {
+    std::error_code ignored;
+    if (!path_.empty()) fs::remove_all(path_, ignored);
+  }
+  TemporaryFolder(const TemporaryFolder&) = delete;
+  TemporaryFolder& operator=(const TemporaryFolder&) = delete;
+  [[nodiscard]] const fs::path& path() const { return path_; }
+
+ private:
+  fs::path path_;
+};
+
+/// Shows what the guest logs.
+class PrintedRecords final : public domain::RecordSink {
+ public:
+  void execution(domain::ExecutionRecord) noexcept override {}
+  void guest_log(domain::GuestLogLine line) noexcept override {
+    std::fprintf(stderr, "guest %s: %s\n", line.stream.c_str(), line.message.c_str());
+  }
+  void capability(domain::CapabilityEvent event) noexcept override {
+    std::fprintf(stderr, "guest %s: %s (%s)\n", event.kind.c_str(), event.target.c_str(),
+                 event.reason.c_str());
+  }
+};
+
+Result<ContentHash> hash_file(const std::string& path) {
+  engine::File file{::open(path.c_str(), O_RDONLY | O_CLOEXEC)};
+  crypto::Sha256 hash;
+  std::vector<std::uint8_t> buffer(1U << 20U);
+  if (!file.is_open()) {
+    return fail(Kind::invalid, "component.unavailable", path + " cannot be read");
+  }
+  while (true) {
+    ssize_t got = ::read(file.fd(), buffer.data(), buffer.size());
+    if (got < 0) return fail(Kind::invalid, "component.unavailable", path + " cannot be read");
+    if (got == 0) break;
+    hash.update(ByteSpan{buffer.data(), static_cast<std::size_t>(got)});
+  }
+  return *ContentHash::parse(hash.finish_hex());
+}
+
+engine::Invocation smoke_invocation(const ContentHash& hash, const std::string& path) {
+  auto tenant = *TenantId::parse("smoke-tenant");
+  auto extension = *ExtensionId::parse("smoke-extension");
+  domain::ExecuteRequest request{
+      .request_id = "smoke-request",
+      .tenant = tenant,
+      .extension = extension,
+      .install = InstallId::parse("smoke-install"),
+      .version = VersionId::parse("smoke-version"),
+      .content_hash = hash,
+      .config = {},
+      .http = {"GET", path, {{"accept", "application/json"}}, std::nullopt}};
+  engine::Invocation invocation{
+      .who = {tenant.str(), extension.str(), "smoke-install", "smoke-version", "smoke-request", ""},
+      .tenant = tenant,
+      .install = request.install,
+      .request = std::move(request)};
+  invocation.capabilities = domain::default_capabilities();
+  invocation.limits = domain::effective_limits({}, {}, {});
+  return invocation;
+}
+
+}  // namespace
+
+int smoke(const std::string& component, const std::string& path) {
+  auto hash = hash_file(component);
+  if (!hash) return complain(hash.error());
+  TemporaryFolder folder;
+  SystemClock clock;
+  SystemRandom random;
+  NoMetrics metrics;
+  PrintedRecords records;
+  auto key = std::make_shared<const crypto::SigningKey>(crypto::SigningKey::generate());
+  engine::Options options;
+  options.cache = folder.path();
+  options.trusted_keys = {key->public_key()};
+  options.compile_key = std::move(key);
+  options.max_executions = 4;
+  auto engine = engine::Engine::create(
+      std::move(options),
+      {.records = &records, .clock = &clock, .random = &random, .metrics = &metrics});
+  if (!engine) return complain(engine.error());
+
+  // Shared with callbacks that may come after we have stopped waiting.
+  auto loaded = std::make_shared<std::promise<Result<std::shared_ptr<engine::Component>>>>();
+  auto ready = loaded->get_future();
+  (*engine)->load(*hash, fs::absolute(component), nullptr,
+                  [loaded](auto outcome) { loaded->set_value(std::move(outcome)); });
+  if (ready.wait_for(patience) != std::future_status::ready) {
+    return complain({Kind::timeout, "engine.unavailable", "the component was not ready in time"});
+  }
+  auto made = ready.get();
+  if (!made) return complain(made.error());
+
+  auto ended = std::make_shared<std::promise<engine::Outcome>>();
+  auto answer = ended->get_future();
+  (*engine)->run(*made, smoke_invocation(*hash, path),
+                 [ended](engine::Outcome outcome) { ended->set_value(std::move(outcome)); });
+  engine::Outcome outcome = answer.get();
+  (*engine)->stop(clock.steady() + std::chrono::seconds{5});
+  if (outcome.end != domain::EndClass::ok) {
+    std::fprintf(stderr, "error: %s: %s\n%s", std::string(info(outcome.end).code).c_str(),
+                 outcome.message.c_str(), outcome.backtrace.c_str());
+    return 1;
+  }
+  const std::string body = outcome.response.body.value_or("");
+  std::printf("status %u, instantiated in %llu us, ran %llu us, peak memory %llu bytes\n%s\n",
+              unsigned{outcome.response.status},
+              static_cast<unsigned long long>(outcome.instantiate_us),
+              static_cast<unsigned long long>(outcome.call_us),
+              static_cast<unsigned long long>(outcome.peak_memory_bytes), body.c_str());
+  if (outcome.response.status != 200) {
+    return complain({Kind::invalid, "smoke.bad_status", "the handler did not answer with 200"});
+  }
+  if (!json::parse(body)) {
+    return complain({Kind::invalid, "smoke.not_json", "the answer's body is not JSON"});
+  }
+  return 0;
+}
+
+int inspect(const std::string& component, bool as_json) {
+  constexpr std::uint64_t most = std::uint64_t{256} << 20U;
+  auto text = engine::describe_component(self, component, most, std::chrono::minutes{1},
+                                         std::uint64_t{16} << 20U);
+  if (!text) return complain(text.error());
+  if (as_json) {
+    std::printf("%s\n", text->c_str());
+    return 0;
+  }
+  auto report = engine::read_report(*text);
+  if (!report) return complain(report.error());
+  bool module = report->kind == domain::ComponentReport::Kind::core_module;
+  std::printf("%s, %llu bytes, %u core modules, %llu bytes of memory at the start\n",
+              module ? "core module (legacy)" : "component",
+              static_cast<unsigned long long>(report->file_bytes), report->core_modules,
+              static_cast<unsigned long long>(report->minimum_memory_bytes));
+  for (const std::string& name : report->imports) {
+    std::string bare = name.substr(name.find('/') + 1);
+    bare = bare.substr(0, bare.find('@'));
+    auto capability =
+        name.starts_with("alga:extension/") ? domain::capability_of_interface(bare) : std::nullopt;
+    std::printf("  import %s%s%s\n", name.c_str(), capability ? "  needs " : "",
+                capability ? std::string(domain::name(*capability)).c_str() : "");
+  }
+  for (const std::string& name : report->exports) std::printf("  export %s\n", name.c_str());
+  if (!module && !report->exports_handler) std::printf("warning: it does not export `handler`\n");
+  if (report->frozen_clock) {
+    std::printf("warning: the clock is frozen at build time (built with clocks disabled)\n");
+  }
+  if (report->frozen_random) {
+    std::printf("warning: random numbers are frozen at build time (built with random disabled)\n");
+  }
+  return 0;
+}
+
+int compile(const std::string& component, const std::string& output) {
+  engine::File input{::open(component.c_str(), O_RDONLY | O_CLOEXEC)};
+  if (!input.is_open()) {
+    return complain({Kind::invalid, "component.unavailable", component + " cannot be read"});
+  }
+  engine::File out{::open(output.c_str(), O_RDWR | O_CREAT | O_TRUNC | O_CLOEXEC, 0600)};
+  if (!out.is_open()) {
+    return complain({Kind::invalid, "engine.cache_io", output + " cannot be written"});
+  }
+  auto began = std::chrono::steady_clock::now();
+  auto outcome = engine::run_child(self, {"compile-worker"}, input.fd(), out.fd(), patience);
+  if (!outcome) return complain(outcome.error());
+  if (outcome->exit_status != 0) {
+    std::fprintf(stderr, "error: %s\n", outcome->errors.c_str());
+    return 1;
+  }
+  struct stat facts{};
+  ::fstat(out.fd(), &facts);
+  std::chrono::duration<double> took = std::chrono::steady_clock::now() - began;
+  std::printf("compiled in %.2f s to %lld bytes\n", took.count(),
+              static_cast<long long>(facts.st_size));
+  return 0;
+}
+
+}  // namespace alga::app
