@@ -178,7 +178,11 @@ def run():
         token = folder / "service-token"
         token.write_text(TOKEN)
         rules = json.dumps(loopback_rules(upstream))
+        # Unprotected envelopes are for development only.
         config = f"""
+[server]
+development = true
+
 [runner]
 trust = "service-token"
 service_token = "file:{token}"

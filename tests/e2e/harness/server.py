@@ -60,7 +60,7 @@ class Algad:
                 stdin=subprocess.DEVNULL,
                 stdout=out,
                 stderr=subprocess.STDOUT,
-                env={**os.environ, **self.env},
+                env=surroundings(self.env),
             )
         self._wait_until_ready()
         return self
@@ -105,6 +105,12 @@ class Algad:
         return 0
 
 
+def surroundings(more=None):
+    """The environment without what would be read as a setting of the server."""
+    kept = {name: value for name, value in os.environ.items() if not name.startswith("ALGA_") or name == "ALGA_RUN_ID"}
+    return {**kept, **(more or {})}
+
+
 def program():
     """The server under test: $ALGAD, or the release build of this checkout."""
     root = Path(__file__).resolve().parents[3]
@@ -119,7 +125,7 @@ def run(*arguments, timeout=120, env=None):
         capture_output=True,
         text=True,
         timeout=timeout,
-        env={**os.environ, **(env or {})},
+        env=surroundings(env),
     )
     return done.returncode, done.stdout, done.stderr
 
