@@ -26,6 +26,7 @@ TOOLS = ("podman", "runc", "buildah", "mmdebstrap")
 IMAGE = "localhost/alga:test"
 TENANT, EXTENSION = "acme", "0b6b6f5e-6c9e-4c7e-9d0a-2f6f9f8a1c11"
 BUILD_SECONDS = 600
+USER = 10001
 CONFIG = """
 [runner]
 trust = "service-token"
@@ -82,6 +83,8 @@ def prepare(folder):
     bundle.place(bundles, TENANT, EXTENSION, packed, content_hash)
     for path in (folder, *folder.rglob("*")):
         path.chmod(0o755 if path.is_dir() else 0o644)
+    for path in (bundles, *bundles.rglob("*")):
+        os.chown(path, USER, USER)
     return config, bundles, content_hash
 
 
@@ -106,7 +109,7 @@ def runner_container(folder, storage):
         command = ["podman", "--root", f"{storage}/root", "--runroot", f"{storage}/run", "--storage-driver", "vfs"]
         command += ["--runtime", "runc", "--cgroup-manager", "cgroupfs", "run", "--rm", "--pull", "never", "--name", "alga-test"]
         command += ["--network", "host", "--read-only", "--tmpfs", "/tmp", *ulimits()]
-        command += ["-v", f"{config}:/config:ro", "-v", f"{bundles}:/bundles:ro", IMAGE]
+        command += ["-v", f"{config}:/config:ro", "-v", f"{bundles}:/bundles", IMAGE]
         command += ["serve", "--role", "runner", "--config", "/config/algad.toml", "--data", "/var/lib/alga"]
         command += ["--listen", "127.0.0.1:0", "--port-file", "/var/lib/alga/port"]
         process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=log, stderr=subprocess.STDOUT)
