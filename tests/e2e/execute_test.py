@@ -193,6 +193,9 @@ path = "{bundles}"
 [egress]
 rules = {rules}
 
+[engine]
+cold_wait = "2m"
+
 [secrets]
 allow_inline = true
 """

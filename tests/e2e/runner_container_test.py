@@ -7,6 +7,7 @@ their own that is removed at the end.
 """
 
 import base64
+import json
 import os
 import shutil
 import subprocess
@@ -34,6 +35,9 @@ service_token = "file:/config/service-token"
 
 [bundles]
 path = "/bundles"
+
+[engine]
+cold_wait = "2m"
 """
 
 
@@ -96,7 +100,7 @@ def execute(origin, content_hash):
         "limits": {"timeout_ms": 10000},
         "providers": ["cap:log.emit"],
     }
-    return Client(origin).post("/v1/execute", body, headers=headers)
+    return Client(origin, timeout=150).post("/v1/execute", body, headers=headers)
 
 
 @test(NAME)
@@ -120,11 +124,21 @@ def runner_container(folder, storage):
             result = answer.json()
             expect_equal((result["status"], result["error"]), (200, None), f"result {answer.text()[:500]}")
             expect_in('"logged":4', base64.b64decode(result["body_b64"]).decode(), "the handler's JSON body")
-            eventually(lambda: "the-handler-ran" in Path(log.name).read_text(), 15, "a log line that shows the handler ran")
+            eventually(lambda: ran(Path(log.name).read_text()), 15, "a log line that shows the handler ran")
+            guest_lines = podman(storage, "exec", "alga-test", "sh", "-c", "cat /var/lib/alga/spool/*.jsonl").stdout
+            expect_in("the-handler-ran", guest_lines, "the guest's own line among the records")
         finally:
             podman(storage, "stop", "--time", "10", "alga-test")
             process.wait(30)
         expect("panic" not in Path(log.name).read_text(), "the server panicked")
+
+
+def ran(log):
+    """Whether the server's structured log holds the execution of our request, ended well."""
+    lines = [json.loads(line) for line in log.splitlines() if line.startswith("{")]
+    return any(
+        line["message"] == "execution" and line["request_id"] == "container-1" and line["end_class"] == "ok" for line in lines
+    )
 
 
 def wait_for_port(storage, process, log):

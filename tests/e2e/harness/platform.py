@@ -37,12 +37,15 @@ class Publisher:
         return {"text": json.dumps(text), "algorithm": "ed25519"}
 
 
-# Fixtures answer every path, and tests call faster than people do.
+# Fixtures answer every path, tests call faster than people do, and a busy machine compiles slowly.
 CONFIG = """
 [gateway]
 allow_undeclared_endpoints = true
 rate_burst = 100000
 rate_interval = "1ms"
+
+[engine]
+cold_wait = "2m"
 """
 
 
@@ -69,7 +72,7 @@ class Platform:
         self.operator = self.client(self.token_file.read_text().strip())
         return self
 
-    def client(self, token, timeout=60.0):
+    def client(self, token, timeout=180.0):
         return self.server.client({"authorization": f"Bearer {token}"}, timeout)
 
     def tenant(self, tenant):

@@ -42,7 +42,7 @@ class Algad:
     def origin(self):
         return f"http://127.0.0.1:{self.port}"
 
-    def client(self, headers=None, timeout=60.0):
+    def client(self, headers=None, timeout=180.0):
         return Client(self.origin, headers, timeout)
 
     def output(self):
