@@ -1,12 +1,16 @@
 #include <fmt/format.h>
 
 #include "base/bytes.h"
+#include "control_plane/record_rows.h"
 #include "control_plane/services.h"
 #include "domain/envelope.h"
 #include "domain/install_config_codec.h"
 
 namespace alga::control_plane {
 namespace {
+
+/// A batch of a runner's spool, with room for one line of the longest kind.
+constexpr std::uint64_t kRecordBytes = 4U << 20U;
 
 /// The reference's shape: `{error:"install_not_found"}`, our code and the request id beside it.
 httpd::Response config_error(const Error& error, std::string_view request_id) {
@@ -86,6 +90,27 @@ Result<httpd::Response> validate(Services& services, const httpd::Request& reque
   return json_answer(200, boost::json::object{{"valid", row.has_value()}});
 }
 
+Status check_runner(Services& services, const httpd::Request& request) {
+  if (has_token(request, "x-runner-auth", services.core.options().tokens.storage)) return {};
+  return fail(Kind::unauthenticated, "auth.invalid_token", "the token is not valid");
+}
+
+/// Public keys that verify grants, for runners of other processes; to be asked once a minute.
+Result<httpd::Response> grant_keys(Services& services, const httpd::Request& request) {
+  TRY_VOID(check_runner(services, request));
+  boost::json::array keys;
+  for (const GrantKey& key : services.signing.verifiers(KeyPurpose::grant)) {
+    keys.push_back(boost::json::object{{"kid", key.kid}, {"public_key", key.key.base64()}});
+  }
+  return json_answer(200, boost::json::object{{"keys", std::move(keys)}});
+}
+
+Result<httpd::Response> take_records(Services& services, const httpd::Request& request) {
+  TRY_VOID(check_runner(services, request));
+  TRY_VOID(store_delivery(services.core, request.body));
+  return no_content();
+}
+
 }  // namespace
 
 void add_internal_routes(Api& api, Services& services) {
@@ -96,6 +121,13 @@ void add_internal_routes(Api& api, Services& services) {
         [&services](const httpd::Request& request) { return install_config(services, request); },
         {.error = &config_error});
   }
+  api.add_open("GET", "/internal/grant-keys", [&services](const httpd::Request& request) {
+    return grant_keys(services, request);
+  });
+  api.add_open(
+      "POST", "/internal/records",
+      [&services](const httpd::Request& request) { return take_records(services, request); },
+      {.route = {.max_body = kRecordBytes}});
   api.add_open(
       "GET", "/api/installs/lookup-by-host",
       [&services](const httpd::Request& request) { return lookup_by_host(services, request); },

@@ -1,3 +1,5 @@
+#include <thread>
+
 #include "control_plane/testing.h"
 #include "domain/envelope.h"
 #include "domain/grant.h"
@@ -6,6 +8,7 @@ namespace alga::control_plane {
 namespace {
 
 using testing::OnPlatform;
+using testing::Platform;
 using testing::Reply;
 
 class MainPath : public OnPlatform {
@@ -130,6 +133,69 @@ TEST_P(MainPath, RenewsGrantsBeforeTheyExpire) {
 }
 
 ALGA_ON_EVERY_DATABASE(MainPath);
+
+/// Two processes on one database: an administrator at one, a gateway at the other.
+class TwoHosts : public sql::testing::OnEveryDatabase {
+ protected:
+  void SetUp() override {
+    OnEveryDatabase::SetUp();
+    if (!database_) return;
+    auto remote = [](Options& options) { options.remote_gateways = true; };
+    near_ = std::make_unique<Platform>(open(), remote);
+    far_ = std::make_unique<Platform>(open(), remote, near_->secrets());
+  }
+  /// The status of install-config at the far host.
+  int far_status() {
+    return far_
+        ->call("POST", "/internal/runner/install-config", "",
+               boost::json::object{{"tenantId", "t1"}, {"extensionId", "acme.hello"}},
+               {{"x-runner-auth", "token-of-config"}})
+        .status;
+  }
+  bool disabled() {
+    auto row = database_->read([](sql::Executor& sql) {
+      return sql.find("SELECT 1 FROM tenant_extension_install WHERE is_enabled = 0");
+    });
+    return row.value().has_value();
+  }
+  /// Calls the near host while its clock runs.
+  Reply near(std::string method, std::string path, std::string token, boost::json::object body) {
+    std::atomic<bool> answered = false;
+    std::jthread clock([&] {
+      while (!answered) near_->clock().advance(std::chrono::milliseconds{1});
+    });
+    Reply reply = near_->call(method, path, token, body);
+    answered = true;
+    return reply;
+  }
+  std::unique_ptr<Platform> near_, far_;
+};
+
+TEST_P(TwoHosts, AcknowledgeAChangeWhenNoLeaseFromBeforeIsLeft) {
+  near_->publish(near_->publisher("acme"), Platform::bundle(Platform::manifest("hello", "1.0.0")));
+  std::string admin = near_->admin_of("t1");
+  Reply made = near("POST", "/api/v1/installs", admin, {{"extension", "acme.hello"}});
+  ASSERT_EQ(made.status, 201) << made.text;
+  EXPECT_EQ(far_status(), 200);  // holds a lease from now on
+
+  std::atomic<bool> acknowledged = false;
+  std::jthread administrator([&] {
+    Reply reply =
+        near_->call("POST", "/api/v1/installs/" + made.string("/install/id") + "/disable", admin);
+    EXPECT_EQ(reply.status, 200);
+    acknowledged = true;
+  });
+  while (!disabled()) std::this_thread::yield();
+  EXPECT_EQ(far_status(), 200);  // from before the change, and allowed: nobody was told yet
+  EXPECT_FALSE(acknowledged);
+  // One lease later, at both. Nobody knows when the near host began to wait.
+  far_->clock().advance(std::chrono::seconds{1});
+  while (!acknowledged) near_->clock().advance(std::chrono::milliseconds{1});
+  administrator.join();
+  EXPECT_EQ(far_status(), 404);
+}
+
+ALGA_ON_EVERY_DATABASE(TwoHosts);
 
 }  // namespace
 }  // namespace alga::control_plane

@@ -127,11 +127,11 @@ TEST_P(PublishingContract, RefusesWhatIsNoBundle) {
 }
 
 TEST_P(PublishingContract, HoldsComponentsToTheWorld) {
+  int patch = 0;
   auto with = [&](auto change) {
     auto report = FakeInspector::good();
     change(report);
     p().inspector().answer(report);
-    static int patch = 0;
     return publish(hello("9.0." + std::to_string(++patch)));
   };
   Reply unknown = with([](auto& it) { it.imports.push_back("wasi:sockets/tcp@0.2.6"); });

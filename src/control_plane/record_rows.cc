@@ -1,6 +1,6 @@
 #include "control_plane/record_rows.h"
 
-#include "control_plane/audit.h"
+#include "telemetry/record_json.h"
 
 namespace alga::control_plane {
 namespace {
@@ -128,31 +128,57 @@ Status insert_execution(sql::Executor& sql, const domain::ExecutionRecord& recor
   return count_usage(sql, record);
 }
 
-Status insert_guest_log(sql::Executor& sql, const Core& core, const domain::GuestLogLine& line) {
+Status insert_guest_log(sql::Executor& sql, const Core& core, const domain::GuestLogLine& line,
+                        const DeliveryId& delivery) {
   const domain::ExecutionIdentity& who = line.who;
   TRY_VOID(sql.execute(
       "INSERT INTO extension_guest_log (tenant, id, install_id, extension_id, version_id, "
-      "request_id, at, level, stream, message, truncated) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, "
-      "$9, $10, $11)",
+      "request_id, at, level, stream, message, truncated, delivery_id) VALUES ($1, $2, $3, $4, $5, "
+      "$6, $7, $8, $9, $10, $11, $12) ON CONFLICT DO NOTHING",
       {who.tenant, core.new_ordered_id(), who.install, who.extension, who.version, who.request_id,
        line.at, static_cast<std::int64_t>(line.level), line.stream, storable(line.message),
-       line.truncated}));
+       line.truncated, delivery}));
   return {};
 }
 
-Status insert_capability(sql::Executor& sql, const Core& core,
-                         const domain::CapabilityEvent& event) {
-  Caller guest;
-  guest.principal.id = "extension:" + event.who.install;
-  guest.request_id = event.who.request_id;
-  return append_audit(sql, core, guest,
-                      {.tenant = event.who.tenant,
-                       .action = "guest." + event.kind,
-                       .target = storable(event.target),
-                       .details = {{"reason", storable(event.reason)},
-                                   {"extension", event.who.extension},
-                                   {"version", event.who.version},
-                                   {"at", format_rfc3339(event.at)}}});
+Status insert_capability(sql::Executor& sql, const Core& core, const domain::CapabilityEvent& event,
+                         const DeliveryId& delivery) {
+  boost::json::object details{{"reason", storable(event.reason)},
+                              {"extension", event.who.extension},
+                              {"version", event.who.version},
+                              {"at", format_rfc3339(event.at)}};
+  TRY_VOID(
+      sql.execute("INSERT INTO extension_audit_log (tenant, id, at, actor, action, target, "
+                  "request_id, details, delivery_id) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, "
+                  "$9) ON CONFLICT DO NOTHING",
+                  {event.who.tenant, core.new_ordered_id(), core.now(),
+                   "extension:" + event.who.install, "guest." + event.kind, storable(event.target),
+                   event.who.request_id, to_text(details), delivery}));
+  return {};
+}
+
+Status store_delivery(const Core& core, std::string_view lines) {
+  std::vector<telemetry::DeliveredRecord> records;
+  while (!lines.empty()) {
+    std::size_t end = std::min(lines.find('\n'), lines.size());
+    if (end > 0) {
+      TRY(auto record, telemetry::decode_record(lines.substr(0, end)));
+      records.push_back(std::move(record));
+    }
+    lines.remove_prefix(std::min(end + 1, lines.size()));
+  }
+  return core.db().write([&](sql::Executor& sql) -> Status {
+    for (const auto& [id, record] : records) {
+      if (const auto* execution = std::get_if<domain::ExecutionRecord>(&record)) {
+        TRY_VOID(insert_execution(sql, *execution));
+      } else if (const auto* line = std::get_if<domain::GuestLogLine>(&record)) {
+        TRY_VOID(insert_guest_log(sql, core, *line, id));
+      } else if (const auto* event = std::get_if<domain::CapabilityEvent>(&record)) {
+        TRY_VOID(insert_capability(sql, core, *event, id));
+      }
+    }
+    return {};
+  });
 }
 
 }  // namespace alga::control_plane

@@ -12,9 +12,16 @@ Status update_finished(sql::Executor& sql, const domain::FinishedExecution& exec
 /// Completes the gateway's row of the same request, or makes one when there was no gateway, and
 /// counts the usage.
 Status insert_execution(sql::Executor& sql, const domain::ExecutionRecord& record);
-Status insert_guest_log(sql::Executor& sql, const Core& core, const domain::GuestLogLine& line);
+/// `delivery` names a record that came from another process and may come again.
+using DeliveryId = std::optional<std::string>;
+Status insert_guest_log(sql::Executor& sql, const Core& core, const domain::GuestLogLine& line,
+                        const DeliveryId& delivery = {});
 /// Into the tenant's audit trail.
-Status insert_capability(sql::Executor& sql, const Core& core,
-                         const domain::CapabilityEvent& event);
+Status insert_capability(sql::Executor& sql, const Core& core, const domain::CapabilityEvent& event,
+                         const DeliveryId& delivery = {});
+
+/// Stores what a runner of another process delivers, all of it, durably, or nothing. `lines` are
+/// those of telemetry/record_json.h. Error: `telemetry.invalid_record`.
+Status store_delivery(const Core& core, std::string_view lines);
 
 }  // namespace alga::control_plane

@@ -1,10 +1,12 @@
 #include "control_plane/operations.h"
 #include "control_plane/testing.h"
+#include "telemetry/record_json.h"
 
 namespace alga::control_plane {
 namespace {
 
 using boost::json::object;
+using testing::HeaderMap;
 using testing::OnPlatform;
 using testing::Platform;
 using testing::Reply;
@@ -164,6 +166,42 @@ TEST_P(Records, SealsTheAuditTrailAndFindsEveryAlteration) {
     ASSERT_GE(rows.value(), 1U) << text;
     EXPECT_TRUE(faults().contains(fault)) << text;
   }
+}
+
+TEST_P(Records, TakesDeliveriesOfOtherProcessesOnce) {
+  std::string lines =
+      telemetry::encode_record({"d1", domain::GuestLogLine{.who = who("remote"),
+                                                           .at = p().clock().wall(),
+                                                           .stream = "log",
+                                                           .message = "from afar"}}) +
+      "\n" + telemetry::encode_record({"d2", record("run-9", "remote")}) + "\n" +
+      telemetry::encode_record({"d3", domain::CapabilityEvent{.who = who("remote"),
+                                                              .at = p().clock().wall(),
+                                                              .kind = "denied",
+                                                              .target = "http.fetch"}}) +
+      "\n";
+  const HeaderMap token{{"x-runner-auth", "token-of-storage"}};
+  for (int i = 0; i < 2; ++i) {
+    EXPECT_EQ(p().send("POST", "/internal/records", "", lines, token).status, 204);
+  }
+  EXPECT_EQ(p().call("GET", "/api/logs?request=remote", admin_).at("/lines").as_array().size(), 1U);
+  EXPECT_EQ(execution("remote").at("status"), "ok");
+  EXPECT_EQ(
+      p().call("GET", "/api/v1/installs/" + install_ + "/usage", admin_).at("/usage/invocations"),
+      1);
+  std::string trail = p().call("GET", "/api/v1/audit", admin_).text;
+  EXPECT_EQ(trail.find("guest.denied"), trail.rfind("guest.denied"));
+  EXPECT_TRUE(trail.contains("guest.denied"));
+  EXPECT_EQ(p().send("POST", "/internal/records", "", "{}\n", token).status, 400);
+  EXPECT_EQ(p().send("POST", "/internal/records", admin_, lines).status, 401);
+}
+
+TEST_P(Records, PublishesTheKeysThatVerifyGrants) {
+  Reply keys =
+      p().call("GET", "/internal/grant-keys", "", {}, {{"x-runner-auth", "token-of-storage"}});
+  ASSERT_EQ(keys.status, 200);
+  EXPECT_EQ(keys.string("/keys/0/public_key"), p().plane().grant_keys().front().key.base64());
+  EXPECT_EQ(p().call("GET", "/internal/grant-keys", "").status, 401);
 }
 
 TEST_P(Records, ClaimsAnIdempotencyKeyOnce) {

@@ -60,5 +60,6 @@ void add_internal_routes(Api& api, Services& services);
 void add_storage_routes(Api& api, Services& services);
 void add_record_routes(Api& api, Services& services);
 void add_compat_routes(Api& api, Services& services);
+void add_meta_routes(Api& api, Services& services);
 
 }  // namespace alga::control_plane

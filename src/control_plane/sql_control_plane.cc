@@ -68,6 +68,7 @@ void SqlControlPlane::add_routes(httpd::Router& router) {
   add_storage_routes(api, services_);
   add_record_routes(api, services_);
   add_compat_routes(api, services_);
+  add_meta_routes(api, services_);
 }
 
 void SqlControlPlane::stop(SteadyTime deadline) {

@@ -8,9 +8,12 @@ namespace alga::control_plane::schema {
 
 std::span<const sql::Migration> migrations() {
   static const std::array kSteps{
-      sql::Migration{1, "registry", kRegistryTables}, sql::Migration{2, "access", kAccessTables},
-      sql::Migration{3, "installs", kInstallTables},  sql::Migration{4, "storage", kStorageTables},
+      sql::Migration{1, "registry", kRegistryTables},
+      sql::Migration{2, "access", kAccessTables},
+      sql::Migration{3, "installs", kInstallTables},
+      sql::Migration{4, "storage", kStorageTables},
       sql::Migration{5, "records", kRecordTables},
+      sql::Migration{6, "deliveries", kDeliveryColumns},
   };
   return kSteps;
 }

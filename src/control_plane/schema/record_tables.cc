@@ -102,4 +102,12 @@ CREATE TABLE idempotency_records (
 CREATE INDEX idempotency_records_age ON idempotency_records (expires_at);
 )sql";
 
+// Runners of other processes deliver at least once; the name of a delivery makes that exactly once.
+const std::string_view kDeliveryColumns = R"sql(
+ALTER TABLE extension_guest_log ADD COLUMN delivery_id {key};
+CREATE UNIQUE INDEX extension_guest_log_delivery ON extension_guest_log (tenant, delivery_id);
+ALTER TABLE extension_audit_log ADD COLUMN delivery_id {key};
+CREATE UNIQUE INDEX extension_audit_log_delivery ON extension_audit_log (tenant, delivery_id);
+)sql";
+
 }  // namespace alga::control_plane::schema

@@ -9,5 +9,6 @@ extern const std::string_view kAccessTables;
 extern const std::string_view kInstallTables;
 extern const std::string_view kStorageTables;
 extern const std::string_view kRecordTables;
+extern const std::string_view kDeliveryColumns;
 
 }  // namespace alga::control_plane::schema
