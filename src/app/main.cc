@@ -22,7 +22,7 @@ int main(int argc, char** argv) {
   CLI::App cli{"Alga Extension Runtime"};
   cli.require_subcommand(1);
   std::string config_file, component, output, role, data, listen, port_file, token_file;
-  std::string path = "/smoke";
+  std::string path = "/echo";
   std::vector<std::string> sets;
   bool as_json = false;
   bool redacted = false;

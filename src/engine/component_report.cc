@@ -73,6 +73,9 @@ Result<ComponentReport> read_report(std::string_view text) {
     TRY(std::vector<json::Object> imports, root.objects("imports"));
     for (json::Object& import : imports) {
       TRY(std::string name, import.string("name"));
+      TRY(std::vector<json::Object> functions, import.objects("functions"));
+      // A bare name without functions is a type that the world uses; nothing is called through it.
+      if (!name.contains(':') && functions.empty()) continue;
       report.imports.push_back(std::move(name));
     }
     TRY(std::vector<json::Object> exports, root.objects("exports"));

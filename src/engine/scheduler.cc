@@ -121,6 +121,7 @@ void Scheduler::admit(const JobPtr& job, Tenant& tenant) {
   }
   ++running_;
   ++tenant.running;
+  job->self_ = job;
   make_runnable(job);
 }
 
@@ -143,6 +144,7 @@ void Scheduler::admit_waiting() {
 
 void Scheduler::retire(const JobPtr& job) {
   job->state_ = Job::State::gone;
+  job->self_.reset();
   if (job->has_timer_) {
     timers_.erase(job->timer_);
     job->has_timer_ = false;

@@ -41,7 +41,8 @@ class Job : public std::enable_shared_from_this<Job> {
  private:
   friend class Scheduler;
   enum class State : std::uint8_t { idle, queued, running, running_woken, gone };
-  State state_ = State::idle;                   // under the scheduler's lock
+  std::shared_ptr<Job> self_;  // from admission to the end: an idle job has no other owner
+  State state_ = State::idle;  // under the scheduler's lock
   std::optional<domain::EndClass> end_reason_;  // likewise
   bool waiting_ = false;                        // in the admission queue
   bool started_ = false;
