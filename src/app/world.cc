@@ -1,22 +1,15 @@
 #include "app/world.h"
 
-#include <fcntl.h>
-#include <sys/stat.h>
-#include <unistd.h>
-
 #include <algorithm>
-#include <cerrno>
-#include <charconv>
 #include <filesystem>
-#include <system_error>
 #include <thread>
 #include <utility>
 
+#include "app/ground.h"
 #include "app/late_ports.h"
 #include "app/settings.h"
 #include "async/blocking_pool.h"
 #include "async/io_threads.h"
-#include "base/bytes.h"
 #include "blob/bundle_cache.h"
 #include "blob/egress_transport.h"
 #include "blob/filesystem_bundle_store.h"
@@ -49,75 +42,9 @@ namespace fs = std::filesystem;
 
 constexpr std::string_view artefact_key_secret = "alga_artefact_key";
 
-/// An address `host:port` of the configuration, already checked there.
-struct Endpoint {
-  std::string host;
-  std::uint16_t port = 0;
-};
-
-Endpoint endpoint_of(const std::string& text) {
-  std::size_t colon = text.rfind(':');
-  Endpoint out{text.substr(0, colon), 0};
-  if (out.host.starts_with('[') && out.host.ends_with(']')) {
-    out.host = out.host.substr(1, out.host.size() - 2);
-  }
-  if (out.host == "localhost") out.host = "127.0.0.1";
-  std::from_chars(text.data() + colon + 1, text.data() + text.size(), out.port);
-  return out;
-}
-
-Status private_folder(const fs::path& path) {
-  std::error_code failed;
-  fs::create_directories(path, failed);
-  if (!failed) fs::permissions(path, fs::perms::owner_all, failed);
-  if (failed) {
-    return fail(Kind::unavailable, "config.folder",
-                path.string() + " cannot be used: " + failed.message());
-  }
-  return {};
-}
-
-/// Writes atomically with mode 0600.
-Status write_private_file(const std::string& path, std::string_view text) {
-  std::string temporary = path + ".tmp";
-  int fd = ::open(temporary.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC | O_NOFOLLOW, 0600);
-  bool ok = fd >= 0 && ::fchmod(fd, 0600) == 0 &&
-            ::write(fd, text.data(), text.size()) == static_cast<ssize_t>(text.size()) &&
-            ::fsync(fd) == 0;
-  int reason = errno;
-  if (fd >= 0) ::close(fd);
-  if (ok && ::rename(temporary.c_str(), path.c_str()) == 0) return {};
-  return fail(
-      Kind::unavailable, "config.folder",
-      path + " cannot be written: " + std::error_code(reason, std::generic_category()).message());
-}
-
-LogLevel level_of(const std::string& text) {
-  if (text == "debug") return LogLevel::debug;
-  if (text == "warn") return LogLevel::warn;
-  if (text == "error") return LogLevel::error;
-  return LogLevel::info;
-}
-
 fs::path path_or(const config::Config& config, std::string_view name, const fs::path& otherwise) {
   const std::string& given = config.text(name);
   return given.empty() ? otherwise : fs::path(given);
-}
-
-/// Loads the Ed25519 key that is an application secret, or makes it there.
-Result<std::shared_ptr<const crypto::SigningKey>> load_or_make_signing_key(
-    domain::SecretProvider& secrets, std::string_view name) {
-  TRY(std::optional<Secret> stored, secrets.app_secret(name));
-  if (stored) {
-    std::optional<std::string> seed = base64_decode(stored->reveal());
-    if (!seed) return fail(Kind::internal, "keys.malformed", std::string(name) + " is not base64");
-    TRY(crypto::SigningKey key, crypto::SigningKey::from_seed(as_bytes(*seed)));
-    return std::make_shared<const crypto::SigningKey>(std::move(key));
-  }
-  crypto::SigningKey key = crypto::SigningKey::generate();
-  crypto::LockedBytes seed = key.seed();
-  TRY_VOID(secrets.set_app_secret(name, Secret{base64_encode(seed.reveal())}));
-  return std::make_shared<const crypto::SigningKey>(std::move(key));
 }
 
 }  // namespace

@@ -1,0 +1,39 @@
+#pragma once
+
+#include <cstdint>
+#include <filesystem>
+#include <memory>
+#include <string>
+#include <string_view>
+
+#include "base/log.h"
+#include "base/result.h"
+#include "crypto/sign.h"
+#include "domain/ports/secret_provider.h"
+
+// What the composition root needs of the machine: folders, files, addresses, keys.
+
+namespace alga::app {
+
+/// An address `host:port` of the configuration, already checked there.
+struct Endpoint {
+  std::string host;  ///< without brackets; `localhost` is 127.0.0.1
+  std::uint16_t port = 0;
+};
+[[nodiscard]] Endpoint endpoint_of(const std::string& text);
+
+/// Makes the folder, with mode 0700. Error: `config.folder`.
+Status private_folder(const std::filesystem::path& path);
+
+/// Writes the whole file at once, with mode 0600. Error: `config.folder`.
+Status write_private_file(const std::string& path, std::string_view text);
+
+[[nodiscard]] LogLevel level_of(const std::string& text);
+
+/// Loads the Ed25519 key that is an application secret (base64 of its seed), or makes it there.
+/// Errors: `keys.malformed`, and those of the provider: a provider that fails never leads to a new
+/// key.
+[[nodiscard]] Result<std::shared_ptr<const crypto::SigningKey>> load_or_make_signing_key(
+    domain::SecretProvider& secrets, std::string_view name);
+
+}  // namespace alga::app
