@@ -1,0 +1,212 @@
+#include "engine/scheduler.h"
+
+#include <gtest/gtest.h>
+
+#include <latch>
+#include <vector>
+
+namespace alga::engine {
+namespace {
+
+using domain::EndClass;
+
+/// A job that follows a script and says when it is over.
+class ScriptedJob final : public Job {
+ public:
+  ScriptedJob(std::string tenant, std::function<Step()> script, std::function<void()> over = {})
+      : tenant_(std::move(tenant)), script_(std::move(script)), over_(std::move(over)) {}
+  [[nodiscard]] const std::string& tenant() const override { return tenant_; }
+  bool start(std::chrono::microseconds) override {
+    deadline_ = std::chrono::steady_clock::now() + wall;
+    return true;
+  }
+  Step step() override {
+    ++steps;
+    Step step = script_();
+    if (step == Step::finished && over_) over_();
+    return step;
+  }
+  void end(EndClass reason) override {
+    ended = reason;
+    if (over_) over_();
+  }
+  void refuse(bool tenant_busy) override {
+    refused = true;
+    refused_for_tenant = tenant_busy;
+    if (over_) over_();
+  }
+  [[nodiscard]] SteadyTime deadline() const override { return deadline_; }
+
+  std::chrono::milliseconds wall{60'000};
+  std::atomic<int> steps{0};
+  std::atomic<bool> refused{false}, refused_for_tenant{false};
+  std::optional<EndClass> ended;
+
+ private:
+  std::string tenant_;
+  std::function<Step()> script_;
+  std::function<void()> over_;
+  SteadyTime deadline_{};
+};
+
+Scheduler::Options small() {
+  Scheduler::Options options;
+  options.threads = 1;
+  options.max_running = 2;
+  options.max_running_per_tenant = 1;
+  options.max_waiting = 2;
+  options.max_waiting_per_tenant = 1;
+  options.queue_wait = std::chrono::milliseconds{30};
+  return options;
+}
+
+TEST(Scheduler, AnIdleJobLivesUntilItIsWokenThoughNobodyElseHoldsIt) {
+  Scheduler scheduler({}, [] {});
+  std::latch waiting(1), over(1);
+  std::atomic<int> round{0};
+  std::weak_ptr<Job> weak;
+  {
+    auto job = std::make_shared<ScriptedJob>(
+        "t",
+        [&] {
+          if (round++ > 0) return Job::Step::finished;
+          waiting.count_down();
+          return Job::Step::wait;
+        },
+        [&] { over.count_down(); });
+    weak = job;
+    scheduler.submit(job);
+  }
+  waiting.wait();
+  while (scheduler.load().running == 0) std::this_thread::yield();
+  auto job = weak.lock();
+  ASSERT_NE(job, nullptr);
+  scheduler.wake(*job);
+  over.wait();
+  EXPECT_EQ(round.load(), 2);
+}
+
+TEST(Scheduler, AWakeDuringTheStepIsNotLost) {
+  Scheduler* self = nullptr;
+  Scheduler scheduler({}, [] {});
+  self = &scheduler;
+  std::latch over(1);
+  std::shared_ptr<ScriptedJob> job;
+  job = std::make_shared<ScriptedJob>(
+      "t",
+      [&] {
+        if (job->steps.load() > 1) return Job::Step::finished;
+        self->wake(*job);
+        return Job::Step::wait;
+      },
+      [&] { over.count_down(); });
+  scheduler.submit(job);
+  over.wait();
+  EXPECT_EQ(job->steps.load(), 2);
+}
+
+TEST(Scheduler, EndsAJobThatWaitsBeyondItsWallTime) {
+  Scheduler scheduler({}, [] {});
+  std::latch over(1);
+  auto job = std::make_shared<ScriptedJob>(
+      "t", [] { return Job::Step::wait; }, [&] { over.count_down(); });
+  job->wall = std::chrono::milliseconds{5};
+  scheduler.submit(job);
+  over.wait();
+  EXPECT_EQ(job->ended, EndClass::wall_limit);
+}
+
+TEST(Scheduler, TheTenantsShareIsABoundAndTheWaitToo) {
+  Scheduler scheduler(small(), [] {});
+  std::latch refused(2);
+  auto running = std::make_shared<ScriptedJob>("t", [] { return Job::Step::wait; });
+  auto waits = std::make_shared<ScriptedJob>(
+      "t", [] { return Job::Step::finished; }, [&] { refused.count_down(); });
+  auto one_too_many = std::make_shared<ScriptedJob>(
+      "t", [] { return Job::Step::finished; }, [&] { refused.count_down(); });
+  scheduler.submit(running);
+  scheduler.submit(waits);
+  EXPECT_EQ(scheduler.load().waiting, 1U);
+  scheduler.submit(one_too_many);
+  EXPECT_TRUE(one_too_many->refused_for_tenant.load());
+  refused.wait();
+  EXPECT_TRUE(waits->refused.load());
+  EXPECT_EQ(waits->steps.load(), 0);
+  scheduler.end(*running, EndClass::cancelled);
+}
+
+TEST(Scheduler, AWaitingJobIsAdmittedWhenItsTenantHasRoomAgain) {
+  Scheduler::Options options = small();
+  options.queue_wait = std::chrono::seconds{60};
+  Scheduler scheduler(options, [] {});
+  std::latch over(2);
+  auto first = std::make_shared<ScriptedJob>(
+      "t", [] { return Job::Step::wait; }, [&] { over.count_down(); });
+  auto second = std::make_shared<ScriptedJob>(
+      "t", [] { return Job::Step::finished; }, [&] { over.count_down(); });
+  scheduler.submit(first);
+  scheduler.submit(second);
+  scheduler.end(*first, EndClass::cancelled);
+  over.wait();
+  EXPECT_EQ(second->steps.load(), 1);
+}
+
+TEST(Scheduler, TenantsTakeTurnsHoweverManyJobsOneOfThemHas) {
+  Scheduler::Options options;
+  options.threads = 1;
+  options.max_running = 64;
+  options.max_running_per_tenant = 32;
+  Scheduler scheduler(options, [] {});
+  std::atomic<bool> stop{false};
+  std::atomic<int> hog_steps{0};
+  std::vector<std::shared_ptr<ScriptedJob>> hogs;
+  std::latch over(21);
+  for (int i = 0; i < 20; ++i) {
+    hogs.push_back(std::make_shared<ScriptedJob>(
+        "hog",
+        [&] {
+          ++hog_steps;
+          return stop ? Job::Step::finished : Job::Step::again;
+        },
+        [&] { over.count_down(); }));
+    scheduler.submit(hogs.back());
+  }
+  while (hog_steps.load() < 100) std::this_thread::yield();
+  std::atomic<int> hog_steps_at_start{-1};
+  std::atomic<int> hog_steps_at_end{0};
+  std::shared_ptr<ScriptedJob> neighbour;
+  neighbour = std::make_shared<ScriptedJob>(
+      "neighbour",
+      [&] {
+        if (hog_steps_at_start < 0) hog_steps_at_start = hog_steps.load();
+        hog_steps_at_end = hog_steps.load();
+        return neighbour->steps.load() < 50 ? Job::Step::again : Job::Step::finished;
+      },
+      [&] {
+        stop = true;
+        over.count_down();
+      });
+  scheduler.submit(neighbour);
+  over.wait();
+  // One slice of the hog's for each of the neighbour's, not twenty.
+  EXPECT_LE(hog_steps_at_end - hog_steps_at_start, 55);
+}
+
+TEST(Scheduler, StopRefusesWhatComesAndCancelsWhatRuns) {
+  auto scheduler = std::make_unique<Scheduler>(Scheduler::Options{}, [] {});
+  std::latch waiting(1);
+  auto job = std::make_shared<ScriptedJob>("t", [&] {
+    waiting.count_down();
+    return Job::Step::wait;
+  });
+  scheduler->submit(job);
+  waiting.wait();
+  scheduler->stop(std::chrono::steady_clock::now());
+  EXPECT_EQ(job->ended, EndClass::cancelled);
+  auto late = std::make_shared<ScriptedJob>("t", [] { return Job::Step::finished; });
+  scheduler->submit(late);
+  EXPECT_TRUE(late->refused.load());
+}
+
+}  // namespace
+}  // namespace alga::engine
