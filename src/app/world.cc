@@ -63,6 +63,8 @@ struct World::Parts {
   explicit Parts(const config::Config& from) : config(from), roles(Roles::of(from)) {}
 
   Status build();
+  /// Refuses settings whose part exists but is not composed yet, rather than ignore them.
+  [[nodiscard]] Status refuse_unwired() const;
   Status build_ground();
   Status build_secrets();
   Status build_store();
@@ -115,7 +117,22 @@ struct World::Parts {
   std::unique_ptr<httpd::Server> server;
 };
 
+Status World::Parts::refuse_unwired() const {
+  for (std::string_view name : {"server.internal_listen", "server.metrics_listen", "vault.address",
+                                "gateway.oidc.issuer", "telemetry.otlp_url"}) {
+    if (!config.text(name).empty()) {
+      return fail(Kind::invalid, "config.unsupported", std::string(name) + " is not wired yet");
+    }
+  }
+  if (config.text("secrets.transport") != "sealed:v1") {
+    return fail(Kind::invalid, "config.unsupported",
+                "secrets.transport: only `sealed:v1` is wired yet");
+  }
+  return {};
+}
+
 Status World::Parts::build() {
+  TRY_VOID(refuse_unwired());
   TRY_VOID(build_ground());
   TRY_VOID(build_secrets());
   TRY_VOID(build_store());
@@ -382,6 +399,7 @@ Status World::Parts::build_control_plane() {
   use.log = log.named("control-plane");
   use.envelope_key = envelope_key;
   use.envelope_key_id = envelope_key_id;
+  use.grant_keys_changed = [this] { refresh_grant_keys(); };
   use.options = std::move(options);
   TRY(control_plane, control_plane::ControlPlane::create(std::move(use)));
   if (storage_door) storage_door->target = &control_plane->storage();
