@@ -9,7 +9,7 @@ from pathlib import Path
 from .client import Client
 
 READY_SECONDS = 60
-STOP_SECONDS = 20
+STOP_SECONDS = 45
 
 
 class Algad:
