@@ -65,7 +65,7 @@ class Execution final : public Job {
   void get_secret_names(ab_call* call);
   void get_user(ab_call* call);
   void fetch(ab_call* call, const ab_http_request& request);
-  void call_storage(ab_call* call, ab_op op, const ab_storage_request& request);
+  void call_storage(ab_call* call, const ab_host_request& asked);
   void call_route(ab_call* call, std::string_view route, std::optional<std::string> payload);
 
   [[nodiscard]] bool allowed(domain::Capability capability, std::string_view target);

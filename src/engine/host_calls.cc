@@ -100,6 +100,8 @@ domain::WriteCondition condition_of(const ab_storage_request& request) {
   return {};
 }
 
+constexpr std::uint32_t default_page = 25;
+constexpr std::uint32_t longest_page = 100;
 constexpr std::string_view too_many_bytes_text = "too many bytes through host calls";
 
 }  // namespace
@@ -151,7 +153,7 @@ void Execution::answer(ab_call* call, const ab_host_request& request) {
     case AB_OP_STORAGE_GET:
     case AB_OP_STORAGE_PUT:
     case AB_OP_STORAGE_DELETE:
-    case AB_OP_STORAGE_LIST: return call_storage(call, request.op, *request.storage);
+    case AB_OP_STORAGE_LIST: return call_storage(call, request);
     case AB_OP_UI_CALL:
       return call_route(
           call, view(request.key),
@@ -365,7 +367,8 @@ void Execution::fetch(ab_call* call, const ab_http_request& request) {
   pending_fetches_.emplace(call_id, id);
 }
 
-void Execution::call_storage(ab_call* call, ab_op op, const ab_storage_request& request) {
+void Execution::call_storage(ab_call* call, const ab_host_request& asked) {
+  const ab_storage_request& request = *asked.storage;
   domain::ExtensionStorage* storage = shared_.use.storage;
   if (storage == nullptr || !invocation_.install) return ab_call_err(call, AB_ERR_DENIED);
   trace_call("storage", redact(printable(view(request.key).substr(0, 300))));
@@ -378,7 +381,7 @@ void Execution::call_storage(ab_call* call, ab_op op, const ab_storage_request& 
     ab_call_abort(call, to_ab(too_many_bytes_text));
     return true;
   };
-  switch (op) {
+  switch (asked.op) {
     case AB_OP_STORAGE_GET:
       return storage->get(scope, std::move(ns), std::move(key),
                           [=](Result<domain::StorageRecord> record) {
@@ -403,8 +406,10 @@ void Execution::call_storage(ab_call* call, ab_op op, const ab_storage_request& 
                                ab_call_ok_none(call);
                              });
     default: {
+      // The unversioned interface cannot say that there is more, so its page is as long as can be.
+      std::uint32_t page_size = asked.via == AB_VIA_COMPAT ? longest_page : default_page;
       domain::StorageList list{std::move(ns), std::move(key), std::string(view(request.cursor)),
-                               request.limit == 0 ? 25 : request.limit};
+                               request.limit == 0 ? page_size : request.limit};
       return storage->list(scope, std::move(list), [=](Result<domain::StoragePage> page) {
         if (!page) return failed(page.error());
         std::vector<ab_storage_entry> entries;
