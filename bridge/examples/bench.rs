@@ -8,7 +8,7 @@
 //! ```
 //!
 //! Environment: `KEEP_RESIDENT`, `STACK_ZEROING`, `TICK_US` (0: no ticker), `DECOMMIT_BATCH`,
-//! `POOLING`. `@text` as FILE is a guest of a few instructions. Interfaces of the product are traps in the bare loop and denied in the bridge, so
+//! `POOLING`, `REPEAT`. `@text` as FILE is a guest of a few instructions. Interfaces of the product are traps in the bare loop and denied in the bridge, so
 //! measure a URL of a guest that calls none.
 
 #[path = "../tests/host/mod.rs"]
@@ -82,6 +82,12 @@ fn measure(name: &str, count: usize, threads: usize, once: &(dyn Fn() + Sync)) {
     for _ in 0..count.min(200) {
         once();
     }
+    for _ in 0..setting("REPEAT", 1) {
+        measure_once(name, count, threads, once);
+    }
+}
+
+fn measure_once(name: &str, count: usize, threads: usize, once: &(dyn Fn() + Sync)) {
     let (cpu, faults) = usage();
     let started = Instant::now();
     let mut samples: Vec<Duration> = std::thread::scope(|scope| {
