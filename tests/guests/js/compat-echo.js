@@ -15,7 +15,7 @@ import * as services from 'alga:extension/services';
 const text = (bytes) => new TextDecoder().decode(bytes ?? new Uint8Array());
 const bytes = (string) => new TextEncoder().encode(string);
 const plain = (value) =>
-  JSON.stringify(value, (_, v) => (typeof v === 'bigint' ? Number(v) : v instanceof Uint8Array ? text(v) : v));
+  JSON.stringify(value, (_, v) => (typeof v === 'bigint' ? Number(v) : ArrayBuffer.isView(v) ? text(v) : v));
 const answer = (value, status = 200) => ({
   status,
   headers: [{ name: 'content-type', value: 'application/json' }],

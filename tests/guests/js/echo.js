@@ -15,7 +15,7 @@ let counter = 0;
 const text = (bytes) => new TextDecoder().decode(bytes ?? new Uint8Array());
 const bytes = (string) => new TextEncoder().encode(string);
 const plain = (value) =>
-  JSON.stringify(value, (_, v) => (typeof v === 'bigint' ? Number(v) : v instanceof Uint8Array ? text(v) : v));
+  JSON.stringify(value, (_, v) => (typeof v === 'bigint' ? Number(v) : ArrayBuffer.isView(v) ? text(v) : v));
 const answer = (value, status = 200, headers = []) => ({
   status,
   headers: [{ name: 'content-type', value: 'application/json' }, ...headers],
