@@ -126,10 +126,29 @@ void add_publisher_routes(Api& api, Services& services) {
           {.changes_installs = true});
 }
 
+/// Long enough for every runner to have asked for the keys again.
+constexpr std::chrono::minutes kKeyOverlap{5};
+
+Result<httpd::Response> rotate_grant_key(Services& services, const Call& call) {
+  TRY(std::string kid, services.signing.rotate(KeyPurpose::grant, kKeyOverlap));
+  TRY_VOID(services.core.db().write([&](sql::Executor& sql) {
+    return append_audit(sql, services.core, call.caller,
+                        {.tenant = std::string(kPlatformTenant),
+                         .action = "grant_key.rotated",
+                         .target = kid,
+                         .details = {}});
+  }));
+  WallTime signs_from = services.core.now() + kKeyOverlap;
+  return json_answer(201,
+                     boost::json::object{{"kid", kid}, {"signs_from", format_rfc3339(signs_from)}});
+}
+
 }  // namespace
 
 void add_access_routes(Api& api, Services& services) {
   api.add("GET", "/api/v1/whoami", Access::anyone_signed_in, whoami);
+  api.add("POST", "/api/v1/grant-keys/rotate", Access::operators,
+          [&services](const Call& call) { return rotate_grant_key(services, call); });
   add_key_routes(api, services);
   add_tenant_routes(api, services);
   add_publisher_routes(api, services);

@@ -2,6 +2,7 @@
 
 #include <chrono>
 #include <filesystem>
+#include <functional>
 #include <memory>
 #include <optional>
 #include <string>
@@ -92,6 +93,9 @@ struct Dependencies {
   /// Seals `sealed:v1` envelopes; the runner opens them with the same key.
   std::shared_ptr<const crypto::AeadKey> envelope_key;
   std::string envelope_key_id;
+  /// Called from a thread of the control plane when grant_keys() has other keys than before; a
+  /// runner of this process then tells its verifier. May be empty; must not block.
+  std::function<void()> grant_keys_changed;
   Options options;
 };
 

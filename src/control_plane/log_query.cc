@@ -111,7 +111,8 @@ Result<boost::json::array> read_executions(const Core& core, const TenantId& ten
         "SELECT id, request_id, install_id, version_id, started_at, finished_at, status, "
         "end_class, "
         "code, error, http_status, config_version, secrets_version, method, path, endpoint, "
-        "duration_us, metrics, author_error FROM extension_execution_log WHERE tenant = $1 AND ($2 "
+        "duration_us, metrics, author_error, extension_id FROM extension_execution_log WHERE "
+        "tenant = $1 AND ($2 "
         "= '' OR install_id = $2) ORDER BY started_at DESC, id DESC LIMIT $3",
         {tenant, install.value_or(""), limit});
   }));
@@ -141,6 +142,7 @@ Result<boost::json::array> read_executions(const Core& core, const TenantId& ten
     execution["duration_us"] = row.at<std::int64_t>(16);
     execution["metrics"] = from_column(row.at<std::string>(17));
     text("author_error", 18);
+    text("extension", 19);
     executions.push_back(std::move(execution));
   }
   return executions;

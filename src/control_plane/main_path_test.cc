@@ -132,6 +132,38 @@ TEST_P(MainPath, RenewsGrantsBeforeTheyExpire) {
   EXPECT_NE(install_config("t1", id).string("/grant"), first);
 }
 
+TEST_P(MainPath, RotatesTheKeyThatSignsGrantsWithOverlap) {
+  publish_hello();
+  std::string id = install_hello(p().admin_of("t1"));
+  domain::GrantVerifier verifier(p().clock());
+  auto trust = [&] {
+    std::vector<crypto::PublicKey> keys;
+    for (const auto& key : p().plane().grant_keys()) keys.push_back(key.key);
+    verifier.set_keys(keys);
+    return keys.size();
+  };
+  auto signer = [&]() -> std::string {
+    auto grant = verifier.verify(install_config("t1", id).string("/grant"));
+    return grant ? (*grant)->key_id : std::string(grant.error().code);
+  };
+  EXPECT_EQ(trust(), 1U);
+  std::string first = signer();
+  Reply rotated = p().call("POST", "/api/v1/grant-keys/rotate", p().operator_token());
+  ASSERT_EQ(rotated.status, 201) << rotated.text;
+  EXPECT_EQ(p().grant_key_changes, 1);
+  // A runner that has not asked for the keys yet sees nothing of it.
+  EXPECT_EQ(signer(), first);
+  EXPECT_EQ(trust(), 2U);
+  p().clock().advance(std::chrono::minutes{4});
+  EXPECT_EQ(signer(), first);
+  p().clock().advance(std::chrono::minutes{2});
+  EXPECT_EQ(signer(), rotated.string("/kid"));
+  EXPECT_EQ(trust(), 2U);
+  p().clock().advance(std::chrono::minutes{5});
+  EXPECT_EQ(trust(), 1U);
+  EXPECT_EQ(signer(), rotated.string("/kid"));
+}
+
 ALGA_ON_EVERY_DATABASE(MainPath);
 
 /// Two processes on one database: an administrator at one, a gateway at the other.

@@ -232,6 +232,25 @@ TEST_P(PublishingContract, ComparesDeclaredHashAndSize) {
   EXPECT_EQ(anonymous.status, 401);
 }
 
+TEST_P(PublishingContract, ShowsSourceMapsToTheirPublisherOnly) {
+  std::string map = R"({"version":3,"sources":["src/index.ts"]})";
+  std::string archive = archive::testing::TarBuilder()
+                            .file("manifest.json", Platform::manifest("hello", "1.0.0"))
+                            .file("dist/main.wasm", "wasm")
+                            .file("artifacts/source-map/main.js.map", map)
+                            .zst();
+  Reply published = publish(archive);
+  ASSERT_EQ(published.status, 200) << published.text;
+  const std::string base = "/api/v1/extensions/acme.hello/versions/";
+  for (const std::string& version : {std::string("1.0.0"), published.string("/version/id")}) {
+    EXPECT_EQ(p().call("GET", base + version + "/source-map", token_).text, map);
+  }
+  EXPECT_EQ(p().call("GET", base + "1.0.0/source-map", p().operator_token()).text, map);
+  EXPECT_EQ(p().call("GET", base + "1.0.1/source-map", token_).status, 404);
+  EXPECT_EQ(p().call("GET", base + "1.0.0/source-map", p().publisher("thief")).status, 404);
+  EXPECT_EQ(p().call("GET", base + "1.0.0/source-map", p().admin_of("t1")).status, 403);
+}
+
 TEST_P(PublishingContract, KeepsGrantsNarrowWhenAVersionAsksForMore) {
   object narrow{{"capabilities", {"cap:storage.kv"}}};
   object wide{{"capabilities", {"cap:storage.kv", "cap:http.fetch"}},

@@ -101,6 +101,26 @@ Result<std::vector<boost::json::object>> Registry::select(
   return extensions;
 }
 
+Result<std::string> Registry::source_map(const Caller& caller, const std::string& ref,
+                                         const std::string& version) const {
+  std::string publisher = caller.principal.publisher.value_or("");
+  TRY(auto row, core_.db().read([&](sql::Executor& sql) {
+    return sql.find(
+        "SELECT m.source_map FROM extension_source_map m JOIN extension_version v ON v.id = "
+        "m.version_id JOIN extension_registry e ON e.id = v.extension_id JOIN publishers p ON p.id "
+        "= "
+        "e.publisher_id WHERE (e.id = $1 OR e.slug = $2) AND (v.id = $3 OR v.version = $3) AND ($4 "
+        "= "
+        "'' OR p.name = $4) ORDER BY CASE WHEN m.path = 'main.js.map' THEN 0 ELSE 1 END, m.path "
+        "LIMIT 1",
+        {ref, to_lower(ref), version, publisher});
+  }));
+  if (!row) {
+    return fail(Kind::not_found, "extension.source_map_not_found", "there is no source map");
+  }
+  return row->at<sql::Blob>(0).bytes;
+}
+
 Status Registry::restrict_to(const Caller& caller, const std::string& ref,
                              const std::optional<std::vector<std::string>>& tenants) {
   return core_.db().write([&](sql::Executor& sql) -> Status {

@@ -36,6 +36,11 @@ class Registry {
   /// By registry id or slug. Error: `extension.not_found`.
   [[nodiscard]] Result<boost::json::object> get(const Caller& caller, const std::string& ref) const;
 
+  /// The source map of a version (its number or its id), for its publisher and for operators: it
+  /// quotes the author's source. Error: `extension.source_map_not_found`, whatever is missing.
+  [[nodiscard]] Result<std::string> source_map(const Caller& caller, const std::string& ref,
+                                               const std::string& version) const;
+
   /// Marks an extension as a pilot and replaces the list of its tenants; an empty optional opens it
   /// to everybody. Operators only. Error: `extension.not_found`.
   Status restrict_to(const Caller& caller, const std::string& ref,

@@ -28,6 +28,12 @@ void add_registry_routes(Api& api, Services& services) {
             TRY(auto extension, services.registry.get(call.caller, call.param("extension")));
             return json_answer(200, boost::json::object{{"extension", std::move(extension)}});
           });
+  api.add("GET", "/api/v1/extensions/{extension}/versions/{version}/source-map", Access::publishers,
+          [&services](const Call& call) -> Result<httpd::Response> {
+            TRY(std::string map, services.registry.source_map(call.caller, call.param("extension"),
+                                                              call.param("version")));
+            return httpd::json_response(200, std::move(map));
+          });
   // `{"tenants":[…]}` makes a pilot of it, `{}` or null opens it to everybody.
   api.add("PUT", "/api/v1/extensions/{extension}/pilot", Access::operators,
           [&services](const Call& call) { return set_pilots(services, call); });

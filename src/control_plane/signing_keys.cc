@@ -32,8 +32,14 @@ Status SigningKeys::load() {
 
 Status SigningKeys::refresh() {
   TRY(std::vector<Entry> entries, read());
-  std::lock_guard lock(mutex_);
-  entries_ = std::move(entries);
+  bool changed = false;
+  {
+    std::lock_guard lock(mutex_);
+    changed =
+        !entries_.empty() && !std::ranges::equal(entries_, entries, {}, &Entry::kid, &Entry::kid);
+    entries_ = std::move(entries);
+  }
+  if (changed && on_change_) on_change_();
   return {};
 }
 

@@ -1,5 +1,6 @@
 #pragma once
 
+#include <functional>
 #include <memory>
 #include <mutex>
 #include <string>
@@ -30,6 +31,8 @@ class SigningKeys {
   Status load();
   /// Reads again what other processes may have changed.
   Status refresh();
+  /// Called by refresh() and rotate() when there are other keys than before. Set before load().
+  void on_change(std::function<void()> hook) { on_change_ = std::move(hook); }
   /// By the newest key whose time has come.
   [[nodiscard]] Signed sign(KeyPurpose purpose, ByteSpan message) const;
   /// The same key for callers that sign through another layer. Never null after load().
@@ -53,6 +56,7 @@ class SigningKeys {
   Result<std::vector<Entry>> read() const;
 
   const Core& core_;
+  std::function<void()> on_change_;
   mutable std::mutex mutex_;
   std::vector<Entry> entries_;  ///< by signs_from, newest first
 };

@@ -49,10 +49,21 @@ Result<sql::MigrationReport> migrate_schema(sql::Database& database, const Clock
 
 Status SqlControlPlane::start() {
   TRY_VOID(migrate_schema(services_.core.db(), *services_.core.deps().clock));
+  services_.signing.on_change([this] {
+    trust_grant_keys();
+    if (services_.core.deps().grant_keys_changed) services_.core.deps().grant_keys_changed();
+  });
   TRY_VOID(services_.signing.load());
+  trust_grant_keys();
   TRY(bootstrap_, services_.api_keys.bootstrap());
   housekeeping_ = std::make_unique<Housekeeping>(services_);
   return {};
+}
+
+void SqlControlPlane::trust_grant_keys() {
+  std::vector<crypto::PublicKey> keys;
+  for (const GrantKey& key : grant_keys()) keys.push_back(key.key);
+  services_.grants.set_keys(keys);
 }
 
 SqlControlPlane::~SqlControlPlane() { housekeeping_.reset(); }

@@ -69,6 +69,8 @@ class SqlControlPlane final : public ControlPlane {
   void stop(SteadyTime deadline) override;
 
  private:
+  void trust_grant_keys();
+
   Services services_;
   KeyAuthenticator authenticator_{services_};
   std::unique_ptr<Housekeeping> housekeeping_;

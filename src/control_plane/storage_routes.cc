@@ -38,9 +38,6 @@ Result<InstallId> install_param(const httpd::Request& request) {
 /// The grant of the execution that asks, when it is good and for this install's storage.
 Result<domain::StorageScope> scope_of_grant(Services& services, std::string_view token,
                                             const InstallId& install) {
-  std::vector<crypto::PublicKey> keys;
-  for (const GrantKey& key : services.signing.verifiers(KeyPurpose::grant)) keys.push_back(key.key);
-  services.grants.set_keys(keys);
   TRY(auto verified, services.grants.verify(token));
   const domain::Grant& grant = verified->grant;
   if (grant.install != install || !grant.capabilities.contains(domain::Capability::storage_kv)) {

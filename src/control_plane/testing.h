@@ -125,6 +125,7 @@ class Platform {
     deps.metrics = &metrics_;
     deps.envelope_key = envelope_key_;
     deps.envelope_key_id = "k1";
+    deps.grant_keys_changed = [this] { ++grant_key_changes; };
     deps.options.tokens = {Secret{"token-of-config"}, Secret{"token-of-storage"},
                            Secret{"token-of-registry"}};
     deps.options.scratch = folder_.path() + "/scratch";
@@ -229,6 +230,7 @@ class Platform {
   std::shared_ptr<vault::testing::MemorySecrets> secrets() { return secrets_; }
   httpd::Router& router() { return router_; }
   const crypto::AeadKey& envelope_key() const { return *envelope_key_; }
+  std::atomic<int> grant_key_changes = 0;
 
  private:
   static Reply reply_of(httpd::Response response) {
