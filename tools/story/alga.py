@@ -80,7 +80,7 @@ class Alga:
         """The log lines of an extension, read until one holds `wanted`: records come in batches."""
         deadline = time.monotonic() + seconds
         while True:
-            lines = self.cli("logs", extension, "--tenant", tenant).splitlines()
+            lines = self.cli("logs", extension, "--tenant", tenant, "--level", "info").splitlines()
             if any(wanted in line for line in lines) or time.monotonic() > deadline:
                 return lines
             time.sleep(0.2)

@@ -1,5 +1,6 @@
 """algad as a child process: free port, readiness, output kept, ended by id."""
 
+import json
 import os
 import signal
 import subprocess
@@ -47,6 +48,11 @@ class Algad:
 
     def output(self):
         return self.log.read_text(errors="replace") if self.log.exists() else ""
+
+    def log_lines(self, message):
+        """The structured lines of the server's log with this message."""
+        lines = [json.loads(line) for line in self.output().splitlines() if line.startswith("{")]
+        return [line for line in lines if line.get("message") == message]
 
     def start(self):
         self.port_file.unlink(missing_ok=True)
