@@ -47,6 +47,7 @@ class TicketApi:
 
         class Handler(BaseHTTPRequestHandler):
             protocol_version = "HTTP/1.1"
+            disable_nagle_algorithm = True
 
             def do_GET(self):
                 status, answer = api._answer(self.headers.get("x-api-key"))
