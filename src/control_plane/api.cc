@@ -34,9 +34,12 @@ httpd::Response written(const Result<httpd::Response>& outcome, ErrorWriter erro
   return error(outcome.error(), request_id);
 }
 
+/// Until every lease that began before the change has run out, wherever it is held. Clocks differ a
+/// little in their speed, hence a tenth more.
 async::Task<void> settle(const Core* core) {
   if (core->options().remote_gateways) {
-    co_await async::sleep_for(core->deps().clock, core->options().lease);
+    auto lease = core->options().lease;
+    co_await async::sleep_for(core->deps().clock, lease + lease / 10);
   }
 }
 

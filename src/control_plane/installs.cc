@@ -135,7 +135,7 @@ Result<Installs::Outcome> Installs::create(const Caller& caller, const TenantId&
     InstallRow install{.tenant = tenant.str(), .id = id, .version = version};
     TRY_VOID(store_capabilities(sql, core_, caller, install, granted, {}));
     TRY_VOID(store_egress(sql, core_, caller, install, policy.rules()));
-    if (!request.config.empty()) TRY_VOID(store_config(sql, core_, install, request.config));
+    TRY_VOID(store_config(sql, core_, install, request.config));
     TRY_VOID(append_audit(sql, core_, caller,
                           event_of(install, "install.created",
                                    {{"version", version.version},

@@ -220,11 +220,65 @@ TEST_P(TwoHosts, AcknowledgeAChangeWhenNoLeaseFromBeforeIsLeft) {
   while (!disabled()) std::this_thread::yield();
   EXPECT_EQ(far_status(), 200);  // from before the change, and allowed: nobody was told yet
   EXPECT_FALSE(acknowledged);
-  // One lease later, at both. Nobody knows when the near host began to wait.
+  // A lease later, at both. Nobody knows when the near host began to wait.
   far_->clock().advance(std::chrono::seconds{1});
   while (!acknowledged) near_->clock().advance(std::chrono::milliseconds{1});
   administrator.join();
   EXPECT_EQ(far_status(), 404);
+}
+
+TEST_P(TwoHosts, NeverServeAnOldSecretAfterTheRotationWasAcknowledged) {
+  near_->publish(near_->publisher("acme"), Platform::bundle(Platform::manifest("hello", "1.0.0")));
+  std::string admin = near_->admin_of("t1");
+  Reply made = near("POST", "/api/v1/installs", admin, {{"extension", "acme.hello"}});
+  std::string secret = "/api/v1/installs/" + made.string("/install/id") + "/secrets/key";
+
+  std::mutex mutex;
+  std::vector<std::string> acknowledged;
+  std::atomic<bool> over = false;
+  std::atomic<int> stale = 0;
+  std::atomic<int> served = 0;
+  std::jthread time([&] {
+    while (!over) {
+      far_->clock().advance(std::chrono::milliseconds{1});
+      near_->clock().advance(std::chrono::milliseconds{1});
+      std::this_thread::yield();
+    }
+  });
+  auto request = [&](Platform& host) {
+    std::size_t known = 0;
+    {
+      std::lock_guard lock(mutex);
+      known = acknowledged.size();
+    }
+    Reply config = host.call("POST", "/internal/runner/install-config", "",
+                             boost::json::object{{"tenantId", "t1"}, {"extensionId", "acme.hello"}},
+                             {{"x-runner-auth", "token-of-config"}});
+    std::string version = config.string("/secretEnvelope/version");
+    std::lock_guard lock(mutex);
+    auto found = std::ranges::find(acknowledged, version);
+    // A version that is not acknowledged yet is a newer one.
+    auto place = static_cast<std::size_t>(found - acknowledged.begin()) + 1;
+    if (found != acknowledged.end() && place < known) ++stale;
+    ++served;
+  };
+  std::vector<std::jthread> gateways;
+  for (int i = 0; i < 3; ++i) {
+    gateways.emplace_back([&, i] {
+      while (!over) request(i == 0 ? *near_ : *far_);
+    });
+  }
+  for (int rotation = 0; rotation < 8; ++rotation) {
+    Reply set = near_->call("PUT", secret, admin,
+                            boost::json::object{{"value", "v" + std::to_string(rotation)}});
+    ASSERT_EQ(set.status, 200) << set.text;
+    std::lock_guard lock(mutex);
+    acknowledged.push_back(set.string("/version"));
+  }
+  over = true;
+  gateways.clear();
+  EXPECT_EQ(stale, 0);
+  EXPECT_GE(served, 8);
 }
 
 ALGA_ON_EVERY_DATABASE(TwoHosts);
