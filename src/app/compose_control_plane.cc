@@ -1,0 +1,90 @@
+#include <cstdio>
+#include <utility>
+
+#include "app/world_parts.h"
+
+namespace alga::app {
+
+Status World::Parts::build_control_plane() {
+  std::string address = config.text("database.url");
+  if (address.empty()) address = "sqlite:" + (data / "alga.db").string();
+  TRY(database, sql::open_database(
+                    address, static_cast<std::uint32_t>(config.number("database.connections"))));
+  fs::path scratch = data / "uploads";
+  TRY_VOID(private_folder(scratch));
+  control_plane::Options options;
+  options.development = config.flag("server.development");
+  auto take = [&](std::string_view name, Secret& into) -> Status {
+    TRY(std::optional<Secret> value, config.secret(name));
+    if (value) into = std::move(*value);
+    return {};
+  };
+  TRY_VOID(take("control_plane.token", options.tokens.install_config));
+  TRY_VOID(take("runner.storage.token", options.tokens.storage));
+  TRY_VOID(take("runner.registry.key", options.tokens.registry));
+  options.publishing.max_archive_bytes = limits.value(domain::Limit::bundle_archive);
+  options.publishing.max_component_bytes = limits.value(domain::Limit::component_size);
+  options.publishing.exact_imports = config.text("publishing.imports") == "exact";
+  options.publishing.require_signatures = config.flag("publishing.require_signatures");
+  if (const std::string& until = config.text("publishing.legacy_modules_until"); !until.empty()) {
+    options.publishing.legacy_modules_until = parse_rfc3339(until);
+  }
+  options.retention.guest_logs =
+      std::chrono::duration_cast<std::chrono::hours>(config.duration("records.guest_logs_kept"));
+  options.retention.executions =
+      std::chrono::duration_cast<std::chrono::hours>(config.duration("records.executions_kept"));
+  options.retention.guest_log_bytes_per_tenant = config.size("records.guest_log_bytes");
+  options.lease = config.duration("control_plane.lease");
+  options.remote_gateways = config.flag("control_plane.remote_gateways");
+  options.envelope_life =
+      std::chrono::duration_cast<std::chrono::seconds>(config.duration("secrets.envelope_life"));
+  options.domain_root = config.text("control_plane.domain_root");
+  options.scratch = scratch;
+
+  control_plane::Dependencies use;
+  use.database = database.get();
+  use.blocking = pool.get();
+  use.bundles = store.get();
+  use.keys = keys.get();
+  use.inspector = engine.get();
+  use.compiler = engine.get();
+  use.clock = clock.get();
+  use.random = &random;
+  use.metrics = &metrics;
+  use.log = log.named("control-plane");
+  use.envelope_key = envelope_key;
+  use.envelope_key_id = envelope_key_id;
+  use.grant_keys_changed = [this] { refresh_grant_keys(); };
+  use.options = std::move(options);
+  TRY(control_plane, control_plane::ControlPlane::create(std::move(use)));
+  if (storage_door) storage_door->target = &control_plane->storage();
+  if (records_door) records_door->target = &control_plane->records();
+  refresh_grant_keys();
+
+  if (std::optional<Secret> token = control_plane->take_bootstrap_token()) {
+    const std::string& file = config.text("server.bootstrap_token_file");
+    if (file.empty()) {
+      std::fprintf(stderr, "bootstrap token: %.*s\n", static_cast<int>(token->reveal().size()),
+                   token->reveal().data());
+    } else {
+      TRY_VOID(write_private_file(file, token->reveal()));
+    }
+  }
+  return {};
+}
+
+void World::Parts::refresh_grant_keys() {
+  if (!grants) return;
+  std::vector<crypto::PublicKey> trusted;
+  for (const std::string& text : config.list("runner.grant_keys")) {
+    if (auto key = crypto::PublicKey::from_base64(text)) trusted.push_back(*key);
+  }
+  if (control_plane) {
+    for (const control_plane::GrantKey& key : control_plane->grant_keys()) {
+      trusted.push_back(key.key);
+    }
+  }
+  grants->set_keys(trusted);
+}
+
+}  // namespace alga::app

@@ -1,0 +1,130 @@
+#include <utility>
+
+#include "app/settings.h"
+#include "app/world_parts.h"
+#include "runner/http_ui_proxy.h"
+
+namespace alga::app {
+namespace {
+
+constexpr std::string_view artefact_key_secret = "alga_artefact_key";
+
+}  // namespace
+
+Status World::Parts::build_runner() {
+  storage_door = std::make_unique<StorageDoor>();
+  records_door = std::make_unique<RecordsDoor>();
+  egress::CurlLoopOptions loop;
+  loop.max_in_flight = config.number("egress.max_in_flight");
+  loop.max_pool_connections = config.number("egress.connections_per_partition");
+  guest_loop = std::make_shared<egress::CurlLoop>(loop, metrics);
+  egress = std::make_unique<egress::CurlEgress>(
+      guest_loop,
+      egress::CurlEgressOptions{.authorities_file = config.text("egress.authorities"),
+                                .fixed_addresses = config.list("egress.fixed_addresses"),
+                                .max_request_bytes = limits.value(domain::Limit::host_bytes)});
+  if (!config.text("runner.ui_proxy.url").empty()) {
+    ui_proxy = std::make_unique<runner::HttpUiProxy>(
+        runner::HttpUiProxy::Options{
+            .base_url = config.text("runner.ui_proxy.url"),
+            .timeout = config.duration("runner.ui_proxy.timeout"),
+            .max_response_bytes = limits.value(domain::Limit::fetch_response),
+            .tls = {.authorities_file = config.text("tls.ca")}},
+        *client, *clock);
+  }
+  TRY(std::shared_ptr<const crypto::SigningKey> artefact_key,
+      load_or_make_signing_key(*secrets, artefact_key_secret));
+  engine::Options options;
+  options.limits = limits;
+  options.threads = static_cast<std::uint32_t>(config.number("engine.threads"));
+  options.max_executions = static_cast<std::uint32_t>(limits.value(domain::Limit::executions));
+  options.max_executions_per_tenant =
+      static_cast<std::uint32_t>(limits.value(domain::Limit::executions_per_tenant));
+  options.cache = data / "artefacts";
+  options.cache_bytes = config.size("engine.disk_cache_bytes");
+  options.trusted_keys = {artefact_key->public_key()};
+  options.compile_key = std::move(artefact_key);
+  options.capability_log_sampling = config.fraction("log.capability_sample");
+  for (const std::string& text : config.list("engine.artefact_keys")) {
+    std::optional<crypto::PublicKey> key = crypto::PublicKey::from_base64(text);
+    if (!key) return fail(Kind::invalid, "config.bad_key", "engine.artefact_keys: no public key");
+    options.trusted_keys.push_back(*key);
+  }
+  TRY(engine, engine::Engine::create(std::move(options), {.egress = egress.get(),
+                                                          .storage = storage_door.get(),
+                                                          .ui_proxy = ui_proxy.get(),
+                                                          .records = records_door.get(),
+                                                          .clock = clock.get(),
+                                                          .random = &random,
+                                                          .metrics = &metrics,
+                                                          .log = log.named("engine")}));
+  if (!roles.runner) return {};
+
+  grants = std::make_unique<domain::GrantVerifier>(*clock);
+  refresh_grant_keys();
+  domain::EnvelopePolicy envelopes;
+  envelopes.allow_inline = config.flag("secrets.allow_inline");
+  const bool drop_in = config.text("runner.trust") == "service-token";
+  envelopes.require_expiry = !drop_in;
+  vault::EnvelopeOpener::Options opening;
+  opening.policy = envelopes;
+  opening.max_entries = config.number("secrets.cache_entries");
+  opening.max_bytes = config.size("secrets.cache_bytes");
+  opening.ttl =
+      std::chrono::duration_cast<std::chrono::seconds>(config.duration("secrets.cache_ttl"));
+  opener = std::make_unique<vault::EnvelopeOpener>(
+      opening, vault::EnvelopeOpener::Dependencies{
+                   .clock = *clock,
+                   .metrics = metrics,
+                   .sealing_keys = [this] { return sealing_keys; },
+                   .submit = [this](auto job) { return pool->submit(std::move(job)); }});
+  blob::BundleCache::Options caching;
+  caching.root = path_or("bundles.cache.path", data / "cache");
+  caching.max_bytes = config.size("bundles.cache.max_bytes");
+  caching.limits.archive_bytes = limits.value(domain::Limit::bundle_archive);
+  caching.limits.unpacked_bytes = limits.value(domain::Limit::bundle_unpacked);
+  caching.limits.entries = static_cast<std::uint32_t>(limits.value(domain::Limit::bundle_entries));
+  TRY(bundles, blob::BundleCache::open(caching, {.store = *store,
+                                                 .clock = *clock,
+                                                 .random = random,
+                                                 .metrics = metrics,
+                                                 .log = log.named("bundles")}));
+  runner::Options running;
+  running.trust = drop_in ? runner::Options::Trust::service_token : runner::Options::Trust::grant;
+  TRY(std::optional<Secret> token, config.secret("runner.service_token"));
+  if (token) running.service_token = std::move(*token);
+  running.cold_wait = config.duration("engine.cold_wait");
+  running.limits = limits;
+  running.envelopes = envelopes;
+  if (drop_in) {
+    TRY(domain::EgressPolicy policy, domain::EgressPolicy::parse(config.list("egress.rules")));
+    running.drop_in_egress = std::make_shared<const domain::EgressPolicy>(std::move(policy));
+  }
+  running.idempotency.max_bytes = config.size("runner.idempotency_bytes");
+  running.idempotency.life =
+      std::chrono::duration_cast<std::chrono::seconds>(config.duration("runner.idempotency_ttl"));
+  runner = std::make_unique<runner::RunnerRole>(std::move(running),
+                                                runner::Dependencies{.engine = engine.get(),
+                                                                     .bundles = bundles.get(),
+                                                                     .store = store.get(),
+                                                                     .secrets = opener.get(),
+                                                                     .grants = grants.get(),
+                                                                     .records = records_door.get(),
+                                                                     .pool = pool.get(),
+                                                                     .clock = clock.get(),
+                                                                     .random = &random,
+                                                                     .metrics = &metrics,
+                                                                     .log = log.named("runner")});
+  if (!roles.control_plane) {
+    fs::path folder = data / "spool";
+    TRY_VOID(private_folder(folder));
+    telemetry::RecordSpoolOptions spooling;
+    spooling.folder = folder.string();
+    spooling.max_disk_bytes = config.size("records.spool_bytes");
+    TRY(spool, telemetry::RecordSpool::open(spooling, *clock, random, metrics, log.named("spool")));
+    records_door->target = spool.get();
+  }
+  return {};
+}
+
+}  // namespace alga::app

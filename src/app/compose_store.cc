@@ -1,0 +1,47 @@
+#include <utility>
+
+#include "app/settings.h"
+#include "app/world_parts.h"
+#include "blob/filesystem_bundle_store.h"
+#include "blob/http_bundle_store.h"
+#include "blob/s3_bundle_store.h"
+
+namespace alga::app {
+
+Status World::Parts::build_store() {
+  const std::string& kind = config.text("bundles.store");
+  if (kind == "filesystem") {
+    fs::path root = path_or("bundles.path", data / "bundles");
+    TRY_VOID(private_folder(root));
+    store = std::make_unique<blob::FileSystemBundleStore>(root, random);
+    return {};
+  }
+  egress::ClientTls tls{.authorities_file = config.text("tls.ca")};
+  object_transport = std::make_unique<blob::EgressTransport>(*client, tls);
+  if (kind == "http") {
+    store = std::make_unique<blob::HttpBundleStore>(config.text("bundles.url"), *object_transport);
+    return {};
+  }
+  blob::S3BundleStore::Options options;
+  options.endpoint = config.text("bundles.s3.endpoint");
+  options.bucket = config.text("bundles.s3.bucket");
+  options.region = config.text("bundles.s3.region");
+  options.prefix = config.text("bundles.s3.prefix");
+  options.addressing = config.flag("bundles.s3.path_style")
+                           ? blob::S3BundleStore::Options::Addressing::path
+                           : blob::S3BundleStore::Options::Addressing::virtual_host;
+  options.timeout = config.duration("bundles.timeout");
+  auto credentials = [this]() -> Result<blob::S3Credentials> {
+    TRY(std::optional<Secret> access, config.secret("bundles.s3.access_key"));
+    TRY(std::optional<Secret> secret, config.secret("bundles.s3.secret_key"));
+    if (!access || !secret) {
+      return fail(Kind::invalid, "config.missing", "bundles.s3 needs access_key and secret_key");
+    }
+    return blob::S3Credentials{std::string(access->reveal()), std::move(*secret)};
+  };
+  TRY(store, blob::S3BundleStore::make(std::move(options), std::move(credentials),
+                                       *object_transport, *clock));
+  return {};
+}
+
+}  // namespace alga::app

@@ -1,0 +1,100 @@
+#pragma once
+
+#include <filesystem>
+#include <memory>
+#include <string>
+#include <string_view>
+
+#include "app/ground.h"
+#include "app/late_ports.h"
+#include "app/world.h"
+#include "async/blocking_pool.h"
+#include "async/io_threads.h"
+#include "blob/bundle_cache.h"
+#include "blob/egress_transport.h"
+#include "control_plane/control_plane.h"
+#include "domain/grant.h"
+#include "egress/curl_egress.h"
+#include "egress/curl_loop.h"
+#include "egress/http_client.h"
+#include "engine/engine.h"
+#include "gateway/gateway.h"
+#include "gateway/http_runner.h"
+#include "httpd/server.h"
+#include "runner/runner.h"
+#include "sql/database.h"
+#include "telemetry/json_log.h"
+#include "telemetry/prometheus_metrics.h"
+#include "telemetry/record_spool.h"
+#include "tls/server_context.h"
+#include "vault/envelope_opener.h"
+#include "vault/key_ring.h"
+#include "vault/providers.h"
+
+namespace alga::app {
+
+namespace fs = std::filesystem;
+
+/// Everything that a process holds, from the ground up; one `compose_*.cc` builds each group.
+struct World::Parts {
+  explicit Parts(const config::Config& from) : config(from), roles(Roles::of(from)) {}
+
+  Status build();
+  /// Refuses settings whose part exists but is not composed yet, rather than ignore them.
+  [[nodiscard]] Status refuse_unwired() const;
+  Status build_ground();
+  Status build_secrets();
+  Status build_store();
+  Status build_control_plane();
+  Status build_runner();
+  Status build_gateway();
+  Status listen();
+  void add_common_routes(httpd::Router& router);
+  void refresh_grant_keys();
+  [[nodiscard]] Result<std::shared_ptr<tls::ServerContext>> listener_tls() const;
+
+  /// The folder of a setting, else the given one.
+  [[nodiscard]] fs::path path_or(std::string_view name, const fs::path& otherwise) const;
+
+  const config::Config& config;
+  const Roles roles;
+  domain::ServerLimits limits;
+  fs::path data;
+
+  // From the ground up; destroyed in reverse order.
+  std::shared_ptr<const SystemClock> clock = std::make_shared<const SystemClock>();
+  SystemRandom random;
+  telemetry::PrometheusMetrics metrics;
+  std::shared_ptr<telemetry::JsonLog> sink;
+  Logger log;
+  std::unique_ptr<async::BlockingPool> pool;
+  std::unique_ptr<async::IoThreads> io;
+  std::shared_ptr<egress::CurlLoop> own_loop, guest_loop;
+  std::unique_ptr<egress::HttpClient> client;
+  std::unique_ptr<egress::CurlEgress> egress;
+  std::shared_ptr<vault::SecretChain> secrets;
+  std::unique_ptr<vault::LocalKeyProvider> keys;
+  std::shared_ptr<const crypto::AeadKey> envelope_key;
+  std::string envelope_key_id;
+  std::shared_ptr<const domain::SealingKeys> sealing_keys;
+  std::unique_ptr<blob::ObjectTransport> object_transport;
+  std::unique_ptr<domain::BundleStore> store;
+  std::unique_ptr<sql::Database> database;
+  std::unique_ptr<telemetry::RecordSpool> spool;
+  std::unique_ptr<domain::GrantVerifier> grants;
+  std::unique_ptr<engine::UiProxy> ui_proxy;
+  std::unique_ptr<vault::EnvelopeOpener> opener;
+  std::unique_ptr<blob::BundleCache> bundles;
+  // The control plane compiles through the engine, the engine stores through the control plane.
+  std::unique_ptr<StorageDoor> storage_door;
+  std::unique_ptr<RecordsDoor> records_door;
+  std::unique_ptr<engine::Engine> engine;
+  std::unique_ptr<control_plane::ControlPlane> control_plane;
+  std::unique_ptr<runner::RunnerRole> runner;
+  std::unique_ptr<gateway::HttpRunner> remote_runner;
+  std::unique_ptr<gateway::Gateway> gateway;
+  std::shared_ptr<httpd::Router> router;
+  std::unique_ptr<httpd::Server> server;
+};
+
+}  // namespace alga::app
