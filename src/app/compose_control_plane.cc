@@ -70,6 +70,7 @@ Status World::Parts::build_control_plane() {
       TRY_VOID(write_private_file(file, token->reveal()));
     }
   }
+  use.people = people.get();
   return {};
 }
 

@@ -1,8 +1,26 @@
+#include <algorithm>
+#include <array>
 #include <utility>
 
 #include "app/world_parts.h"
 
 namespace alga::app {
+namespace {
+
+/// What other roles ask, not people: it leaves the public listener when there is an internal one.
+bool is_internal(std::string_view pattern) {
+  constexpr std::array<std::string_view, 4> exact{
+      "/v1/execute", "/warmup", "/api/installs/lookup-by-host", "/api/installs/validate"};
+  return pattern.starts_with("/internal/") || pattern.starts_with("/api/internal/") ||
+         std::ranges::find(exact, pattern) != exact.end();
+}
+
+/// What whoever watches the process asks.
+bool is_operational(std::string_view pattern) {
+  return pattern == "/metrics" || pattern == "/healthz" || pattern == "/readyz";
+}
+
+}  // namespace
 
 void World::Parts::add_common_routes(httpd::Router& routes) {
   routes.add("GET", "/metrics", [this](httpd::Request) -> async::Task<httpd::Response> {
@@ -24,49 +42,97 @@ void World::Parts::add_common_routes(httpd::Router& routes) {
   routes.add("GET", "/readyz", health);
 }
 
-Result<std::shared_ptr<tls::ServerContext>> World::Parts::listener_tls() const {
-  if (config.text("tls.certificate").empty()) return nullptr;
-  return tls::ServerContext::load(
-      {.certificate_chain = config.text("tls.certificate"),
-       .private_key = config.text("tls.key"),
-       .client_authorities = config.text("tls.client_ca"),
-       .require_client_certificate = !config.text("tls.client_ca").empty()});
+void World::Parts::add_routes(httpd::Router& routes) {
+  add_common_routes(routes);
+  if (roles.control_plane) control_plane->add_routes(routes);
+  if (gateway) gateway->add_routes(routes);
+  if (runner) runner->add_routes(routes);
 }
 
-Status World::Parts::listen() {
-  router = std::make_shared<httpd::Router>();
-  add_common_routes(*router);
-  if (roles.control_plane) control_plane->add_routes(*router);
-  if (gateway) gateway->add_routes(*router);
-  if (runner) runner->add_routes(*router);
+Result<std::shared_ptr<tls::ServerContext>> World::Parts::listener_tls(
+    const std::string& certificate, const std::string& key, const std::string& client_ca) {
+  if (certificate.empty()) return nullptr;
+  return tls::ServerContext::load({.certificate_chain = certificate,
+                                   .private_key = key,
+                                   .client_authorities = client_ca,
+                                   .require_client_certificate = !client_ca.empty()});
+}
 
-  Endpoint endpoint = endpoint_of(config.text("server.listen"));
+Result<std::unique_ptr<httpd::Server>> World::Parts::open_listener(
+    const std::string& address, std::shared_ptr<tls::ServerContext> tls,
+    httpd::Router::Takes takes) {
+  auto routes = std::make_shared<httpd::Router>(std::move(takes));
+  add_routes(*routes);
+  Endpoint endpoint = endpoint_of(address);
   httpd::ServerOptions options;
   options.address = endpoint.host;
   options.port = endpoint.port;
-  TRY(options.tls, listener_tls());
+  options.tls = std::move(tls);
   options.max_connections = config.number("server.max_connections");
   options.header_timeout = config.duration("server.header_timeout");
   options.body_timeout = config.duration("server.body_timeout");
   options.idle_timeout = config.duration("server.idle_timeout");
   options.spool_folder = (data / "uploads").string();
-  TRY_VOID(private_folder(options.spool_folder));
-  TRY(server, httpd::Server::start(std::move(options), router,
-                                   {.threads = io.get(),
-                                    .files = pool.get(),
-                                    .clock = clock.get(),
-                                    .random = &random,
-                                    .metrics = &metrics,
-                                    .log = log.named("httpd")}));
-  const std::string& port_file = config.text("server.port_file");
-  if (!port_file.empty()) {
-    TRY_VOID(write_private_file(port_file, std::to_string(server->port()) + "\n"));
+  auto started = httpd::Server::start(std::move(options), std::move(routes),
+                                      {.threads = io.get(),
+                                       .files = pool.get(),
+                                       .clock = clock.get(),
+                                       .random = &random,
+                                       .metrics = &metrics,
+                                       .log = log.named("httpd")});
+  if (!started) {
+    return fail(started.error().kind, started.error().code,
+                address + ": " + started.error().message);
   }
+  return started;
+}
+
+Status World::Parts::write_port(std::string_view setting, const httpd::Server& listener) const {
+  const std::string& file = config.text(setting);
+  if (file.empty()) return {};
+  return write_private_file(file, std::to_string(listener.port()) + "\n");
+}
+
+Status World::Parts::listen() {
+  TRY_VOID(private_folder(data / "uploads"));
+  const std::string& internal = config.text("server.internal_listen");
+  const std::string& watched = config.text("server.metrics_listen");
+  const bool apart = !internal.empty();
+  const bool watched_apart = !watched.empty();
+  if (apart) {
+    TRY(auto tls,
+        listener_tls(config.text("tls.internal_certificate"), config.text("tls.internal_key"),
+                     config.text("tls.internal_client_ca")));
+    TRY(internal_server,
+        open_listener(internal, std::move(tls), [watched_apart](std::string_view pattern) {
+          return is_internal(pattern) || (is_operational(pattern) && !watched_apart);
+        }));
+    TRY_VOID(write_port("server.internal_port_file", *internal_server));
+  }
+  if (watched_apart) {
+    TRY(metrics_server, open_listener(watched, nullptr, &is_operational));
+  }
+  TRY(auto tls, listener_tls(config.text("tls.certificate"), config.text("tls.key"),
+                             config.text("tls.client_ca")));
+  TRY(server, open_listener(config.text("server.listen"), std::move(tls),
+                            [apart, watched_apart](std::string_view pattern) {
+                              return !(apart && is_internal(pattern)) &&
+                                     !(watched_apart && is_operational(pattern));
+                            }));
+  // Last: whoever waits for this file finds every listener open.
+  TRY_VOID(write_port("server.port_file", *server));
   log.info("ready", {{"port", server->port()},
+                     {"internal_port", internal_server ? internal_server->port() : 0},
+                     {"metrics_port", metrics_server ? metrics_server->port() : 0},
                      {"control_plane", roles.control_plane},
                      {"gateway", roles.gateway},
                      {"runner", roles.runner}});
   return {};
+}
+
+void World::Parts::drain_listeners(SteadyTime deadline) {
+  server->drain(deadline);
+  if (internal_server) internal_server->drain(deadline);
 }
 
 }  // namespace alga::app

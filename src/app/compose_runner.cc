@@ -93,6 +93,7 @@ Status World::Parts::build_runner() {
   running.trust = drop_in ? runner::Options::Trust::service_token : runner::Options::Trust::grant;
   TRY(std::optional<Secret> token, config.secret("runner.service_token"));
   if (token) running.service_token = std::move(*token);
+  running.client_names = config.list("runner.client_names");
   running.cold_wait = config.duration("engine.cold_wait");
   running.limits = limits;
   running.envelopes = envelopes;

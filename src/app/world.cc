@@ -25,8 +25,7 @@ fs::path World::Parts::path_or(std::string_view name, const fs::path& otherwise)
 }
 
 Status World::Parts::refuse_unwired() const {
-  for (std::string_view name : {"server.internal_listen", "server.metrics_listen", "vault.address",
-                                "gateway.oidc.issuer", "telemetry.otlp_url"}) {
+  for (std::string_view name : {"vault.address", "telemetry.otlp_url"}) {
     if (!config.text(name).empty()) {
       return fail(Kind::invalid, "config.unsupported", std::string(name) + " is not wired yet");
     }
@@ -44,7 +43,10 @@ Status World::Parts::build() {
   TRY_VOID(build_secrets());
   TRY_VOID(build_store());
   if (roles.runner || roles.control_plane) TRY_VOID(build_runner());
-  if (roles.control_plane || roles.gateway) TRY_VOID(build_control_plane());
+  if (roles.control_plane || roles.gateway) {
+    TRY_VOID(build_people());
+    TRY_VOID(build_control_plane());
+  }
   if (roles.gateway) TRY_VOID(build_gateway());
   return listen();
 }
@@ -83,7 +85,7 @@ std::uint16_t World::port() const { return parts_->server->port(); }
 void World::stop() {
   SteadyTime deadline = parts_->clock->steady() + parts_->config.duration("server.drain_time");
   parts_->log.info("stopping");
-  parts_->server->drain(deadline);
+  parts_->drain_listeners(deadline);
   if (parts_->runner) parts_->runner->drain(deadline);
   if (parts_->engine) parts_->engine->stop(deadline);
   SteadyTime last = std::max(deadline, parts_->clock->steady() + std::chrono::seconds{5});

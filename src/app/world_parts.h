@@ -20,6 +20,8 @@
 #include "engine/engine.h"
 #include "gateway/gateway.h"
 #include "gateway/http_runner.h"
+#include "gateway/oidc_authenticator.h"
+#include "gateway/token_authenticator.h"
 #include "httpd/server.h"
 #include "runner/runner.h"
 #include "sql/database.h"
@@ -45,13 +47,26 @@ struct World::Parts {
   Status build_ground();
   Status build_secrets();
   Status build_store();
+  /// OIDC and the host application's session tokens.
+  Status build_people();
   Status build_control_plane();
   Status build_runner();
   Status build_gateway();
   Status listen();
   void add_common_routes(httpd::Router& router);
+  /// Every route of every role; the router of each listener takes its share.
+  void add_routes(httpd::Router& router);
   void refresh_grant_keys();
-  [[nodiscard]] Result<std::shared_ptr<tls::ServerContext>> listener_tls() const;
+  /// Null without a certificate: plain HTTP.
+  [[nodiscard]] static Result<std::shared_ptr<tls::ServerContext>> listener_tls(
+      const std::string& certificate, const std::string& key, const std::string& client_ca);
+  [[nodiscard]] Result<std::unique_ptr<httpd::Server>> open_listener(
+      const std::string& address, std::shared_ptr<tls::ServerContext> tls,
+      httpd::Router::Takes takes);
+  /// Writes the bound port into the file that a setting names, if it names one.
+  [[nodiscard]] Status write_port(std::string_view setting, const httpd::Server& listener) const;
+  /// Those that take work; the one for metrics answers until the end.
+  void drain_listeners(SteadyTime deadline);
 
   /// The folder of a setting, else the given one.
   [[nodiscard]] fs::path path_or(std::string_view name, const fs::path& otherwise) const;
@@ -80,6 +95,7 @@ struct World::Parts {
   std::unique_ptr<blob::ObjectTransport> object_transport;
   std::unique_ptr<domain::BundleStore> store;
   std::unique_ptr<sql::Database> database;
+  std::unique_ptr<domain::Authenticator> oidc, sessions, people;
   std::unique_ptr<telemetry::RecordSpool> spool;
   std::unique_ptr<domain::GrantVerifier> grants;
   std::unique_ptr<engine::UiProxy> ui_proxy;
@@ -93,8 +109,8 @@ struct World::Parts {
   std::unique_ptr<runner::RunnerRole> runner;
   std::unique_ptr<gateway::HttpRunner> remote_runner;
   std::unique_ptr<gateway::Gateway> gateway;
-  std::shared_ptr<httpd::Router> router;
-  std::unique_ptr<httpd::Server> server;
+  /// Public; for other roles; for metrics and health. The last two may be absent.
+  std::unique_ptr<httpd::Server> server, internal_server, metrics_server;
 };
 
 }  // namespace alga::app

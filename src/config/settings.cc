@@ -98,6 +98,7 @@ void add_server(std::vector<Setting>& all) {
   t.text("public_url", Type::url, "", "How browsers reach this server; for links and redirects",
          {{"RUNNER_PUBLIC_BASE"}});
   t.text("port_file", Type::path, "", "File that gets the bound port of the public listener");
+  t.text("internal_port_file", Type::path, "", "The same of the internal listener");
   t.text("bootstrap_token_file", Type::path, "",
          "File (mode 0600) for the first start's token, in place of standard error");
   t.flag("development", false,
@@ -198,6 +199,8 @@ void add_runner(std::vector<Setting>& all) {
          {{"RUNNER_DOCKER_HOST"}, {"RUNNER_BASE_URL"}});
   t.secret("service_token", "Token of callers of `/v1/execute`",
            {{"RUNNER_SERVICE_TOKEN", Alias::secret_itself}});
+  t.list("client_names", "",
+         "DNS or URI names in verified client certificates that count as the service token");
   t.list("grant_keys", "",
          "Public keys (base64, Ed25519) that sign grants; empty: asked of the control plane or "
          "taken from this process");

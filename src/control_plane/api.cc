@@ -135,7 +135,7 @@ async::Task<Result<domain::Principal>> authenticate(const Core* core, const ApiK
     co_return fail(Kind::unauthenticated, "auth.missing_token", "this needs a token");
   }
   domain::Authenticator* people = core->deps().people;
-  if (people != nullptr && !token->starts_with("alga_")) {
+  if (people != nullptr && !ApiKeys::is_key(*token)) {
     co_return co_await people->authenticate(*token);
   }
   co_return co_await core->deps().blocking->run(

@@ -23,6 +23,11 @@ struct NewApiKey {
 /// hash only; the token is shown once. Thread-safe; blocks.
 class ApiKeys {
  public:
+  /// By its shape. What begins with `alga_sess_` is a host application's session token.
+  [[nodiscard]] static bool is_key(std::string_view token) {
+    return token.starts_with("alga_") && !token.starts_with("alga_sess_");
+  }
+
   explicit ApiKeys(const Core& core) : core_(core) {}
 
   /// On a database that has never had a key, makes the bootstrap token: an operator until it is

@@ -94,7 +94,7 @@ void SqlControlPlane::stop(SteadyTime deadline) {
 async::Task<Result<domain::Principal>> KeyAuthenticator::authenticate(std::string token) {
   const Core* core = &services_.core;
   domain::Authenticator* people = core->deps().people;
-  if (people != nullptr && !token.starts_with("alga_")) {
+  if (people != nullptr && !ApiKeys::is_key(token)) {
     co_return co_await people->authenticate(std::move(token));
   }
   co_return co_await core->deps().blocking->run(

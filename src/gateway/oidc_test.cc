@@ -245,10 +245,8 @@ class Tokens : public ::testing::Test {
   Secret key_{std::string(32, 'k')};
   std::string user_ = R"(,"roles":["tenant_user"],"tenant":"t1")";
   testing::FakeAuthenticator keys_;
-  TokenAuthenticator tokens_{
-      keys_, nullptr,
-      std::make_unique<SessionTokens>([this] { return Result<Secret>(key_.copy()); }, ClaimNames{},
-                                      clock_)};
+  SessionTokens sessions_{[this] { return Result<Secret>(key_.copy()); }, ClaimNames{}, clock_};
+  TokenAuthenticator tokens_{{.keys = &keys_, .oidc = nullptr, .sessions = &sessions_}};
 };
 
 TEST_F(Tokens, BelieveASessionOfTheHostApplication) {

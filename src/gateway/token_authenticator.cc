@@ -9,7 +9,6 @@ namespace alga::gateway {
 namespace {
 
 constexpr std::string_view kSigningPrefix = "alga-session:v1.";
-constexpr std::size_t kKeyBytes = 32;
 constexpr std::chrono::hours kLongestLife{24};
 constexpr std::chrono::seconds kSkew{60};
 
@@ -45,7 +44,7 @@ Result<domain::Principal> SessionTokens::check(std::string_view token) const {
   const auto signature = base64url_decode(token.substr(dot + 1));
   if (!signature) return invalid("the signature is not base64url");
   TRY(const Secret key, key_());
-  if (key.reveal().size() != kKeyBytes) {
+  if (key.reveal().size() != key_bytes) {
     return fail(Kind::unavailable, "session.bad_key", "the session key does not have 32 bytes");
   }
   if (!crypto::constant_time_equal(mac(token.substr(0, dot), key), as_bytes(*signature))) {
@@ -70,9 +69,9 @@ Result<domain::Principal> SessionTokens::check(std::string_view token) const {
 }
 
 domain::Authenticator* TokenAuthenticator::authority_of(std::string_view token) const {
-  if (token.starts_with(SessionTokens::prefix)) return sessions_.get();
-  if (token.starts_with("alga_")) return &keys_;
-  return std::ranges::count(token, '.') == 2 ? oidc_.get() : nullptr;
+  if (token.starts_with(SessionTokens::prefix)) return authorities_.sessions;
+  if (token.starts_with("alga_")) return authorities_.keys;
+  return std::ranges::count(token, '.') == 2 ? authorities_.oidc : nullptr;
 }
 
 async::Task<Result<domain::Principal>> TokenAuthenticator::authenticate(std::string token) {

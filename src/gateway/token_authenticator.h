@@ -1,7 +1,6 @@
 #pragma once
 
 #include <functional>
-#include <memory>
 #include <string>
 
 #include "base/clock.h"
@@ -18,6 +17,7 @@ namespace alga::gateway {
 class SessionTokens final : public domain::Authenticator {
  public:
   static constexpr std::string_view prefix = "alga_sess_";
+  static constexpr std::size_t key_bytes = 32;
 
   /// `key` gives the 32 bytes shared with the host application; asked for each token, so that it
   /// can be rotated. `clock` outlives the object.
@@ -40,18 +40,19 @@ class SessionTokens final : public domain::Authenticator {
 /// configured is `auth.invalid_token`, as is any other text.
 class TokenAuthenticator final : public domain::Authenticator {
  public:
-  /// `keys` outlives the object; `oidc` and `sessions` may be null.
-  TokenAuthenticator(domain::Authenticator& keys, std::unique_ptr<domain::Authenticator> oidc,
-                     std::unique_ptr<domain::Authenticator> sessions)
-      : keys_(keys), oidc_(std::move(oidc)), sessions_(std::move(sessions)) {}
+  /// Null: tokens of that kind are refused. All of them outlive the object.
+  struct Authorities {
+    domain::Authenticator* keys = nullptr;
+    domain::Authenticator* oidc = nullptr;
+    domain::Authenticator* sessions = nullptr;
+  };
+  explicit TokenAuthenticator(Authorities authorities) : authorities_(authorities) {}
 
   async::Task<Result<domain::Principal>> authenticate(std::string token) override;
 
  private:
   [[nodiscard]] domain::Authenticator* authority_of(std::string_view token) const;
-  domain::Authenticator& keys_;
-  std::unique_ptr<domain::Authenticator> oidc_;
-  std::unique_ptr<domain::Authenticator> sessions_;
+  const Authorities authorities_;
 };
 
 }  // namespace alga::gateway

@@ -109,7 +109,12 @@ class Router {
     std::string_view pattern;          ///< for metrics
     std::size_t route = 0;             ///< place in routes()
   };
+  /// Tells whether a router takes the routes of a pattern.
+  using Takes = std::function<bool(std::string_view pattern)>;
   Router();
+  /// A router for part of the routes: add() passes over patterns that `takes` refuses, so that the
+  /// same roles can be asked for their routes for each of several listeners.
+  explicit Router(Takes takes);
   ~Router();
   Router(Router&&) noexcept;
   Router& operator=(Router&&) noexcept;
@@ -131,6 +136,7 @@ class Router {
   struct Route;
   struct Node;
   struct Search;
+  Takes takes_;  ///< empty: every pattern
   std::vector<std::unique_ptr<Route>> routes_;
   std::unique_ptr<Node> root_;
 };

@@ -90,6 +90,7 @@ struct Router::Search {
 };
 
 Router::Router() : root_(std::make_unique<Node>()) {}
+Router::Router(Takes takes) : takes_(std::move(takes)), root_(std::make_unique<Node>()) {}
 Router::~Router() = default;
 Router::Router(Router&&) noexcept = default;
 Router& Router::operator=(Router&&) noexcept = default;
@@ -97,6 +98,7 @@ Router& Router::operator=(Router&&) noexcept = default;
 void Router::add(std::string_view method, std::string_view pattern, RouteOptions options,
                  Handler handler) {
   ALGA_CHECK(pattern.starts_with('/'));
+  if (takes_ && !takes_(pattern)) return;
   auto route = std::make_unique<Route>();
   route->method = method;
   route->pattern = pattern;

@@ -69,6 +69,17 @@ TEST(Router, LetsHeadUseTheGetRoute) {
   EXPECT_EQ(router.match("HEAD", "/things").pattern, "/things");
 }
 
+TEST(Router, PassesOverThePatternsThatAreForAnotherListener) {
+  const auto is_internal = [](std::string_view pattern) {
+    return pattern.starts_with("/internal/");
+  };
+  Router router(is_internal);
+  router.add("GET", "/internal/keys", nothing);
+  router.add("GET", "/things", nothing);
+  EXPECT_THAT(router.routes(), ElementsAre(Pair("GET", "/internal/keys")));
+  EXPECT_EQ(router.match("GET", "/things").handler, nullptr);
+}
+
 TEST(RouterDeathTest, RefusesTheSameRouteTwice) {
   Router router = example();
   EXPECT_DEATH(router.add("GET", "/things", nothing), "");
