@@ -10,6 +10,7 @@
 #include <atomic>
 #include <chrono>
 #include <csignal>
+#include <cstdint>
 #include <cstdlib>
 #include <filesystem>
 #include <memory>
@@ -101,7 +102,7 @@ class PostgresServer {
 
  private:
   explicit PostgresServer(std::string bin) : bin_(std::move(bin)) {
-    std::string pattern = (std::filesystem::temp_directory_path() / "alga-pg-XXXXXX").string();
+    std::string pattern = (place() / "alga-pg-XXXXXX").string();
     ALGA_CHECK(mkdtemp(pattern.data()) != nullptr);
     folder_ = pattern;
     if (geteuid() == 0) {
@@ -114,6 +115,16 @@ class PostgresServer {
       }
       ALGA_CHECK(chown(folder_.c_str(), uid_, gid_) == 0);
     }
+  }
+
+  /// In memory where there is enough: a cluster with a database for each test is tens of thousands
+  /// of files, and a slow disk takes minutes to make and remove them.
+  static std::filesystem::path place() {
+    constexpr std::uintmax_t needed = std::uintmax_t{2} << 30U;
+    std::error_code none;
+    const auto memory = std::filesystem::space("/dev/shm", none);
+    if (!none && memory.available >= needed) return "/dev/shm";
+    return std::filesystem::temp_directory_path();
   }
 
   bool boot() {
