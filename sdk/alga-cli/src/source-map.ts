@@ -38,7 +38,7 @@ export class SourceMap {
 }
 
 function isAuthorFile(file: string): boolean {
-  return !/(^|\/)(node_modules|\.alga|runtime-bindings)\//.test(file);
+  return !/(^|\/)(node_modules|\.alga)\//.test(file);
 }
 
 /** A position in the bundle, as engines print it: `name@main.js:1:2` or `at name (main.js:1:2)`. */

@@ -45,7 +45,9 @@ export class FakeServer {
 
   /** Adds a log line, also for those who follow. */
   log(line: Omit<LogLine, 'at' | 'stream'>): void {
-    const full = { at: '2030-01-01T00:00:00Z', stream: 'log', ...line };
+    // As the real server does: a record is one line.
+    const message = line.message.replaceAll('\n', '\\x0a');
+    const full = { at: '2030-01-01T00:00:00Z', stream: 'log', ...line, message };
     this.logs.push(full);
     for (const follower of this.#followers) follower.write(`data: ${JSON.stringify(full)}\n\n`);
   }

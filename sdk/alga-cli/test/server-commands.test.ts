@@ -294,6 +294,11 @@ describe('commands that talk to a server', () => {
     expect((await alga(['logs'])).out).toContain('a\ufffd[2Jb');
   });
 
+  test('a message of several lines cannot look like several messages', async () => {
+    server.log({ level: 'info', message: 'a\n2030-01-01T00:00:00.000Z error b' });
+    expect((await alga(['logs'])).out).toContain('info  a\n    2030-01-01T00:00:00.000Z error b');
+  });
+
   test('follows logs until it is interrupted', async () => {
     server.log({ level: 'info', message: 'first' });
     const interrupt = new AbortController();

@@ -148,9 +148,16 @@ export function located<E extends Error>(error: E, site: Error): E {
   return error;
 }
 
-/** The frames of an error in one notation for every engine, without generated glue. */
+/** Frames that are written to the log; a recursion without end has hundreds. */
+const MAX_FRAMES = 40;
+
+/**
+ * The frames of an error in one notation for every engine, without generated glue and without the
+ * constructors of the error's own class: where it was thrown comes first.
+ */
 export function describeFrames(error: Error): string[] {
-  return stackFrames(error)
+  const constructors = constructorNames(error);
+  const frames = stackFrames(error)
     .map((line) => {
       const gecko = /^(.*?)@(.*):(\d+):(\d+)$/.exec(line);
       if (!gecko) return `    ${line.trim()}`;
@@ -158,6 +165,23 @@ export function describeFrames(error: Error): string[] {
       return `    at ${name === '' ? '<anonymous>' : name} (${file}:${row}:${column})`;
     })
     .filter((line) => !line.includes('/initializer.js:'));
+  const thrower = frames.findIndex(
+    (line) => !constructors.has(/^ +at (\S+) /.exec(line)?.[1] ?? ''),
+  );
+  const kept = frames.slice(Math.max(0, thrower));
+  if (kept.length <= MAX_FRAMES) return kept;
+  return [...kept.slice(0, MAX_FRAMES), `    … ${kept.length - MAX_FRAMES} more`];
+}
+
+/** Names of the classes between the error's and the built-in ones. */
+function constructorNames(error: Error): Set<string> {
+  const names = new Set<string>();
+  let made: unknown = error.constructor;
+  while (typeof made === 'function' && made !== Error && made !== Function.prototype) {
+    names.add(made.name);
+    made = Object.getPrototypeOf(made) as unknown;
+  }
+  return names;
 }
 
 function stackFrames(error: Error): string[] {
@@ -171,7 +195,9 @@ function stackFrames(error: Error): string[] {
  * generated glue are left out; `alga logs` maps the others to the author's source.
  */
 export function describeError(thrown: unknown, depth = 0): string {
-  if (!(thrown instanceof Error)) return `Thrown value: ${describeValue(thrown)}`;
+  if (!(thrown instanceof Error)) {
+    return `Thrown value: ${describeValue(thrown)} (no Error, so nothing says where it was thrown)`;
+  }
   const head = `${thrown.name}: ${thrown.message}`;
   const frames = describeFrames(thrown);
   const cause =

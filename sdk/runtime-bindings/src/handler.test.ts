@@ -71,7 +71,9 @@ describe('handler', () => {
       // eslint-disable-next-line @typescript-eslint/only-throw-error -- authors do this
       throw { code: 7 };
     });
-    expect(host.logs[0]?.message).toBe('Uncaught Thrown value: {"code":7}');
+    expect(host.logs[0]?.message).toBe(
+      'Uncaught Thrown value: {"code":7} (no Error, so nothing says where it was thrown)',
+    );
   });
 
   test('runs the two-argument style of the reference', async () => {

@@ -1,4 +1,5 @@
-import { relative, resolve, sep } from 'node:path';
+import { existsSync, readFileSync } from 'node:fs';
+import { basename, dirname, join, relative, resolve, sep } from 'node:path';
 
 import { build, type Plugin } from 'esbuild';
 import { isBuiltin } from 'node:module';
@@ -37,6 +38,8 @@ export async function bundle(project: string, entry: string): Promise<Bundle> {
       sourcesContent: true,
       charset: 'utf8',
       legalComments: 'none',
+      // Otherwise a comment names each file, and the component tells how the author's disk looks.
+      minifyWhitespace: true,
       define: { 'process.env.NODE_ENV': '"production"', global: 'globalThis' },
       logLevel: 'silent',
       plugins: [builtinsPlugin(), regexpPlugin()],
@@ -78,13 +81,27 @@ function builtinsPlugin(): Plugin {
   };
 }
 
-/** Source paths relative to the project instead of to `dist/`, so that no machine's paths remain. */
+/**
+ * Source paths relative to the project instead of to `dist/`. A file outside of the project (a
+ * package that is linked into it) is named as if it were installed, so that no machine's paths remain.
+ */
 function projectRelative(map: string, project: string): string {
   const parsed = JSON.parse(map) as { sources: string[] };
-  parsed.sources = parsed.sources.map((source) =>
-    relative(project, resolve(project, 'dist', source))
-      .split(sep)
-      .join('/'),
-  );
+  parsed.sources = parsed.sources.map((source) => {
+    const file = resolve(project, 'dist', source);
+    const path = relative(project, file);
+    return (path.startsWith('..') ? packagePath(file) : path).split(sep).join('/');
+  });
   return JSON.stringify(parsed);
+}
+
+/** `node_modules/<package>/<path>` of a file in a package, wherever that is. */
+function packagePath(file: string): string {
+  for (let folder = dirname(file); folder !== dirname(folder); folder = dirname(folder)) {
+    const description = join(folder, 'package.json');
+    if (!existsSync(description)) continue;
+    const { name } = JSON.parse(readFileSync(description, 'utf8')) as { name?: string };
+    if (name !== undefined) return join('node_modules', name, relative(folder, file));
+  }
+  return join('node_modules', basename(file));
 }

@@ -171,7 +171,7 @@ class DevSession {
 
   async #followLogs(signal: AbortSignal): Promise<void> {
     const { install } = this.deployment;
-    const maps = new SourceMaps(this.client, this.root);
+    const maps = new SourceMaps(this.client);
     const query = new URLSearchParams({ limit: '1' });
     if (install !== undefined) query.set('install', install.id);
     await followLogs(this.client, query, maps, this.output, signal);

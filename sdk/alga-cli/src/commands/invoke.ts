@@ -23,7 +23,7 @@ export function registerInvoke(program: Command, environment: Environment): void
     'invoke <extension> [path]',
     'Call an installed extension through the gateway',
     environment,
-    async ({ options, args: [extension = '', path = '/'], output, client, project }) => {
+    async ({ options, args: [extension = '', path = '/'], output, client }) => {
       const body = await requestBody(environment, options.data);
       const headers = new Map<string, string>();
       if (body !== undefined) headers.set('content-type', 'application/json');
@@ -59,8 +59,8 @@ export function registerInvoke(program: Command, environment: Environment): void
         return;
       }
       const cause =
-        response.status >= 500 && requestId !== undefined
-          ? await explainRequest(client, new SourceMaps(client, project), requestId)
+        requestId !== undefined && isExplained(response.status, answer.body)
+          ? await explainRequest(client, new SourceMaps(client), requestId)
           : undefined;
       throw failure(response.status, answer, cause);
     },
@@ -86,6 +86,11 @@ async function gatewayName(client: ApiClient, reference: string): Promise<string
   }
 }
 
+/** Whether the log says more than the answer: it is the extension that failed, not the caller. */
+function isExplained(status: number, body: string): boolean {
+  return status >= 500 || (status === 400 && body.includes('"extension.bad_request"'));
+}
+
 function failure(
   status: number,
   answer: Record<string, unknown>,
@@ -97,8 +102,8 @@ function failure(
       details: { response: answer },
     });
   }
-  const { error, hint } = cause;
-  return new Failure(hint === undefined ? 'invoke.uncaught' : 'invoke.ended', error.message, {
+  const { error, ended, hint } = cause;
+  return new Failure(ended ? 'invoke.ended' : 'invoke.uncaught', error.message, {
     exitCode: ExitCode.Failed,
     details: { response: answer, stack: error.stack },
     ...(hint === undefined ? {} : { hint }),

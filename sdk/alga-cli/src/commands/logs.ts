@@ -2,7 +2,7 @@ import { setTimeout } from 'node:timers/promises';
 
 import type { Command } from 'commander';
 
-import { authorError } from '../author-error.js';
+import { authorError, unfold, type AuthorError } from '../author-error.js';
 import type { Environment } from '../environment.js';
 import { ExitCode, Failure, formatLocation } from '../failure.js';
 import type { Output } from '../output.js';
@@ -20,6 +20,8 @@ interface LogOptions {
 }
 
 const COLOURS: Record<string, string> = { debug: '90', info: '36', warn: '33', error: '31' };
+/** What the runtime writes before each call of the host. */
+const HOST_CALL = 'host call ';
 /** Lines remembered so as not to show them twice. */
 const REMEMBERED = 2000;
 /** Waits between attempts to take up a stream again, in milliseconds. */
@@ -31,20 +33,20 @@ export function registerLogs(program: Command, environment: Environment): void {
     'logs [install]',
     "Show what extensions logged, with errors at the author's own lines",
     environment,
-    async ({ options, args: [reference], output, client, project }) => {
+    async ({ options, args: [reference], output, client }) => {
       const query = new URLSearchParams({ limit: options.limit });
       if (reference !== undefined) query.set('install', (await findInstall(client, reference)).id);
       if (options.level !== undefined) query.set('level', options.level);
       if (options.request !== undefined) query.set('request', options.request);
       if (options.follow !== true) {
-        const printer = new LogPrinter(output, new SourceMaps(client, project));
+        const printer = new LogPrinter(output, new SourceMaps(client));
         const { lines } = await client.json<{ lines: LogLine[] }>(`/api/logs?${query.toString()}`);
         const shown = [];
         for (const line of lines) shown.push(await printer.print(line));
         output.result({ lines: shown });
         return;
       }
-      const maps = new SourceMaps(client, project);
+      const maps = new SourceMaps(client);
       await followLogs(client, query, maps, output, environment.signal);
     },
   )
@@ -126,7 +128,8 @@ export class LogPrinter {
 
   /** Returns the line as it was shown, for `--json`. */
   async print(line: LogLine): Promise<Record<string, unknown>> {
-    const { level, message } = line;
+    const { level } = line;
+    const message = unfold(line.message);
     const map = /main\.js:\d+:\d+/.test(message)
       ? await this.#maps.get(line.extension ?? '', line.version ?? '')
       : undefined;
@@ -134,13 +137,27 @@ export class LogPrinter {
     const at = formatTime(line.at);
     const label = this.#output.paint(COLOURS[level] ?? '0', level.padEnd(5));
     const cut = line.truncated === true ? ' …' : '';
-    this.#output.print(`${at} ${label} ${sanitize(mapped?.stack ?? message)}${cut}`);
-    if (mapped?.frame !== undefined && mapped.location !== undefined) {
+    const text = message.startsWith(HOST_CALL)
+      ? describeCall(message, mapped)
+      : (mapped?.stack ?? message);
+    this.#output.print(`${at} ${label} ${indent(sanitize(text))}${cut}`);
+    if (level === 'error' && mapped?.frame !== undefined && mapped.location !== undefined) {
       this.#output.print(`  at ${formatLocation(mapped.location)}`);
       this.#output.print(mapped.frame);
     }
     return { ...line, ...(mapped === undefined ? {} : { author_error: mapped }) };
   }
+}
+
+/** A host call as one line: what was called, and from where. */
+function describeCall(message: string, mapped: AuthorError | undefined): string {
+  const [call = ''] = message.split('\n');
+  return mapped?.location === undefined ? call : `${call}  (${formatLocation(mapped.location)})`;
+}
+
+/** Continued lines stand apart, so that no message can look like a line of the log. */
+function indent(text: string): string {
+  return text.replace(/\n(?! {4})/g, '\n    ');
 }
 
 function formatTime(at: string | number): string {

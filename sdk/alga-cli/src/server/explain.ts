@@ -1,6 +1,6 @@
 import { setTimeout } from 'node:timers/promises';
 
-import { authorError, type AuthorError } from '../author-error.js';
+import { authorError, unfold, type AuthorError } from '../author-error.js';
 import type { ApiClient } from './client.js';
 import type { SourceMaps } from './source-maps.js';
 import type { LogLine } from './types.js';
@@ -29,14 +29,35 @@ const ENDS: Record<string, { message: string; change: string }> = {
     change: 'look for a function that calls itself without end',
   },
   hostcall_limit: {
-    message: 'the execution made more host calls than it may',
-    change: 'read records in pages instead of one by one',
+    message: 'the execution made more host calls, or moved more through them, than it may',
+    change: 'read records in pages instead of one by one, log less, and answer with less',
+  },
+  table_limit: {
+    message: 'the component needs more table elements than the server allows',
+    change: 'build it from fewer parts, or ask the operator for a higher limit',
+  },
+  trap: {
+    message: 'the component trapped',
+    change: 'look at the trace: an access outside of memory, an abort, or a failed assertion',
+  },
+  guest_error: {
+    message: 'the component gave up',
+    change: 'look at the trace and at the log lines of this request',
+  },
+  link_error: {
+    message: 'the component does not fit the interfaces of the server',
+    change: 'build it again with this version of the tools: alga build',
   },
 };
+
+const NO_MAP =
+  'the line is known to the publisher of the extension: log in with an account of the publisher';
 
 interface Execution {
   request_id: string;
   end_class: string;
+  /** The host's own words, and the trace of the component where there is one. */
+  author_error?: string;
   method?: string;
   path?: string;
 }
@@ -44,7 +65,9 @@ interface Execution {
 /** Why a request failed, in the words and places of its author. */
 export interface Explanation {
   error: AuthorError;
-  /** What to change, where the host ended the execution. */
+  /** Whether the host ended the execution, rather than the handler throwing something. */
+  ended: boolean;
+  /** What to change, where that is known. */
   hint?: string;
 }
 
@@ -61,7 +84,7 @@ export async function explainRequest(
     try {
       const lines = await readLines(client, requestId);
       const thrown = await findThrown(lines, maps);
-      if (thrown !== undefined) return { error: thrown };
+      if (thrown !== undefined) return thrown;
       const ended = await findEnd(client, requestId, lines, maps);
       if (ended !== undefined) return ended;
     } catch {
@@ -74,21 +97,27 @@ export async function explainRequest(
 
 async function readLines(client: ApiClient, requestId: string): Promise<LogLine[]> {
   const query = new URLSearchParams({ request: requestId, limit: '1000' });
-  return (await client.json<{ lines: LogLine[] }>(`/api/logs?${query.toString()}`)).lines;
+  const { lines } = await client.json<{ lines: LogLine[] }>(`/api/logs?${query.toString()}`);
+  return lines.map((line) => ({ ...line, message: unfold(line.message) }));
+}
+
+/** Uncaught errors, and request bodies that were not what the handler read. */
+function isThrown({ level, message }: LogLine): boolean {
+  return level === 'error' || message.startsWith('RequestBodyError: ');
 }
 
 async function findThrown(
   lines: readonly LogLine[],
   maps: SourceMaps,
-): Promise<AuthorError | undefined> {
-  for (const line of lines.filter(({ level }) => level === 'error').reverse()) {
-    const map = await maps.get(line.extension ?? '', line.version ?? '');
-    const found = map === undefined ? undefined : authorError(line.message, map);
-    if (found !== undefined) return found;
-    if (line.message.startsWith('Uncaught ')) {
-      const [head = ''] = line.message.split('\n');
-      return { message: head.slice('Uncaught '.length), stack: line.message };
-    }
+): Promise<Explanation | undefined> {
+  for (const { message, extension = '', version = '' } of lines.filter(isThrown).reverse()) {
+    const map = await maps.get(extension, version);
+    const error = map === undefined ? undefined : authorError(message, map);
+    if (error !== undefined) return { error, ended: false };
+    if (!message.startsWith('Uncaught ')) continue;
+    const [head = ''] = message.slice('Uncaught '.length).split(/\n {4}at /);
+    const unmapped = { error: { message: head, stack: message }, ended: false };
+    return map === undefined ? { ...unmapped, hint: NO_MAP } : unmapped;
   }
   return undefined;
 }
@@ -109,8 +138,9 @@ async function findEnd(
   const said = lines.findLast(({ message }) => !message.startsWith('host call '));
   const map = call && (await maps.get(call.extension ?? '', call.version ?? ''));
   const place = call && map && authorError(call.message, map);
+  const [why = '', ...trace] = (execution.author_error ?? '').split('\n');
   const facts = [
-    `${end.message} [${execution.end_class}]`,
+    `${end.message}${why === '' ? '' : ` (${why})`} [${execution.end_class}]`,
     `  route           ${execution.method ?? ''} ${execution.path ?? ''}`.trimEnd(),
     `  last log line   ${said?.message.split('\n')[0] ?? 'none'}`,
     `  last host call  ${call?.message.split('\n')[0]?.slice('host call '.length) ?? 'none'}`,
@@ -118,10 +148,11 @@ async function findEnd(
   return {
     error: {
       message: facts.join('\n'),
-      stack: place?.stack ?? '',
+      stack: place?.stack ?? trace.join('\n'),
       ...(place?.location === undefined ? {} : { location: place.location }),
       ...(place?.frame === undefined ? {} : { frame: place.frame }),
     },
+    ended: true,
     hint: end.change,
   };
 }

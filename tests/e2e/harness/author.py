@@ -1,0 +1,191 @@
+"""An author: the `alga` command with a home of its own, and projects that it works in."""
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+from .tap import Failed, expect_equal
+
+ROOT = Path(__file__).resolve().parents[3]
+SDK = ROOT / "sdk"
+ALGA = SDK / "alga-cli" / "bin" / "alga.js"
+COMMAND_SECONDS = 300
+STOP_SECONDS = 45
+
+
+@dataclass
+class Said:
+    """What a command wrote, and how it ended."""
+
+    status: int
+    out: str
+    err: str
+
+    def json(self):
+        return json.loads(self.out)
+
+    def all(self):
+        return self.out + self.err
+
+
+class Author:
+    """Runs `alga` against one server with one account; the user's own settings stay untouched."""
+
+    def __init__(self, folder, origin="", token="", tenant=""):
+        self.folder = Path(folder)
+        home = self.folder / "home"
+        home.mkdir(parents=True, exist_ok=True)
+        kept = {name: value for name, value in os.environ.items() if not name.startswith("ALGA_")}
+        cache = Path(os.environ.get("ALGA_CACHE") or Path.home() / ".cache" / "alga")
+        named = {"ALGA_URL": origin, "ALGA_TOKEN": token, "ALGA_TENANT": tenant}
+        self.env = {
+            **kept,
+            **{name: value for name, value in named.items() if value},
+            "ALGA_BUILD_CACHE": str(cache / "components"),
+            "HOME": str(home),
+            "XDG_CONFIG_HOME": str(home / ".config"),
+            "NO_COLOR": "1",
+            "npm_config_cache": os.environ.get("npm_config_cache") or str(Path.home() / ".npm"),
+        }
+
+    def run(self, *arguments, cwd=None, feed="", expect=0, seconds=COMMAND_SECONDS):
+        """Runs `alga ARGUMENT…`. A status other than `expect` fails the test; None takes any."""
+        done = self.program(["node", ALGA, *arguments], cwd=cwd, feed=feed, seconds=seconds)
+        if expect is not None and done.status != expect:
+            shown = " ".join(map(str, arguments))
+            raise Failed(f"alga {shown} ended with {done.status}, wanted {expect}:\n{done.all()}")
+        return done
+
+    def json(self, *arguments, **more):
+        return self.run(*arguments, "--json", **more).json()
+
+    def program(self, command, cwd=None, feed="", seconds=COMMAND_SECONDS, env=None):
+        """Runs any program as this author."""
+        done = subprocess.run(
+            [str(part) for part in command],
+            cwd=cwd or self.folder,
+            env={**self.env, **(env or {})},
+            input=feed,
+            capture_output=True,
+            text=True,
+            timeout=seconds,
+        )
+        return Said(done.returncode, done.stdout, done.stderr)
+
+    def start(self, *arguments, cwd=None):
+        """Starts `alga ARGUMENT… --json`, which goes on until it is interrupted."""
+        return Running(["node", ALGA, *arguments, "--json"], cwd or self.folder, self.env)
+
+    def copy(self, source, name):
+        """Copies a project from the repository, without what was built in it, and links its packages."""
+        project = self.folder / name
+        built = shutil.ignore_patterns("dist", ".alga", "node_modules", "vendor")
+        shutil.copytree(source, project, ignore=built)
+        return self.link(project)
+
+    @staticmethod
+    def link(project):
+        """Gives a project the packages of this checkout, in place of an `npm install`."""
+        (Path(project) / "node_modules").symlink_to(SDK / "node_modules")
+        return Path(project)
+
+
+class Workshop:
+    """A platform, a tenant, and an author whose publisher the platform knows."""
+
+    TENANT = "acme"
+
+    def __init__(self, platform, publisher="example"):
+        self.platform = platform
+        platform.tenant(self.TENANT)
+        token = platform.token_file.read_text().strip()
+        self.author = Author(platform.folder / "author", platform.server.origin, token, self.TENANT)
+        self.key = self.author.folder / "signing.key"
+        public = self.author.json("keygen", "--out", self.key)["public_key"]
+        expect_equal(platform.operator.post("/api/v1/publishers", {"name": publisher}).status, 201, "new publisher")
+        keys = f"/api/v1/publishers/{publisher}/keys"
+        expect_equal(platform.operator.post(keys, {"public_key": public}).status, 201, "new publisher key")
+
+    def publish(self, project, *options):
+        """Builds, packs, signs and publishes a project; returns what the command says."""
+        return self.author.json("publish", "--key", self.key, *options, cwd=project)
+
+    def install(self, extension, *options, egress=(), config=None):
+        """Installs with all that the manifest declares; returns the install."""
+        rules = [part for rule in egress for part in ("--egress", rule)]
+        values = [part for name, value in (config or {}).items() for part in ("--config", f"{name}={value}")]
+        return self.author.json("install", extension, "--grant-declared", *rules, *values, *options)["install"]
+
+    def call(self, extension, path, **more):
+        """A call of an end user through the gateway."""
+        return self.platform.call(self.TENANT, extension, path, **more)
+
+
+class Running:
+    """A command that goes on. Its events, one JSON object a line, are read with `next`."""
+
+    def __init__(self, command, cwd, env):
+        self.out = Path(cwd) / f"running-{time.monotonic_ns()}.out"
+        with open(self.out, "wb") as out, open(self.out.with_suffix(".err"), "wb") as err:
+            self.process = subprocess.Popen(
+                [str(part) for part in command],
+                cwd=cwd,
+                env=env,
+                stdin=subprocess.DEVNULL,
+                stdout=out,
+                stderr=err,
+                start_new_session=True,
+            )
+        self._read = 0
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        if self.process.poll() is None:
+            self.interrupt()
+
+    def output(self):
+        return self.out.read_text(errors="replace") + self.out.with_suffix(".err").read_text(errors="replace")
+
+    def events(self):
+        return [json.loads(line) for line in self.out.read_text().splitlines(keepends=True) if line.endswith("}\n")]
+
+    def next(self, holds, seconds, what):
+        """The first event, of those not passed over yet, that `holds` is true of."""
+        deadline = time.monotonic() + seconds
+        while True:
+            events = self.events()
+            for index in range(self._read, len(events)):
+                if holds(events[index]):
+                    self._read = index + 1
+                    return events[index]
+            if self.process.poll() is not None:
+                raise Failed(f"{what}: the command ended with {self.process.returncode}:\n{self.output()[-4000:]}")
+            if time.monotonic() > deadline:
+                raise Failed(f"{what}: not within {seconds} s:\n{self.output()[-4000:]}")
+            time.sleep(0.05)
+
+    def interrupt(self):
+        """Ctrl-C, as a terminal sends it: to every process of the session. Returns the exit status."""
+        os.killpg(self.process.pid, signal.SIGINT)
+        try:
+            return self.process.wait(STOP_SECONDS)
+        except subprocess.TimeoutExpired:
+            os.killpg(self.process.pid, signal.SIGKILL)
+            self.process.wait()
+            raise Failed(f"the command did not stop:\n{self.output()[-4000:]}") from None
+
+
+def release_only(what):
+    """Ends the program, with a skipped test, when the server under test is a sanitized one."""
+    preset = os.environ.get("ALGA_PRESET")
+    if preset in ("asan", "tsan"):
+        print(f"ok {what} # SKIP the tools of authors are tested with the release build; {preset} compiles for minutes")
+        sys.exit(0)
