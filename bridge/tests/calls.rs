@@ -70,7 +70,7 @@ impl Kept {
 fn waiting(component: &Component) -> (Exec, Kept) {
     let kept = Kept::default();
     let mut exec = Run::get("/").on_call(kept.handler()).start(component);
-    while exec.poll() == AbPoll::Yielded {}
+    exec.settle();
     (exec, kept)
 }
 
@@ -107,7 +107,7 @@ fn a_call_completed_from_another_thread_notifies_once() {
     let call = kept.take() as usize;
     std::thread::spawn(move || unsafe { ab_call_ok_none(call as *mut AbCall) }).join().unwrap();
     assert_eq!(exec.record.notifications(), 1);
-    assert_eq!(exec.poll(), AbPoll::Ready);
+    assert_eq!(exec.settle(), AbPoll::Ready);
     assert_eq!(exec.ended().status, 404);
 }
 
@@ -117,12 +117,12 @@ fn a_spurious_poll_of_a_waiting_guest_changes_nothing() {
     let component = engine.load(&config_guest());
     let (mut exec, kept) = waiting(&component);
     for _ in 0..10 {
-        assert_eq!(exec.poll(), AbPoll::Pending);
+        assert_eq!(exec.settle(), AbPoll::Pending);
     }
     unsafe { ab_call_err(kept.take(), 1) };
     exec.run();
     assert_eq!(exec.ended().status, 500);
-    assert_eq!(exec.poll(), AbPoll::Ready, "and stays so");
+    assert_eq!(exec.settle(), AbPoll::Ready, "and stays so");
 }
 
 #[test]
@@ -148,7 +148,7 @@ fn completing_a_call_after_component_and_engine_are_gone_is_harmless() {
         let engine = Engine::new();
         let component = engine.load(&config_guest());
         let mut exec = Run::get("/").on_call(kept.handler()).start(&component);
-        assert_eq!(exec.poll(), AbPoll::Pending);
+        assert_eq!(exec.settle(), AbPoll::Pending);
     }
     unsafe { ab_call_abort(kept.take(), "nobody listens".into()) };
 }
@@ -226,7 +226,7 @@ fn a_sleeping_guest_is_dropped_at_once() {
     let engine = Engine::new();
     let component = engine.load(&sleeping_guest(3_600_000));
     let mut exec = Run::get("/").start(&component);
-    while exec.poll() == AbPoll::Yielded {}
+    exec.settle();
     let started = Instant::now();
     exec.free();
     assert!(started.elapsed() < Duration::from_millis(100), "{:?}", started.elapsed());
@@ -240,7 +240,7 @@ fn many_sleepers_share_two_threads() {
     let started = Instant::now();
     let mut all: Vec<_> = (0..16).map(|_| Run::get("/").start(&component)).collect();
     for exec in &mut all {
-        while exec.poll() == AbPoll::Yielded {}
+        exec.settle();
     }
     for exec in &mut all {
         exec.run();

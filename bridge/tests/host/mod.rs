@@ -402,6 +402,16 @@ impl Exec {
         unsafe { ab_exec_poll(self.raw) }
     }
 
+    /// Polls until the guest waits or has ended: on a busy machine a slice may end at any poll.
+    pub fn settle(&mut self) -> AbPoll {
+        loop {
+            match self.poll() {
+                AbPoll::Yielded => continue,
+                settled => return settled,
+            }
+        }
+    }
+
     /// Polls as a good host does: after a yield at once, after a wait when notified.
     pub fn run(&mut self) {
         let mut yields = 0;
