@@ -5,6 +5,28 @@
 
 namespace alga::app {
 
+namespace {
+
+/// 0 stands for no limit in the configuration.
+std::optional<std::uint64_t> limit_or_none(std::uint64_t value) {
+  return value == 0 ? std::nullopt : std::optional{value};
+}
+
+control_plane::QuotaPolicy quota_policy(const config::Config& config) {
+  control_plane::QuotaPolicy policy;
+  const std::string& period = config.text("quotas.period");
+  if (period == "hour") policy.period = control_plane::QuotaPeriod::hour;
+  if (period == "month") policy.period = control_plane::QuotaPeriod::month;
+  policy.limits.invocations = limit_or_none(config.number("quotas.invocations"));
+  policy.limits.cpu_ms =
+      limit_or_none(static_cast<std::uint64_t>(config.duration("quotas.cpu_time").count()));
+  policy.limits.memory_mb_s = limit_or_none(config.number("quotas.memory_mb_seconds"));
+  policy.limits.egress_bytes = limit_or_none(config.size("quotas.egress_bytes"));
+  return policy;
+}
+
+}  // namespace
+
 Status World::Parts::build_control_plane() {
   std::string address = config.text("database.url");
   if (address.empty()) address = "sqlite:" + (data / "alga.db").string();
@@ -34,6 +56,7 @@ Status World::Parts::build_control_plane() {
   options.retention.executions =
       std::chrono::duration_cast<std::chrono::hours>(config.duration("records.executions_kept"));
   options.retention.guest_log_bytes_per_tenant = config.size("records.guest_log_bytes");
+  options.quotas = quota_policy(config);
   options.lease = config.duration("control_plane.lease");
   options.remote_gateways = config.flag("control_plane.remote_gateways");
   options.envelope_life =

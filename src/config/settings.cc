@@ -342,6 +342,19 @@ void add_control_plane(std::vector<Setting>& all) {
   records.duration("executions_kept", 90 * day, hour, 3650 * day, "Retention of execution records");
   records.size("spool_bytes", 256 * MiB, 1 * MiB, 64 * GiB,
                "Records that wait on disk for the control plane");
+  Table quotas(all, "quotas");
+  quotas.choice("period", "day", {"hour", "day", "month"},
+                "How long the windows of tenants' quotas are; they begin with the hour, day or month "
+                "of UTC");
+  constexpr std::uint64_t most = 9'007'199'254'740'991;
+  quotas.integer("invocations", 0, 0, most,
+                 "Invocations of a tenant within `period`; 0: no limit. An operator may set others "
+                 "for single tenants");
+  quotas.duration("cpu_time", 0, 0, 366 * day, "CPU time of its guests; 0: no limit");
+  quotas.integer("memory_mb_seconds", 0, 0, most,
+                 "Peak memory of its guests in MiB times the seconds they held it; 0: no limit");
+  quotas.size("egress_bytes", 0, 0, 1024 * 1024 * GiB,
+              "Bytes that its guests send and receive through `http.fetch`; 0: no limit");
 }
 
 void add_gateway(std::vector<Setting>& all) {

@@ -58,12 +58,26 @@ struct RetentionPolicy {
   std::uint64_t guest_log_bytes_per_tenant = 256ULL << 20U;
 };
 
+/// How long the windows of quotas are; they begin with the hour, day or month of UTC.
+enum class QuotaPeriod : std::uint8_t { hour, day, month };
+
+/// What a tenant may use within one window; none: as much as it likes.
+struct QuotaLimits {
+  std::optional<std::uint64_t> invocations, cpu_ms, memory_mb_s, egress_bytes;
+};
+
+struct QuotaPolicy {
+  QuotaPeriod period = QuotaPeriod::day;
+  QuotaLimits limits;  ///< of tenants that have none of their own
+};
+
 struct Options {
   /// Accepts well-known default tokens. Off, they are refused at start.
   bool development = false;
   InternalTokens tokens;
   PublishPolicy publishing;
   RetentionPolicy retention;
+  QuotaPolicy quotas;
   /// How long a gateway may serve an install's configuration without asking again.
   std::chrono::milliseconds lease{1'000};
   /// True when other processes hold leases: a change is then acknowledged when they have run out.

@@ -4,6 +4,9 @@
 namespace alga::control_plane {
 namespace {
 
+/// Long enough to compare a month with the same month of the year before.
+constexpr std::chrono::hours kUsageKept{24 * 400};
+
 template <class T>
 Status only_status(Result<T> outcome) {
   if (outcome) return {};
@@ -20,6 +23,7 @@ Housekeeping::Housekeeping(Services& services) : services_(services) {
       {"storage", seconds{60}, [this] { return only_status(services_.storage_records.sweep()); }},
       {"uploads", seconds{600}, [this] { return only_status(services_.staging.sweep()); }},
       {"retention", seconds{600}, [this] { return only_status(services_.retention.sweep()); }},
+      {"quotas", seconds{3600}, [this] { return only_status(services_.quotas.sweep(kUsageKept)); }},
       {"idempotency", seconds{60}, [this] { return only_status(services_.idempotency.sweep()); }},
   };
   thread_ = std::thread([this] { run(); });

@@ -1,12 +1,10 @@
 #include "control_plane/record_rows.h"
 
+#include "control_plane/quotas.h"
 #include "telemetry/record_json.h"
 
 namespace alga::control_plane {
 namespace {
-
-using std::chrono::floor;
-using std::chrono::hours;
 
 std::string metrics_of(const domain::ExecutionRecord& record) {
   return to_text(boost::json::object{{"queue_us", record.queue_us},
@@ -39,37 +37,23 @@ Result<std::optional<std::string>> open_row(sql::Executor& sql,
   return std::optional{row->at<std::string>(0)};
 }
 
-Status count_usage(sql::Executor& sql, const domain::ExecutionRecord& record) {
-  WallTime window{floor<hours>(record.finished)};
-  std::uint64_t memory_mb_ms =
-      (record.peak_memory_bytes >> 20U) * ((record.instantiate_us + record.call_us) / 1'000);
-  TRY_VOID(sql.execute(
-      "INSERT INTO extension_quota_usage (tenant, install_id, window_start, invocations, cpu_us, "
-      "memory_mb_ms, egress_bytes) VALUES ($1, $2, $3, 1, $4, $5, $6) ON CONFLICT (tenant, "
-      "install_id, window_start) DO UPDATE SET invocations = extension_quota_usage.invocations + "
-      "1, "
-      "cpu_us = extension_quota_usage.cpu_us + excluded.cpu_us, memory_mb_ms = "
-      "extension_quota_usage.memory_mb_ms + excluded.memory_mb_ms, egress_bytes = "
-      "extension_quota_usage.egress_bytes + excluded.egress_bytes",
-      {record.who.tenant, record.who.install, window, record.cpu_us, memory_mb_ms,
-       record.egress_bytes}));
-  return {};
-}
-
 }  // namespace
 
-Status insert_started(sql::Executor& sql, const domain::StartedExecution& execution) {
+Result<bool> insert_started(sql::Executor& sql, const domain::StartedExecution& execution) {
   const domain::ExecutionIdentity& who = execution.who;
-  TRY_VOID(sql.execute(
-      "INSERT INTO extension_execution_log (tenant, id, install_id, extension_id, version_id, "
-      "request_id, trace_id, started_at, status, config_version, secrets_version, method, path, "
-      "endpoint, principal_kind, user_id) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, 'started', $9, "
-      "$10, $11, $12, $13, $14, $15) ON CONFLICT DO NOTHING",
-      {who.tenant, execution.id, who.install, who.extension, who.version, who.request_id,
-       who.trace_id, execution.at, execution.config_version, execution.secrets_version,
-       execution.method, storable(execution.path), execution.endpoint, execution.principal_kind,
-       storable(execution.user_id)}));
-  return {};
+  TRY(std::uint64_t made,
+      sql.execute(
+          "INSERT INTO extension_execution_log (tenant, id, install_id, extension_id, version_id, "
+          "request_id, trace_id, started_at, status, config_version, secrets_version, method, "
+          "path, "
+          "endpoint, principal_kind, user_id) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, 'started', "
+          "$9, "
+          "$10, $11, $12, $13, $14, $15) ON CONFLICT DO NOTHING",
+          {who.tenant, execution.id, who.install, who.extension, who.version, who.request_id,
+           who.trace_id, execution.at, execution.config_version, execution.secrets_version,
+           execution.method, storable(execution.path), execution.endpoint, execution.principal_kind,
+           storable(execution.user_id)}));
+  return made > 0;
 }
 
 Status update_finished(sql::Executor& sql, const domain::FinishedExecution& execution) {
@@ -81,7 +65,8 @@ Status update_finished(sql::Executor& sql, const domain::FinishedExecution& exec
   return {};
 }
 
-Status insert_execution(sql::Executor& sql, const domain::ExecutionRecord& record) {
+Status insert_execution(sql::Executor& sql, const Core& core,
+                        const domain::ExecutionRecord& record) {
   TRY(auto row, open_row(sql, record));
   std::string metrics = metrics_of(record);
   std::string author_error = storable(record.author_error);
@@ -125,7 +110,7 @@ Status insert_execution(sql::Executor& sql, const domain::ExecutionRecord& recor
              author_error}));
   }
   if (changed == 0) return {};  // delivered before
-  return count_usage(sql, record);
+  return count_usage(sql, core, record, row.has_value());
 }
 
 Status insert_guest_log(sql::Executor& sql, const Core& core, const domain::GuestLogLine& line,
@@ -170,7 +155,7 @@ Status store_delivery(const Core& core, std::string_view lines) {
   return core.db().write([&](sql::Executor& sql) -> Status {
     for (const auto& [id, record] : records) {
       if (const auto* execution = std::get_if<domain::ExecutionRecord>(&record)) {
-        TRY_VOID(insert_execution(sql, *execution));
+        TRY_VOID(insert_execution(sql, core, *execution));
       } else if (const auto* line = std::get_if<domain::GuestLogLine>(&record)) {
         TRY_VOID(insert_guest_log(sql, core, *line, id));
       } else if (const auto* event = std::get_if<domain::CapabilityEvent>(&record)) {

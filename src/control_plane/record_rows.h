@@ -7,11 +7,13 @@
 /// One statement or two for each kind of record. Writing a record twice leaves one.
 namespace alga::control_plane {
 
-Status insert_started(sql::Executor& sql, const domain::StartedExecution& execution);
+/// False when the row was there already.
+Result<bool> insert_started(sql::Executor& sql, const domain::StartedExecution& execution);
 Status update_finished(sql::Executor& sql, const domain::FinishedExecution& execution);
 /// Completes the gateway's row of the same request, or makes one when there was no gateway, and
 /// counts the usage.
-Status insert_execution(sql::Executor& sql, const domain::ExecutionRecord& record);
+Status insert_execution(sql::Executor& sql, const Core& core,
+                        const domain::ExecutionRecord& record);
 /// `delivery` names a record that came from another process and may come again.
 using DeliveryId = std::optional<std::string>;
 Status insert_guest_log(sql::Executor& sql, const Core& core, const domain::GuestLogLine& line,

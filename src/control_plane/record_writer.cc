@@ -1,7 +1,10 @@
 #include "control_plane/record_writer.h"
 
+#include <map>
+
 #include "async/await_callback.h"
 #include "async/thread_name.h"
+#include "control_plane/quotas.h"
 #include "control_plane/record_rows.h"
 
 namespace alga::control_plane {
@@ -16,17 +19,56 @@ struct Overloaded : Ts... {
   using Ts::operator()...;
 };
 
-Status store_one(sql::Executor& sql, const Core& core, const RecordWriter::Item& item) {
-  return std::visit(
-      Overloaded{
-          [&](const RecordWriter::Starting& it) { return insert_started(sql, it.execution); },
-          [&](const domain::FinishedExecution& it) { return update_finished(sql, it); },
-          [&](const domain::ExecutionRecord& it) { return insert_execution(sql, it); },
-          [&](const domain::GuestLogLine& it) { return insert_guest_log(sql, core, it); },
-          [&](const domain::CapabilityEvent& it) { return insert_capability(sql, core, it); },
-      },
-      item);
-}
+/// One batch on its way into the database, within one transaction.
+class Batch {
+ public:
+  Batch(sql::Executor& sql, const Core& core) : sql_(sql), core_(core) {}
+
+  /// The outer status is the database's, the inner one the verdict on the item.
+  Result<Status> store(const RecordWriter::Item& item) {
+    if (const auto* starting = std::get_if<RecordWriter::Starting>(&item)) {
+      return admit(starting->execution);
+    }
+    TRY_VOID(store_record(item));
+    return Status{};
+  }
+  Status close() {
+    for (const auto& [tenant, gate] : gates_) TRY_VOID(gate.close(sql_));
+    return {};
+  }
+
+ private:
+  Result<Status> admit(const domain::StartedExecution& execution) {
+    TRY(QuotaGate * gate, gate_of(execution.who.tenant));
+    if (Status verdict = gate->judge(); !verdict) return verdict;
+    TRY(bool is_new, insert_started(sql_, execution));
+    if (is_new) gate->count();
+    return Status{};
+  }
+  Result<QuotaGate*> gate_of(const std::string& tenant) {
+    auto found = gates_.find(tenant);
+    if (found == gates_.end()) {
+      TRY(QuotaGate gate, QuotaGate::open(sql_, core_, tenant));
+      found = gates_.emplace(tenant, std::move(gate)).first;
+    }
+    return &found->second;
+  }
+  Status store_record(const RecordWriter::Item& item) {
+    return std::visit(
+        Overloaded{
+            [](const RecordWriter::Starting&) { return Status{}; },
+            [&](const domain::FinishedExecution& it) { return update_finished(sql_, it); },
+            [&](const domain::ExecutionRecord& it) { return insert_execution(sql_, core_, it); },
+            [&](const domain::GuestLogLine& it) { return insert_guest_log(sql_, core_, it); },
+            [&](const domain::CapabilityEvent& it) { return insert_capability(sql_, core_, it); },
+        },
+        item);
+  }
+
+  sql::Executor& sql_;
+  const Core& core_;
+  std::map<std::string, QuotaGate, std::less<>> gates_;
+};
 
 void answer(RecordWriter::Item& item, const Status& status) {
   auto* starting = std::get_if<RecordWriter::Starting>(&item);
@@ -34,6 +76,8 @@ void answer(RecordWriter::Item& item, const Status& status) {
   auto done = std::move(starting->done);
   if (status) {
     (*done)({});
+  } else if (status.error().kind == Kind::rate_limited) {
+    (*done)(fail(status.error()));
   } else {
     (*done)(fail(
         Error{Kind::unavailable, "records.unavailable", "the execution log cannot be written", 1}));
@@ -53,6 +97,8 @@ RecordWriter::RecordWriter(const Core& core, Bounds bounds)
                                             "Records of executions that were stored")),
       dropped_(core.deps().metrics->counter("alga_records_dropped_total",
                                             "Records of executions that were lost")),
+      over_quota_(core.deps().metrics->counter("alga_quota_refusals_total",
+                                               "Executions refused for a tenant's quota")),
       thread_([this] { run(); }) {}
 
 RecordWriter::~RecordWriter() { stop(sql::within(kPatience)); }
@@ -128,23 +174,25 @@ void RecordWriter::run() {
   }
 }
 
-Status RecordWriter::store(const std::vector<Item>& batch) {
+Status RecordWriter::store(const std::vector<Item>& batch, std::vector<Status>& verdicts) {
   return core_.db().write(
       [&](sql::Executor& sql) -> Status {
-        for (const Item& item : batch) TRY_VOID(store_one(sql, core_, item));
-        return {};
+        verdicts.clear();  // the work may run again
+        Batch open(sql, core_);
+        for (const Item& item : batch) {
+          TRY(Status verdict, open.store(item));
+          verdicts.push_back(std::move(verdict));
+        }
+        return open.close();
       },
       {.deadline = sql::within(kPatience), .durable = sql::Durable::no});
 }
 
 void RecordWriter::write(std::vector<Item> batch) {
   while (true) {
-    Status stored = store(batch);
-    if (stored) {
-      written_.add(static_cast<double>(batch.size()));
-      for (Item& item : batch) answer(item, stored);
-      return;
-    }
+    std::vector<Status> verdicts;
+    Status stored = store(batch, verdicts);
+    if (stored) return settle(batch, verdicts);
     if (!is_trouble_of_the_database(stored.error())) return write_singly(batch);
     core_.log().warn("records wait for the database", {{"code", stored.error().code}});
     // Nobody runs a guest without its row, so those who wait for one are told at once; the rest
@@ -168,14 +216,25 @@ void RecordWriter::write(std::vector<Item> batch) {
   }
 }
 
+void RecordWriter::settle(std::vector<Item>& batch, const std::vector<Status>& verdicts) {
+  for (std::size_t i = 0; i < batch.size(); ++i) {
+    (verdicts[i] ? written_ : over_quota_).add();
+    answer(batch[i], verdicts[i]);
+  }
+}
+
 void RecordWriter::write_singly(std::vector<Item>& batch) {
   for (Item& item : batch) {
     std::vector<Item> one;
     one.push_back(std::move(item));
-    Status stored = store(one);
-    (stored ? written_ : dropped_).add();
-    if (!stored) core_.log().error("a record was refused", {{"code", stored.error().code}});
-    answer(one.front(), stored);
+    std::vector<Status> verdict;
+    if (Status stored = store(one, verdict); !stored) {
+      dropped_.add();
+      core_.log().error("a record was refused", {{"code", stored.error().code}});
+      answer(one.front(), stored);
+      continue;
+    }
+    settle(one, verdict);
   }
 }
 

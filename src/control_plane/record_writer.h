@@ -17,7 +17,8 @@
 namespace alga::control_plane {
 
 /// Everything that is recorded about executions goes through here: a bounded queue and one thread
-/// that writes what has gathered in one transaction (group commit). A full queue drops the newest
+/// that writes what has gathered in one transaction (group commit), and admits there, within the
+/// tenant's quota, what wants to start. A full queue drops the newest
 /// record and counts it; a started row is never dropped, its caller is told instead. Records that a
 /// database refuses for what they are (not for its own trouble) are dropped one by one and counted.
 class RecordWriter final : public domain::RecordSink, public domain::ExecutionLog {
@@ -54,12 +55,15 @@ class RecordWriter final : public domain::RecordSink, public domain::ExecutionLo
   void run();
   void write(std::vector<Item> batch);
   void write_singly(std::vector<Item>& batch);
-  Status store(const std::vector<Item>& batch);
+  void settle(std::vector<Item>& batch, const std::vector<Status>& verdicts);
+  /// `verdicts` gets one for each item: good, or why it was not admitted.
+  Status store(const std::vector<Item>& batch, std::vector<Status>& verdicts);
 
   const Core& core_;
   const Bounds bounds_;
   Counter& written_;
   Counter& dropped_;
+  Counter& over_quota_;
   std::mutex mutex_;
   std::condition_variable wake_;
   std::condition_variable idle_;

@@ -10,6 +10,7 @@
 #include "control_plane/installs.h"
 #include "control_plane/publishers.h"
 #include "control_plane/publishing.h"
+#include "control_plane/quotas.h"
 #include "control_plane/record_writer.h"
 #include "control_plane/registry.h"
 #include "control_plane/retention.h"
@@ -46,6 +47,7 @@ struct Services {
   SqlIdempotencyStore idempotency{core};
   AuditSealer sealer{core, signing};
   Retention retention{core};
+  Quotas quotas{core};
   domain::GrantVerifier grants{*core.deps().clock};
   RecordWriter records{core};
 };
@@ -58,6 +60,7 @@ void add_install_routes(Api& api, Services& services);
 void add_setting_routes(Api& api, Services& services);
 void add_internal_routes(Api& api, Services& services);
 void add_storage_routes(Api& api, Services& services);
+void add_quota_routes(Api& api, Services& services);
 void add_record_routes(Api& api, Services& services);
 void add_compat_routes(Api& api, Services& services);
 void add_meta_routes(Api& api, Services& services);

@@ -78,6 +78,7 @@ void SqlControlPlane::add_routes(httpd::Router& router) {
   add_internal_routes(api, services_);
   add_storage_routes(api, services_);
   add_record_routes(api, services_);
+  add_quota_routes(api, services_);
   add_compat_routes(api, services_);
   add_meta_routes(api, services_);
 }

@@ -221,6 +221,8 @@ class Gateway::Call {
   async::Task<Result<Ending>> execute() {
     const std::string id = uuid_v7(*use_.clock, *use_.random);
     const Status started = co_await use_.executions->start(started_row(id));
+    // The tenant's quota is used up: that answer is the caller's, not a failure of ours.
+    if (!started && started.error().kind == Kind::rate_limited) co_return fail(started.error());
     if (!started) {
       use_.log.error("an execution could not be logged and was refused",
                      {{"request_id", request_.request_id}, {"code", started.error().code}});

@@ -14,6 +14,7 @@ std::span<const sql::Migration> migrations() {
       sql::Migration{4, "storage", kStorageTables},
       sql::Migration{5, "records", kRecordTables},
       sql::Migration{6, "deliveries", kDeliveryColumns},
+      sql::Migration{7, "quotas", kQuotaTables},
   };
   return kSteps;
 }

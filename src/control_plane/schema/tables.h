@@ -10,5 +10,6 @@ extern const std::string_view kInstallTables;
 extern const std::string_view kStorageTables;
 extern const std::string_view kRecordTables;
 extern const std::string_view kDeliveryColumns;
+extern const std::string_view kQuotaTables;
 
 }  // namespace alga::control_plane::schema
