@@ -1,5 +1,5 @@
 # The control plane makes envelopes and wraps the data keys under which secrets are stored. It cannot
-# open an envelope once it has been made.
+# open an envelope once it has been made, and it cannot rotate a key.
 path "transit/encrypt/alga-envelopes" {
   capabilities = ["update"]
 }
@@ -12,17 +12,15 @@ path "transit/decrypt/alga-data-keys" {
   capabilities = ["update"]
 }
 
-path "transit/rewrap/alga-data-keys" {
-  capabilities = ["update"]
-}
-
-# Application secrets of algad itself (signing keys and the like), through the provider chain.
-path "secret/data/alga/*" {
+# Application secrets of algad itself, where secrets.read_chain names vault: one versioned entry,
+# written with check-and-set (vault.app_path).
+path "kv/data/app/secrets" {
   capabilities = ["create", "read", "update"]
 }
 
-path "secret/metadata/alga/*" {
-  capabilities = ["read", "list"]
+# Secrets of tenants that the host application keeps (vault.tenant_path).
+path "kv/data/tenants/+/secrets" {
+  capabilities = ["read"]
 }
 
 path "auth/token/renew-self" {

@@ -1,4 +1,5 @@
-# Whoever rotates keys can do only that.
+# Whoever rotates keys can do that and nothing else. `algad keys rotate` wraps the data keys again
+# and therefore needs control-plane.hcl as well.
 path "transit/keys/alga-envelopes/rotate" {
   capabilities = ["update"]
 }
@@ -7,6 +8,7 @@ path "transit/keys/alga-data-keys/rotate" {
   capabilities = ["update"]
 }
 
+# To raise min_decryption_version once nothing needs the older versions.
 path "transit/keys/alga-envelopes/config" {
   capabilities = ["update"]
 }
@@ -15,6 +17,11 @@ path "transit/keys/alga-data-keys/config" {
   capabilities = ["update"]
 }
 
-path "transit/keys/+" {
+# The newest version and its number.
+path "transit/keys/alga-envelopes" {
+  capabilities = ["read"]
+}
+
+path "transit/keys/alga-data-keys" {
   capabilities = ["read"]
 }
