@@ -77,8 +77,8 @@ Result<FileDescriptor> create(const fs::path& path) {
 
 }  // namespace
 
-FileSystemBundleStore::FileSystemBundleStore(fs::path root, Random& random)
-    : root_(std::move(root)), random_(random) {}
+FileSystemBundleStore::FileSystemBundleStore(fs::path root, Random& random, Access access)
+    : root_(std::move(root)), random_(random), access_(access) {}
 
 Result<fs::path> FileSystemBundleStore::locate(std::string_view key) const {
   if (!is_object_key(key)) return fail(Kind::invalid, "blob.invalid_key", "not an object key");
@@ -147,7 +147,8 @@ Result<bool> FileSystemBundleStore::exists(std::string_view key) {
 }
 
 Status FileSystemBundleStore::probe() {
-  if (::access(root_.c_str(), R_OK | W_OK | X_OK) == 0) return {};
+  const int write = access_ == Access::read_write ? W_OK : 0;
+  if (::access(root_.c_str(), R_OK | X_OK | write) == 0) return {};
   return fail(Kind::unavailable, "blob.unavailable",
               "the bundle directory: " + std::generic_category().message(errno));
 }

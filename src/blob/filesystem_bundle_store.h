@@ -13,8 +13,11 @@ namespace alga::blob {
 /// as an object. Thread-safe; several processes may share the directory.
 class FileSystemBundleStore final : public domain::BundleStore {
  public:
-  /// `random` outlives the store.
-  FileSystemBundleStore(std::filesystem::path root, Random& random);
+  enum class Access : bool { read_only, read_write };
+  /// With Access::read_only nothing is different but probe(), which then asks for less. `random`
+  /// outlives the store.
+  FileSystemBundleStore(std::filesystem::path root, Random& random,
+                        Access access = Access::read_write);
 
   Status get(std::string_view key, std::uint64_t max_bytes, domain::ByteSink sink) override;
   Status put_file(std::string_view key, const std::string& path) override;
@@ -26,6 +29,7 @@ class FileSystemBundleStore final : public domain::BundleStore {
   Result<std::filesystem::path> locate(std::string_view key) const;
   std::filesystem::path root_;
   Random& random_;
+  Access access_;
 };
 
 }  // namespace alga::blob

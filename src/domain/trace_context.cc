@@ -2,6 +2,8 @@
 
 #include <algorithm>
 #include <array>
+#include <charconv>
+#include <cstdint>
 
 #include "base/bytes.h"
 
@@ -55,6 +57,17 @@ TraceContext TraceContext::child(Random& random) const {
 
 std::string TraceContext::header() const {
   return "00-" + trace_id + "-" + parent_id + (sampled ? "-01" : "-00");
+}
+
+bool is_sampled(std::string_view trace_id, double share) {
+  if (share >= 1) return true;
+  constexpr std::size_t digits = 13;  // 52 random bits: a double holds them exactly
+  std::uint64_t drawn = 0;
+  const std::string_view last =
+      trace_id.substr(trace_id.size() - std::min(digits, trace_id.size()));
+  const auto [end, error] = std::from_chars(last.data(), last.data() + last.size(), drawn, 16);
+  if (error != std::errc{}) return false;
+  return static_cast<double>(drawn) < share * static_cast<double>(1ULL << (4 * digits));
 }
 
 }  // namespace alga::domain

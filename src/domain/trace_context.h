@@ -24,4 +24,7 @@ struct TraceContext {
   [[nodiscard]] std::string header() const;
 };
 
+/// True for the given share of all traces, and always the same for one of them.
+[[nodiscard]] bool is_sampled(std::string_view trace_id, double share);
+
 }  // namespace alga::domain

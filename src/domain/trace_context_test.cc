@@ -58,5 +58,19 @@ TEST(TraceContext, NeverMakesAnIdOfZeros) {
   EXPECT_TRUE(TraceContext::parse(TraceContext::start(zeros, false).header()));
 }
 
+TEST(TraceSampling, TakesTheShareThatWasAskedFor) {
+  SystemRandom random;
+  int taken = 0;
+  for (int i = 0; i < 2'000; ++i) {
+    const std::string id = TraceContext::start(random, false).trace_id;
+    EXPECT_TRUE(is_sampled(id, 1));
+    EXPECT_FALSE(is_sampled(id, 0));
+    EXPECT_EQ(is_sampled(id, 0.25), is_sampled(id, 0.25));
+    taken += is_sampled(id, 0.25) ? 1 : 0;
+  }
+  EXPECT_GT(taken, 400);
+  EXPECT_LT(taken, 600);
+}
+
 }  // namespace
 }  // namespace alga::domain

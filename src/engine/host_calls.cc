@@ -372,7 +372,8 @@ void Execution::call_storage(ab_call* call, const ab_host_request& asked) {
   domain::ExtensionStorage* storage = shared_.use.storage;
   if (storage == nullptr || !invocation_.install) return ab_call_err(call, AB_ERR_DENIED);
   trace_call("storage", redact(printable(view(request.key).substr(0, 300))));
-  domain::StorageScope scope{invocation_.tenant, *invocation_.install};
+  domain::StorageScope scope{invocation_.tenant, *invocation_.install,
+                             invocation_.request.grant.value_or("")};
   std::string ns(view(request.ns));
   std::string key(view(request.key));
   auto failed = [call](const Error& error) { ab_call_err(call, storage_error(error.code)); };

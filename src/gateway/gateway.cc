@@ -77,6 +77,29 @@ class Gateway::Call {
     co_return co_await execute_once();
   }
 
+  /// The span of the whole request, once it has been answered.
+  void report(std::uint16_t status, SteadyTime::duration took) const {
+    if (use_.spans == nullptr || !trace_.sampled) return;
+    const auto us = std::chrono::duration_cast<std::chrono::microseconds>(took);
+    domain::Span span{
+        .trace_id = trace_.trace_id,
+        .span_id = trace_.parent_id,
+        .parent_id = caller_span_,
+        .name = method_ + ' ' + (access_ && !access_->endpoint.empty() ? access_->endpoint : "/*"),
+        .kind = domain::Span::Kind::server,
+        .start = use_.clock->wall() - std::chrono::ceil<std::chrono::milliseconds>(took),
+        .duration_us = static_cast<std::uint64_t>(us.count()),
+        .attributes = {{"alga.request_id", request_.request_id},
+                       {"http.request.method", method_},
+                       {"http.response.status_code", std::to_string(status)}},
+        .failed = status >= 500};
+    if (const domain::InstallConfig* install = this->install()) {
+      span.attributes.emplace_back("alga.tenant", install->tenant.str());
+      span.attributes.emplace_back("alga.extension", install->registry.str());
+    }
+    use_.spans->span(std::move(span));
+  }
+
   /// Null until the install is known.
   [[nodiscard]] const domain::InstallConfig* install() const {
     return access_ ? access_->install.get() : nullptr;
@@ -106,7 +129,13 @@ class Gateway::Call {
     // A bad or repeated header begins a new trace, as the standard asks.
     const auto parent = single_header(request_.headers, "traceparent").value_or(std::nullopt);
     const auto theirs = domain::TraceContext::parse(parent.value_or(""));
-    trace_ = theirs ? theirs->child(*use_.random) : domain::TraceContext::start(*use_.random, true);
+    if (theirs) {
+      caller_span_ = theirs->parent_id;
+      trace_ = theirs->child(*use_.random);
+    } else {
+      trace_ = domain::TraceContext::start(*use_.random, false);
+      trace_.sampled = domain::is_sampled(trace_.trace_id, use_.options.trace_sampling);
+    }
     return {};
   }
 
@@ -291,7 +320,8 @@ class Gateway::Call {
   Surface surface_;
   httpd::Request& request_;  ///< its body is moved out
   std::string method_, path_, query_;
-  domain::TraceContext trace_;
+  domain::TraceContext trace_;  ///< with our own span as the parent of what comes next
+  std::string caller_span_;
   std::optional<std::string> body_, idempotency_key_;
   std::optional<Access> access_;
 };
@@ -352,6 +382,7 @@ async::Task<httpd::Response> Gateway::serve(Surface surface, httpd::Request requ
   }
   response.set("x-request-id", request.request_id);
   add_cors(request, response);
+  call.report(response.status, use_.clock->steady() - begin);
   co_return response;
 }
 

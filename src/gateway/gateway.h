@@ -17,6 +17,7 @@
 #include "domain/ports/idempotency.h"
 #include "domain/ports/install_configs.h"
 #include "domain/ports/runner.h"
+#include "domain/ports/spans.h"
 #include "domain/quota.h"
 #include "httpd/message.h"
 
@@ -33,6 +34,8 @@ struct Options {
   /// Versions that declare no endpoints at all take every path; else they take none.
   bool allow_undeclared_endpoints = false;
   domain::Rate rate;  ///< per tenant and extension
+  /// Share of the traces that begin here which are sampled; a caller's decision is kept.
+  double trace_sampling = 1.0;
   /// Request headers that guests see beyond the built-in list, such as a webhook's signature.
   std::vector<std::string> extra_request_headers;
 };
@@ -44,6 +47,7 @@ struct Dependencies {
   domain::Runner* runner = nullptr;
   domain::ExecutionLog* executions = nullptr;
   domain::IdempotencyStore* idempotency = nullptr;
+  domain::SpanSink* spans = nullptr;  ///< null: nobody takes spans
   const Clock* clock = nullptr;
   Random* random = nullptr;
   Metrics* metrics = nullptr;

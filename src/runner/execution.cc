@@ -2,6 +2,8 @@
 
 #include <algorithm>
 #include <boost/system/system_error.hpp>
+#include <functional>
+#include <limits>
 #include <utility>
 
 #include "async/await_callback.h"
@@ -49,6 +51,12 @@ class ClaimGuard {
   const std::string key_;
 };
 
+/// True for the given share of the requests, and always the same for one of them.
+bool is_drawn(const std::string& request_id, double share) {
+  constexpr auto most = static_cast<double>(std::numeric_limits<std::size_t>::max());
+  return share >= 1 || static_cast<double>(std::hash<std::string>{}(request_id)) < share * most;
+}
+
 }  // namespace
 
 ExecuteResponse failure(std::uint16_t status, std::string_view prefix, const Error& error,
@@ -73,6 +81,7 @@ RunnerRole::Call::Call(RunnerRole& role, domain::ExecuteRequest request, Once on
   }
   const auto incoming = domain::TraceContext::parse(request_.traceparent.value_or(""));
   trace_ = incoming ? incoming->child(*role_.use_.random)
+  if (incoming) caller_span_ = incoming->parent_id;
                     : domain::TraceContext::start(*role_.use_.random, false);
   request_.traceparent = trace_.header();
 }
@@ -316,7 +325,10 @@ domain::ExecutionIdentity RunnerRole::Call::identity() const {
           .install = request_.install ? request_.install->str() : "",
           .version = request_.version ? request_.version->str() : "",
           .request_id = request_.request_id,
-          .trace_id = trace_.trace_id};
+          .trace_id = trace_.trace_id,
+          .span_id = trace_.parent_id,
+          .parent_id = caller_span_,
+          .sampled = trace_.sampled};
 }
 
 void RunnerRole::Call::conclude(const Response& response) {
@@ -327,28 +339,34 @@ void RunnerRole::Call::conclude(const Response& response) {
   const domain::ExecutionIdentity who = identity();
   const WallTime finished = role_.use_.clock->wall();
   const bool ours = response.end_class == domain::info(EndClass::platform).name;
-  role_.use_.log.emit(ours ? LogLevel::warn : LogLevel::info, "execution",
-                      {{"tenant", who.tenant},
-                       {"extension", who.extension},
-                       {"install", who.install},
-                       {"version", who.version},
-                       {"request_id", who.request_id},
-                       {"trace_id", who.trace_id},
-                       {"end_class", response.end_class},
-                       {"code", response.code},
-                       {"status", response.status},
-                       {"replayed", replayed_},
-                       {"duration_ms", (finished - started_).count()},
-                       {"queue_us", outcome_.queue_us},
-                       {"cold_us", cold_us_},
-                       {"instantiate_us", outcome_.instantiate_us},
-                       {"call_us", outcome_.call_us},
-                       {"cpu_us", outcome_.cpu_us},
-                       {"peak_memory_bytes", outcome_.peak_memory_bytes},
-                       {"host_calls", outcome_.host_calls},
-                       {"host_bytes", outcome_.host_bytes},
-                       {"egress_bytes", outcome_.egress_bytes},
-                       {"reason", ours ? std::string_view(author_error_) : std::string_view{}}});
+  const bool logged = response.end_class != domain::info(EndClass::ok).name ||
+                      is_drawn(who.request_id, role_.options_.execution_log_sampling);
+  if (logged) {
+    role_.use_.log.emit(ours ? LogLevel::warn : LogLevel::info, "execution",
+                        {{"tenant", who.tenant},
+                         {"extension", who.extension},
+                         {"install", who.install},
+                         {"version", who.version},
+                         {"request_id", who.request_id},
+                         {"trace_id", who.trace_id},
+                         {"end_class", response.end_class},
+                         {"code", response.code},
+                         {"status", response.status},
+                         {"replayed", replayed_},
+                         {"duration_ms", (finished - started_).count()},
+                         {"total_us", microseconds(begun_, role_.use_.clock->steady())},
+                         {"grant_us", grant_us_},
+                         {"cold_us", cold_us_},
+                         {"queue_us", outcome_.queue_us},
+                         {"instantiate_us", outcome_.instantiate_us},
+                         {"call_us", outcome_.call_us},
+                         {"cpu_us", outcome_.cpu_us},
+                         {"peak_memory_bytes", outcome_.peak_memory_bytes},
+                         {"host_calls", outcome_.host_calls},
+                         {"host_bytes", outcome_.host_bytes},
+                         {"egress_bytes", outcome_.egress_bytes},
+                         {"reason", ours ? std::string_view(author_error_) : std::string_view{}}});
+  }
   // What an unauthorised caller claims is in the log; it is not that tenant's execution.
   if (!authorised_ || replayed_ || role_.use_.records == nullptr) return;
   role_.use_.records->execution({.id = uuid_v7(*role_.use_.clock, *role_.use_.random),

@@ -50,7 +50,8 @@ class RunnerRole::Call {
   const Once once_;
   const WallTime started_;
   std::string method_, path_;
-  domain::TraceContext trace_;
+  domain::TraceContext trace_;  ///< with our own span as the parent of what comes next
+  std::string caller_span_;
   bool authorised_ = false;
   bool replayed_ = false;
   std::shared_ptr<const domain::VerifiedGrant> grant_;

@@ -49,6 +49,8 @@ struct Options {
   /// Where guests may send requests without a grant; null: nowhere.
   std::shared_ptr<const domain::EgressPolicy> drop_in_egress;
   Idempotency::Options idempotency;
+  /// Share of the executions that ended well whose line is logged; the others always are.
+  double execution_log_sampling = 1.0;
 };
 
 /// All of it outlives the role.

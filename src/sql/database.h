@@ -13,6 +13,7 @@
 
 #include "base/clock.h"
 #include "base/result.h"
+#include "base/secret.h"
 #include "sql/value.h"
 
 namespace alga::sql {
@@ -108,9 +109,20 @@ class Database {
   }
 };
 
+struct OpenOptions {
+  std::uint32_t connections = 8;  ///< bounds the pool
+  /// PostgreSQL: asked for each connection, so that a rotated password is used at once; absent or
+  /// empty: what the address, the environment or ~/.pgpass says.
+  std::function<Result<Secret>()> password;
+  /// PostgreSQL: when the server ends a statement that nobody may be waiting for any more.
+  std::chrono::milliseconds statement_timeout{60'000};
+};
+
 /// Opens what the address names: `sqlite:<path>` (the file is made, mode 0600) or a libpq address
-/// (`postgres://…` or `postgresql://…`). `connections` bounds the pool.
+/// (`postgres://…` or `postgresql://…`).
 [[nodiscard]] Result<std::unique_ptr<Database>> open_database(const std::string& address,
-                                                              std::uint32_t connections = 8);
+                                                              OpenOptions options = {});
+[[nodiscard]] Result<std::unique_ptr<Database>> open_database(const std::string& address,
+                                                              std::uint32_t connections);
 
 }  // namespace alga::sql

@@ -1,20 +1,26 @@
+#include <utility>
+
 #include "sql/database.h"
 #include "sql/postgres.h"
 #include "sql/sqlite.h"
 
 namespace alga::sql {
 
-Result<std::unique_ptr<Database>> open_database(const std::string& address,
-                                                std::uint32_t connections) {
+Result<std::unique_ptr<Database>> open_database(const std::string& address, OpenOptions options) {
   constexpr std::string_view kSqlite = "sqlite:";
   if (address.starts_with(kSqlite)) {
-    return open_sqlite(address.substr(kSqlite.size()), connections);
+    return open_sqlite(address.substr(kSqlite.size()), options.connections);
   }
   if (address.starts_with("postgres://") || address.starts_with("postgresql://")) {
-    return open_postgres(address, connections);
+    return open_postgres(address, std::move(options));
   }
   return fail(Kind::invalid, "sql.invalid_address",
               "a database address begins with sqlite:, postgres:// or postgresql://");
+}
+
+Result<std::unique_ptr<Database>> open_database(const std::string& address,
+                                                std::uint32_t connections) {
+  return open_database(address, OpenOptions{.connections = connections});
 }
 
 }  // namespace alga::sql

@@ -16,8 +16,10 @@ using Connection = std::unique_ptr<PostgresConnection>;
 /// At most `limit` connections, made on demand, used last in first out.
 class ConnectionPool {
  public:
-  ConnectionPool(std::string address, std::uint32_t limit)
-      : address_(std::move(address)), limit_(std::max(limit, 1U)) {}
+  ConnectionPool(std::string address, OpenOptions options)
+      : address_(std::move(address)),
+        options_(std::move(options)),
+        limit_(std::max(options_.connections, 1U)) {}
 
   /// A borrowed connection; gives itself back.
   class Lease {
@@ -80,8 +82,9 @@ class ConnectionPool {
     returned_.notify_one();
   }
 
-  std::string address_;
-  std::uint32_t limit_;
+  const std::string address_;
+  const OpenOptions options_;
+  const std::uint32_t limit_;
   std::mutex mutex_;
   std::condition_variable returned_;
   std::vector<Connection> idle_;
@@ -108,8 +111,8 @@ class Backoff {
 
 class PostgresDatabase final : public Database {
  public:
-  PostgresDatabase(std::string address, std::uint32_t connections)
-      : pool_(std::move(address), connections) {}
+  PostgresDatabase(std::string address, OpenOptions options)
+      : pool_(std::move(address), std::move(options)) {}
 
   [[nodiscard]] Dialect dialect() const override { return Dialect::postgres; }
 
@@ -172,9 +175,8 @@ class PostgresDatabase final : public Database {
 
 }  // namespace
 
-Result<std::unique_ptr<Database>> open_postgres(const std::string& address,
-                                                std::uint32_t connections) {
-  return std::make_unique<PostgresDatabase>(address, connections);
+Result<std::unique_ptr<Database>> open_postgres(const std::string& address, OpenOptions options) {
+  return std::make_unique<PostgresDatabase>(address, std::move(options));
 }
 
 }  // namespace alga::sql

@@ -1,6 +1,5 @@
 #pragma once
 
-#include <cstdint>
 #include <memory>
 #include <string>
 
@@ -8,10 +7,10 @@
 
 namespace alga::sql {
 
-/// PostgreSQL 15 or newer through libpq. Connections are made when needed, at most `connections`,
-/// and replaced when they break. Opening succeeds without a server: the first call then fails with
-/// `sql.unavailable`.
+/// PostgreSQL 15 or newer through libpq. Connections are made when needed, at most
+/// `options.connections`, and replaced when they break. Opening succeeds without a server: the
+/// first call then fails with `sql.unavailable`.
 [[nodiscard]] Result<std::unique_ptr<Database>> open_postgres(const std::string& address,
-                                                              std::uint32_t connections);
+                                                              OpenOptions options);
 
 }  // namespace alga::sql

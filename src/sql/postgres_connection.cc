@@ -104,27 +104,33 @@ struct WireParams {
 }  // namespace
 
 Result<std::unique_ptr<PostgresConnection>> PostgresConnection::open(const std::string& address,
+                                                                     const OpenOptions& options,
                                                                      SteadyTime deadline) {
   auto connection = std::make_unique<PostgresConnection>();
   connection->set_deadline(deadline);
-  TRY_VOID(connection->connect(address));
+  TRY_VOID(connection->connect(address, options));
   return connection;
 }
 
-Status PostgresConnection::connect(const std::string& address) {
+Status PostgresConnection::connect(const std::string& address, const OpenOptions& options) {
   // statement_timeout ends on the server what a client gave up; the other two free its locks.
-  const char* options =
-      "-c statement_timeout=60000 -c idle_in_transaction_session_timeout=60000 "
+  const std::string session =
+      "-c statement_timeout=" + std::to_string(options.statement_timeout.count()) +
+      " -c idle_in_transaction_session_timeout=60000 "
       "-c client_min_messages=warning -c bytea_output=hex -c timezone=UTC";
-  std::array keys{"dbname",
-                  "options",
-                  "application_name",
-                  "client_encoding",
-                  "keepalives_idle",
-                  "tcp_user_timeout",
-                  static_cast<const char*>(nullptr)};
-  std::array values{
-      address.c_str(), options, "algad", "UTF8", "30", "20000", static_cast<const char*>(nullptr)};
+  Secret password;
+  if (options.password) {
+    TRY(password, options.password());
+  }
+  std::vector<const char*> keys{"dbname",          "options",         "application_name",
+                                "client_encoding", "keepalives_idle", "tcp_user_timeout"};
+  std::vector<const char*> values{address.c_str(), session.c_str(), "algad", "UTF8", "30", "20000"};
+  if (!password.empty()) {
+    keys.push_back("password");
+    values.push_back(password.reveal().data());  // of a std::string: ends with NUL
+  }
+  keys.push_back(nullptr);
+  values.push_back(nullptr);
   connection_.reset(PQconnectStartParams(keys.data(), values.data(), 1));
   ALGA_CHECK(connection_ != nullptr);
   if (PQstatus(connection_.get()) == CONNECTION_BAD) return fail(connection_error());

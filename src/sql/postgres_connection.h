@@ -15,6 +15,7 @@ namespace alga::sql {
 class PostgresConnection final : public Executor {
  public:
   static Result<std::unique_ptr<PostgresConnection>> open(const std::string& address,
+                                                          const OpenOptions& options,
                                                           SteadyTime deadline);
   void set_deadline(SteadyTime deadline) { deadline_ = deadline; }
   /// False once the connection has broken or was given up.
@@ -41,7 +42,7 @@ class PostgresConnection final : public Executor {
   };
   using Answer = std::unique_ptr<PGresult, Clear>;
 
-  Status connect(const std::string& address);
+  Status connect(const std::string& address, const OpenOptions& options);
   Result<std::string> prepare(std::string_view sql);
   Result<Answer> run(std::string_view sql, const std::vector<Value>& params);
   Result<Answer> collect();

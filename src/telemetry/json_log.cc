@@ -32,7 +32,21 @@ void append_value(std::string& out, const LogField::Value& value, std::size_t li
   std::visit(Visitor{out, limit}, value);
 }
 
-std::string format_line(WallTime at, LogLevel level, std::string_view component,
+std::string format_text(WallTime at, LogLevel level, std::string_view component,
+                        std::string_view message, std::span<const LogField> fields,
+                        std::size_t limit) {
+  std::string line = format_rfc3339(at);
+  line += fmt::format(" {:<5} {}: ", level_name(level), component);
+  append_json_string(line, message, limit);
+  for (const LogField& field : fields) {
+    line += fmt::format(" {}=", field.key);
+    append_value(line, field.value, limit);
+  }
+  line += '\n';
+  return line;
+}
+
+std::string format_json(WallTime at, LogLevel level, std::string_view component,
                         std::string_view message, std::span<const LogField> fields,
                         std::size_t limit) {
   std::string line;
@@ -89,8 +103,7 @@ JsonLog::~JsonLog() {
 void JsonLog::write(LogLevel level, std::string_view component, std::string_view message,
                     std::span<const LogField> fields) noexcept {
   try {
-    const std::string line =
-        format_line(clock_->wall(), level, component, message, fields, options_.max_value_bytes);
+    const std::string line = format_line(level, component, message, fields);
     const std::scoped_lock lock(mutex_);
     if (queue_.size() + line.size() > options_.max_queued_bytes) {
       ++dropped_lines_;
@@ -106,6 +119,12 @@ void JsonLog::write(LogLevel level, std::string_view component, std::string_view
   }
 }
 
+std::string JsonLog::format_line(LogLevel level, std::string_view component,
+                                 std::string_view message, std::span<const LogField> fields) const {
+  const auto format = options_.format == LogFormat::json ? &format_json : &format_text;
+  return format(clock_->wall(), level, component, message, fields, options_.max_value_bytes);
+}
+
 bool JsonLog::flush(SteadyTime deadline) {
   std::unique_lock lock(mutex_);
   const std::uint64_t goal = queued_total_;
@@ -114,8 +133,7 @@ bool JsonLog::flush(SteadyTime deadline) {
 
 std::string JsonLog::dropped_line(std::uint64_t lines) const {
   const LogField count{"dropped", lines};
-  return format_line(clock_->wall(), LogLevel::warn, "log", "log lines were dropped", {&count, 1},
-                     options_.max_value_bytes);
+  return format_line(LogLevel::warn, "log", "log lines were dropped", {&count, 1});
 }
 
 void JsonLog::run() {

@@ -15,14 +15,21 @@
 
 namespace alga::telemetry {
 
+enum class LogFormat : std::uint8_t {
+  json,  ///< `{"at":…,"level":…,"component":…,"message":…,…}`
+  text,  ///< `2026-01-31T12:00:00.000Z info  gateway: "refused" code="…"`, for people
+};
+
 struct JsonLogOptions {
   int descriptor = 2;  ///< stays the caller's
   LogLevel level = LogLevel::info;
+  LogFormat format = LogFormat::json;
   std::size_t max_queued_bytes = 4U << 20U;
   std::size_t max_value_bytes = 4096;  ///< of the message and of each text field
 };
 
-/// Writes one JSON object per line: `at`, `level`, `component`, `message` and the fields. Callers
+/// Writes one line for each call, JSON or text: `at`, `level`, `component`, `message` and the
+/// fields. Callers
 /// only format and queue; a thread of its own writes. When the reader of the descriptor is slow and
 /// the queue is full, new lines are dropped and counted (`alga_log_dropped_lines_total`), and a
 /// line says so later. Lines cannot be forged: see append_json_string(). Thread-safe.
@@ -44,6 +51,9 @@ class JsonLog final : public LogSink {
 
  private:
   void run();
+  [[nodiscard]] std::string format_line(LogLevel level, std::string_view component,
+                                        std::string_view message,
+                                        std::span<const LogField> fields) const;
   bool write_out(std::string_view text);
   [[nodiscard]] std::string dropped_line(std::uint64_t lines) const;
 

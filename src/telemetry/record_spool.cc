@@ -294,6 +294,15 @@ void RecordSpool::acknowledge(const Batch& batch) {
   }
   store_position();
   waiting_bytes_.set(static_cast<double>(disk_bytes()));
+  written_.notify_all();
+}
+
+bool RecordSpool::wait_delivered(SteadyTime deadline) {
+  std::unique_lock lock(mutex_);
+  return written_.wait_until(lock, deadline, [&] {
+    return settled_total_ >= queued_total_ && segments_.size() == 1 &&
+           read_offset_ >= segments_.front().size;
+  });
 }
 
 bool RecordSpool::flush(SteadyTime deadline) {

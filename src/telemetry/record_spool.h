@@ -61,6 +61,8 @@ class RecordSpool final : public domain::RecordSink {
 
   /// Waits until everything recorded before is on the disk; false at `deadline`.
   bool flush(SteadyTime deadline);
+  /// Waits until nothing is left to deliver; false at `deadline`.
+  bool wait_delivered(SteadyTime deadline);
 
  private:
   struct Segment {
@@ -93,7 +95,7 @@ class RecordSpool final : public domain::RecordSink {
 
   mutable std::mutex mutex_;
   std::condition_variable wake_;     // records are queued, or the end
-  std::condition_variable written_;  // records are on the disk
+  std::condition_variable written_;  // records are on the disk, or delivered
   std::vector<DeliveredRecord> queue_;
   std::uint64_t queued_total_ = 0;   // records ever queued …
   std::uint64_t settled_total_ = 0;  // … and ever written or dropped

@@ -67,6 +67,18 @@ class JsonLogTest : public ::testing::Test {
   PrometheusMetrics metrics_;
 };
 
+TEST_F(JsonLogTest, WritesTextForPeopleThatCannotBeForgedEither) {
+  {
+    std::shared_ptr<JsonLog> sink = make({.format = LogFormat::text});
+    const Logger log(sink, "runner");
+    log.warn("stored\nfake line", {{"tenant", "t\x1b[2J"}, {"bytes", 42}, {"ok", true}});
+  }
+  const std::string text = read_all();
+  EXPECT_THAT(text, HasSubstr(R"(Z warn  runner: "stored\nfake line" tenant="t\u001b[2J" )"
+                              R"(bytes=42 ok=true)"));
+  EXPECT_EQ(std::ranges::count(text, '\n'), 1);
+}
+
 TEST_F(JsonLogTest, WritesOneObjectPerLine) {
   {
     std::shared_ptr<JsonLog> sink = make();

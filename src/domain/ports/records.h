@@ -13,6 +13,10 @@ namespace alga::domain {
 /// Identity that every record carries. Plain text, already validated.
 struct ExecutionIdentity {
   std::string tenant, extension, install, version, request_id, trace_id;
+  /// For traces only, never stored: its span, the span that called, and whether the trace is
+  /// sampled.
+  std::string span_id = {}, parent_id = {};
+  bool sampled = false;
 };
 
 /// What one execution did, written when it ended.

@@ -14,6 +14,8 @@ namespace alga::domain {
 struct StorageScope {
   TenantId tenant;
   InstallId install;
+  /// The grant of the execution that asks, for a storage in another process; empty without one.
+  std::string grant;
 };
 
 /// `value` is opaque bytes to an extension. `json` marks records written through the REST or

@@ -1,0 +1,80 @@
+#include "engine/shared_artefacts.h"
+
+#include <unistd.h>
+
+#include <cerrno>
+#include <utility>
+
+#include "base/bytes.h"
+
+namespace alga::engine {
+namespace {
+
+constexpr std::uint64_t most_signature_bytes = 4096;
+
+std::string key_of(const ContentHash& bundle, const std::string& compat, std::string_view suffix) {
+  return "artefacts/" + bundle.hex() + "/" + compat.substr(0, 16) + std::string(suffix);
+}
+
+Status append(const File& file, ByteSpan bytes) {
+  while (!bytes.empty()) {
+    const ssize_t wrote = ::write(file.fd(), bytes.data(), bytes.size());
+    if (wrote < 0 && errno == EINTR) continue;
+    if (wrote <= 0) return fail(Kind::unavailable, "engine.cache_io", "cannot write an artefact");
+    bytes = bytes.subspan(static_cast<std::size_t>(wrote));
+  }
+  return {};
+}
+
+}  // namespace
+
+SharedArtefacts::SharedArtefacts(Options options, Metrics& metrics, Logger log)
+    : options_(options),
+      fetched_(metrics.counter("alga_artefacts_shared_total",
+                               "Compiled artefacts taken from or put into the bundle store",
+                               {{"direction", "fetched"}})),
+      published_(metrics.counter("alga_artefacts_shared_total",
+                                 "Compiled artefacts taken from or put into the bundle store",
+                                 {{"direction", "published"}})),
+      failures_(metrics.counter("alga_artefacts_share_failures_total",
+                                "Compiled artefacts that the bundle store did not give or take")),
+      log_(std::move(log)) {}
+
+Result<std::optional<std::string>> SharedArtefacts::fetch(const ContentHash& bundle,
+                                                          const std::string& compat,
+                                                          const File& into) {
+  std::string signature;
+  const Status signed_there = options_.store->get(
+      key_of(bundle, compat, ".sig"), most_signature_bytes, [&signature](ByteSpan bytes) -> Status {
+        signature.append(reinterpret_cast<const char*>(bytes.data()), bytes.size());
+        return {};
+      });
+  if (!signed_there && signed_there.error().code == "blob.not_found") return std::nullopt;
+  Status got = signed_there;
+  if (got) {
+    got = options_.store->get(key_of(bundle, compat, ".cwasm"), options_.max_bytes,
+                              [&into](ByteSpan bytes) { return append(into, bytes); });
+  }
+  if (!got) {
+    failures_.add();
+    log_.warn("a compiled artefact could not be fetched",
+              {{"bundle", bundle.hex()}, {"code", got.error().code}});
+    return fail(std::move(got).error());
+  }
+  fetched_.add();
+  return signature;
+}
+
+void SharedArtefacts::publish(const ContentHash& bundle, const std::string& compat,
+                              const std::filesystem::path& artefact,
+                              const std::filesystem::path& signature) {
+  if (!options_.publish) return;
+  Status put = options_.store->put_file(key_of(bundle, compat, ".cwasm"), artefact.string());
+  if (put) put = options_.store->put_file(key_of(bundle, compat, ".sig"), signature.string());
+  if (put) return published_.add();
+  failures_.add();
+  log_.warn("a compiled artefact could not be shared",
+            {{"bundle", bundle.hex()}, {"code", put.error().code}});
+}
+
+}  // namespace alga::engine

@@ -1,0 +1,49 @@
+#pragma once
+
+#include <cstdint>
+#include <filesystem>
+#include <optional>
+#include <string>
+
+#include "base/ids.h"
+#include "base/log.h"
+#include "base/metrics.h"
+#include "base/result.h"
+#include "domain/ports/bundle_store.h"
+#include "engine/child_process.h"
+
+namespace alga::engine {
+
+/// Compiled artefacts in the bundle store, so that one compile serves the fleet:
+/// `artefacts/<bundle>/<compat>.cwasm` and its signature `.sig` beside it. Nothing that comes from
+/// there is believed: ArtefactStore verifies it before it gets a name. Thread-safe; blocks.
+class SharedArtefacts {
+ public:
+  struct Options {
+    domain::BundleStore* store = nullptr;  ///< outlives this object
+    /// Publishes what this process compiled. Only for processes whose key the others trust: what
+    /// they cannot verify they would fetch in vain.
+    bool publish = false;
+    std::uint64_t max_bytes = 1ULL << 30U;  ///< of one artefact
+  };
+  SharedArtefacts(Options options, Metrics& metrics, Logger log);
+
+  /// Writes the artefact to `into` and answers the text of its signature; none when the store has
+  /// none. Errors: those of the store; what was written is then worthless.
+  [[nodiscard]] Result<std::optional<std::string>> fetch(const ContentHash& bundle,
+                                                         const std::string& compat,
+                                                         const File& into);
+  /// Stores both files, the signature last: who finds it finds the artefact. A failure is logged
+  /// and costs the others a compile, nothing else.
+  void publish(const ContentHash& bundle, const std::string& compat,
+               const std::filesystem::path& artefact, const std::filesystem::path& signature);
+
+ private:
+  const Options options_;
+  Counter& fetched_;
+  Counter& published_;
+  Counter& failures_;
+  const Logger log_;
+};
+
+}  // namespace alga::engine

@@ -1,0 +1,180 @@
+#include "runner/storage_client.h"
+
+#include <gtest/gtest.h>
+
+#include <boost/json/parse.hpp>
+#include <boost/json/serialize.hpp>
+#include <future>
+#include <memory>
+#include <mutex>
+#include <optional>
+#include <utility>
+#include <vector>
+
+#include "async/task.h"
+#include "base/bytes.h"
+#include "httpd/testing_server.h"
+
+namespace alga::runner {
+namespace {
+
+using domain::WriteCondition;
+
+/// A storage API that answers what a test says and remembers what it was asked.
+class StorageClientTest : public ::testing::Test {
+ protected:
+  StorageClientTest() {
+    httpd::Router router;
+    router.add("POST", "/api/internal/ext-storage/install/{installId}",
+               [this](httpd::Request request) { return answer(this, std::move(request)); });
+    server_ = std::make_unique<httpd::TestingServer>(std::move(router));
+    storage_ = std::make_unique<StorageClient>(
+        ControlPlaneLink{.url = server_->origin(),
+                         .token = [this]() -> Result<Secret> { return Secret(token_); },
+                         .tls = {}},
+        client_);
+  }
+  static async::Task<httpd::Response> answer(StorageClientTest* test, httpd::Request request) {
+    test->asked_ = std::move(request);
+    co_return httpd::json_response(test->status_, test->body_);
+  }
+
+  template <class T, class Start>
+  Result<T> wait(Start start) {
+    auto promise = std::make_shared<std::promise<Result<T>>>();
+    start(Callback<T>([promise](Result<T> outcome) { promise->set_value(std::move(outcome)); }));
+    return promise->get_future().get();
+  }
+  Result<domain::StorageRecord> get(const std::string& key = "k") {
+    return wait<domain::StorageRecord>(
+        [&](auto done) { storage_->get(scope_, "ns", key, std::move(done)); });
+  }
+  Result<std::uint64_t> put(domain::StoragePut put) {
+    return wait<std::uint64_t>(
+        [&](auto done) { storage_->put(scope_, std::move(put), std::move(done)); });
+  }
+  Result<void> remove(WriteCondition condition = {}) {
+    return wait<void>(
+        [&](auto done) { storage_->remove(scope_, "ns", "k", condition, std::move(done)); });
+  }
+  Result<domain::StoragePage> list(domain::StorageList list) {
+    return wait<domain::StoragePage>(
+        [&](auto done) { storage_->list(scope_, std::move(list), std::move(done)); });
+  }
+  [[nodiscard]] boost::json::object body() const {
+    return boost::json::parse(asked_->body).as_object();
+  }
+  /// The value that a guest gets for what stands in the answer.
+  std::string value(const std::string& value, const std::string& metadata) {
+    body_ = R"({"namespace":"ns","key":"k","revision":3,"value":)" + value + R"(,"metadata":)" +
+            metadata + "}";
+    auto record = get();
+    return record ? record->value : std::string(record.error().code);
+  }
+
+  NoMetrics metrics_;
+  egress::HttpClient client_{
+      std::make_shared<egress::CurlLoop>(egress::CurlLoopOptions{}, metrics_)};
+  std::string token_ = "the-token";
+  std::uint16_t status_ = 200;
+  std::string body_ = "{}";
+  std::optional<httpd::Request> asked_;
+  domain::StorageScope scope_{*TenantId::parse("t1"), *InstallId::parse("i1"), "the-grant"};
+  std::unique_ptr<httpd::TestingServer> server_;
+  std::unique_ptr<StorageClient> storage_;
+};
+
+TEST_F(StorageClientTest, ShowsTheGrantOrElseTheToken) {
+  (void)get();
+  EXPECT_EQ(asked_->path, "/api/internal/ext-storage/install/i1");
+  EXPECT_EQ(asked_->header("x-alga-grant"), "the-grant");
+  EXPECT_FALSE(asked_->header("x-runner-auth")) << "a grant needs no token beside it";
+  scope_.grant.clear();
+  (void)get();
+  EXPECT_FALSE(asked_->header("x-alga-grant"));
+  EXPECT_EQ(asked_->header("x-runner-auth"), "the-token");
+  token_.clear();
+  asked_.reset();
+  EXPECT_EQ(get().error().code, "storage.denied");
+  EXPECT_FALSE(asked_) << "nobody asks without authority";
+}
+
+TEST_F(StorageClientTest, WritesBytesAsMarkedBase64) {
+  body_ = R"({"namespace":"ns","key":"k","revision":7})";
+  const std::string bytes("\0\xff\x80 raw", 7);
+  const auto revision = put({.ns = "ns", .key = "k", .value = bytes, .ttl_seconds = 60});
+  ASSERT_TRUE(revision) << revision.error().message;
+  EXPECT_EQ(*revision, 7U);
+  const auto sent = body();
+  EXPECT_EQ(sent.at("operation"), "put");
+  EXPECT_EQ(base64_decode(sent.at("value").as_string()), bytes);
+  EXPECT_EQ(sent.at("metadata").at("encoding"), "base64-bytes");
+  EXPECT_EQ(sent.at("ttlSeconds"), 60);
+  EXPECT_FALSE(sent.contains("ifRevision"));
+}
+
+TEST_F(StorageClientTest, SaysWhichRevisionIsMeant) {
+  using Kind = WriteCondition::Kind;
+  body_ = R"({"revision":1})";
+  (void)put({.ns = "ns", .key = "k", .value = "v", .condition = {Kind::create_only, 0}});
+  EXPECT_EQ(body().at("ifRevision"), 0);
+  (void)put({.ns = "ns", .key = "k", .value = "v", .condition = {Kind::revision, 12}});
+  EXPECT_EQ(body().at("ifRevision"), 12);
+  body_ = R"({"success":true})";
+  EXPECT_TRUE(remove({Kind::revision, 5}));
+  EXPECT_EQ(body().at("ifRevision"), 5);
+  EXPECT_EQ(body().at("operation"), "delete");
+}
+
+TEST_F(StorageClientTest, ReadsValuesAsTheSqlStorageGivesThem) {
+  EXPECT_EQ(value(R"("aGVsbG8=")", R"({"encoding":"base64-bytes"})"), "hello");
+  EXPECT_EQ(value(R"("aGVsbG8=")", "{}"), "aGVsbG8=") << "nobody guesses";
+  EXPECT_EQ(value(R"({"_bytes_b64":"aGVsbG8="})", "{}"), "hello");
+  EXPECT_EQ(value(R"({"a":1})", "null"), R"({"a":1})");
+  EXPECT_EQ(value("null", "{}"), "null");
+  EXPECT_EQ(value(R"("%%%")", R"({"encoding":"base64-bytes"})"), "storage.unavailable");
+}
+
+TEST_F(StorageClientTest, FollowsPages) {
+  body_ = R"({"items":[{"namespace":"ns","key":"a","revision":1,"value":"x","metadata":{}},
+                       {"namespace":"ns","key":"b","revision":2,"value":"y","metadata":{}}],
+              "nextCursor":"more"})";
+  const auto page = list({.ns = "ns", .prefix = "p", .cursor = "c", .limit = 2});
+  ASSERT_TRUE(page) << page.error().message;
+  ASSERT_EQ(page->records.size(), 2U);
+  EXPECT_EQ(page->records[1].key, "b");
+  EXPECT_EQ(page->next_cursor, "more");
+  const auto sent = body();
+  EXPECT_EQ(sent.at("keyPrefix"), "p");
+  EXPECT_EQ(sent.at("cursor"), "c");
+  EXPECT_EQ(sent.at("limit"), 2);
+  EXPECT_EQ(sent.at("includeValues"), true);
+  body_ = R"({"items":[],"nextCursor":null})";
+  EXPECT_FALSE(list({.ns = "ns"})->next_cursor);
+}
+
+TEST_F(StorageClientTest, TellsRefusalsApart) {
+  const auto code = [this](std::uint16_t status, const std::string& body = "{}") {
+    status_ = status;
+    body_ = body;
+    return std::string(get().error().code);
+  };
+  EXPECT_EQ(code(400), "storage.invalid");
+  EXPECT_EQ(code(401), "storage.denied");
+  EXPECT_EQ(code(403), "storage.denied");
+  EXPECT_EQ(code(404), "storage.missing");
+  EXPECT_EQ(code(409), "storage.conflict");
+  EXPECT_EQ(code(429), "storage.denied");
+  EXPECT_EQ(code(429, R"({"code":"QUOTA_EXCEEDED"})"), "storage.quota");
+  EXPECT_EQ(code(500), "storage.unavailable");
+  EXPECT_EQ(code(200, "no JSON"), "storage.unavailable");
+  EXPECT_EQ(code(200, R"({"revision":-1})"), "storage.unavailable");
+  status_ = 200;
+  body_ = R"({"success":false})";
+  EXPECT_EQ(remove().error().code, "storage.missing");
+  server_.reset();
+  EXPECT_EQ(get().error().code, "storage.unavailable");
+}
+
+}  // namespace
+}  // namespace alga::runner
