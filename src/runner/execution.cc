@@ -1,5 +1,3 @@
-#include "runner/execution.h"
-
 #include <algorithm>
 #include <boost/system/system_error.hpp>
 #include <functional>
@@ -9,6 +7,7 @@
 #include "async/await_callback.h"
 #include "domain/secret_map.h"
 #include "runner/engine_calls.h"
+#include "runner/execution.h"
 
 namespace alga::runner {
 namespace {
@@ -80,8 +79,8 @@ RunnerRole::Call::Call(RunnerRole& role, domain::ExecuteRequest request, Once on
     request_.request_id = uuid_v7(*role_.use_.clock, *role_.use_.random);
   }
   const auto incoming = domain::TraceContext::parse(request_.traceparent.value_or(""));
-  trace_ = incoming ? incoming->child(*role_.use_.random)
   if (incoming) caller_span_ = incoming->parent_id;
+  trace_ = incoming ? incoming->child(*role_.use_.random)
                     : domain::TraceContext::start(*role_.use_.random, false);
   request_.traceparent = trace_.header();
 }
@@ -339,9 +338,8 @@ void RunnerRole::Call::conclude(const Response& response) {
   const domain::ExecutionIdentity who = identity();
   const WallTime finished = role_.use_.clock->wall();
   const bool ours = response.end_class == domain::info(EndClass::platform).name;
-  const bool logged = response.end_class != domain::info(EndClass::ok).name ||
-                      is_drawn(who.request_id, role_.options_.execution_log_sampling);
-  if (logged) {
+  if (response.end_class != domain::info(EndClass::ok).name ||
+      is_drawn(who.request_id, role_.options_.execution_log_sampling)) {
     role_.use_.log.emit(ours ? LogLevel::warn : LogLevel::info, "execution",
                         {{"tenant", who.tenant},
                          {"extension", who.extension},
@@ -354,10 +352,8 @@ void RunnerRole::Call::conclude(const Response& response) {
                          {"status", response.status},
                          {"replayed", replayed_},
                          {"duration_ms", (finished - started_).count()},
-                         {"total_us", microseconds(begun_, role_.use_.clock->steady())},
-                         {"grant_us", grant_us_},
-                         {"cold_us", cold_us_},
                          {"queue_us", outcome_.queue_us},
+                         {"cold_us", cold_us_},
                          {"instantiate_us", outcome_.instantiate_us},
                          {"call_us", outcome_.call_us},
                          {"cpu_us", outcome_.cpu_us},
