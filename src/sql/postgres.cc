@@ -55,7 +55,7 @@ class ConnectionPool {
       }
       ++made_;
     }
-    auto connection = PostgresConnection::open(address_, deadline);
+    auto connection = PostgresConnection::open(address_, options_, deadline);
     if (!connection) {
       forget();
       return fail(std::move(connection).error());
