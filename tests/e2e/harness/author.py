@@ -80,7 +80,8 @@ class Author:
 
     def start(self, *arguments, cwd=None):
         """Starts `alga ARGUMENT… --json`, which goes on until it is interrupted."""
-        return Running(["node", ALGA, *arguments, "--json"], cwd or self.folder, self.env)
+        log = self.folder / f"running-{time.monotonic_ns()}"
+        return Running(["node", ALGA, *arguments, "--json"], cwd or self.folder, self.env, log)
 
     def copy(self, source, name):
         """Copies a project from the repository, without what was built in it, and links its packages."""
@@ -130,9 +131,9 @@ class Workshop:
 class Running:
     """A command that goes on. Its events, one JSON object a line, are read with `next`."""
 
-    def __init__(self, command, cwd, env):
-        self.out = Path(cwd) / f"running-{time.monotonic_ns()}.out"
-        with open(self.out, "wb") as out, open(self.out.with_suffix(".err"), "wb") as err:
+    def __init__(self, command, cwd, env, log):
+        self.out, self.err = log.with_suffix(".out"), log.with_suffix(".err")
+        with open(self.out, "wb") as out, open(self.err, "wb") as err:
             self.process = subprocess.Popen(
                 [str(part) for part in command],
                 cwd=cwd,
@@ -142,7 +143,7 @@ class Running:
                 stderr=err,
                 start_new_session=True,
             )
-        self._read = 0
+        self._taken = set()
 
     def __enter__(self):
         return self
@@ -152,25 +153,36 @@ class Running:
             self.interrupt()
 
     def output(self):
-        return self.out.read_text(errors="replace") + self.out.with_suffix(".err").read_text(errors="replace")
+        return self.out.read_text(errors="replace") + self.err.read_text(errors="replace")
 
     def events(self):
         return [json.loads(line) for line in self.out.read_text().splitlines(keepends=True) if line.endswith("}\n")]
 
     def next(self, holds, seconds, what):
-        """The first event, of those not passed over yet, that `holds` is true of."""
+        """The first event, of those not taken yet, that `holds` is true of; takes it."""
         deadline = time.monotonic() + seconds
         while True:
-            events = self.events()
-            for index in range(self._read, len(events)):
-                if holds(events[index]):
-                    self._read = index + 1
-                    return events[index]
+            for index, event in enumerate(self.events()):
+                if index not in self._taken and holds(event):
+                    self._taken.add(index)
+                    return event
             if self.process.poll() is not None:
                 raise Failed(f"{what}: the command ended with {self.process.returncode}:\n{self.output()[-4000:]}")
             if time.monotonic() > deadline:
-                raise Failed(f"{what}: not within {seconds} s:\n{self.output()[-4000:]}")
+                raise Failed(f"{what}: not within {seconds} s:\n{self.output()[-2000:]}")
             time.sleep(0.05)
+
+    def processes(self):
+        """Names of the programs that run in the command's session."""
+        names = []
+        for status in Path("/proc").glob("[0-9]*/stat"):
+            try:
+                pid_and_name, _, rest = status.read_text().rpartition(") ")
+            except OSError:
+                continue
+            if int(rest.split()[3]) == self.process.pid and rest[0] != "Z":
+                names.append(pid_and_name.partition("(")[2])
+        return sorted(names)
 
     def interrupt(self):
         """Ctrl-C, as a terminal sends it: to every process of the session. Returns the exit status."""

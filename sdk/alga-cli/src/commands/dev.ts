@@ -1,4 +1,5 @@
 import { join, relative } from 'node:path';
+import { setTimeout } from 'node:timers/promises';
 
 import type { Command } from 'commander';
 
@@ -10,6 +11,7 @@ import { DevDeployment, DEV_TENANT } from '../dev/deployment.js';
 import { findAlgad, LocalAlgad } from '../dev/algad.js';
 import { DevProxy, type ProxiedCall } from '../dev/proxy.js';
 import { readDevSettings } from '../dev/settings.js';
+import { formatUsage, readLimits, usageOf, type Limits, type Metrics } from '../dev/usage.js';
 import { ProjectWatcher } from '../dev/watcher.js';
 import type { Environment } from '../environment.js';
 import { Failure } from '../failure.js';
@@ -94,7 +96,8 @@ class DevSession {
         if (install === undefined || entry === undefined) return undefined;
         return `${server.url}/ext-ui/${install.extension_id}/${install.content_hash}/${entry}`;
       };
-      const onCall = (call: ProxiedCall) => reportCall(client, call, output);
+      const limits = await readLimits(algad);
+      const onCall = (call: ProxiedCall) => void reportCall(client, limits, call, output);
       const proxy = await DevProxy.start({ client, base, page, onCall, port });
       return new DevSession(root, server, client, deployment, proxy, output);
     } catch (error) {
@@ -182,29 +185,42 @@ interface Execution {
   request_id: string;
   end_class?: string;
   code?: string | null;
-  /** What the execution used, by name. */
-  metrics?: Record<string, unknown> | null;
+  finished_at?: string | null;
+  metrics?: Metrics | null;
 }
 
+/** Records arrive a moment after the answer. */
+const RECORD_ATTEMPTS = 25;
+const RECORD_PAUSE_MS = 200;
+
 /** One line per call: what came out, how long it took, and what of its limits it used. */
-function reportCall(client: ApiClient, call: ProxiedCall, output: Output): void {
-  const { method, path, status, milliseconds, requestId } = call;
+async function reportCall(
+  client: ApiClient,
+  limits: Limits,
+  call: ProxiedCall,
+  output: Output,
+): Promise<void> {
+  const { method, path, status, milliseconds } = call;
+  const execution = await findExecution(client, call.requestId).catch(() => undefined);
+  const usage = usageOf(execution?.metrics ?? {}, limits);
+  const end = execution?.end_class ?? 'ok';
   const head = `${method} ${path} → ${status} in ${milliseconds} ms`;
-  const lookUp =
-    requestId === undefined
-      ? Promise.resolve(undefined)
-      : client
-          .json<{ executions: Execution[] }>('/api/v1/executions?limit=20')
-          .then(({ executions }) => executions.find(({ request_id: id }) => id === requestId));
-  void lookUp
-    .catch(() => undefined)
-    .then((execution) => {
-      const usage = Object.entries(execution?.metrics ?? {}).flatMap(([name, value]) =>
-        typeof value === 'number' && value > 0 ? [`${name}=${value}`] : [],
-      );
-      const end = execution?.end_class;
-      const suffix = [...(end === undefined || end === 'ok' ? [] : [end]), ...usage].join(' ');
-      output.print(suffix === '' ? head : `${head}  ${suffix}`);
-      output.event({ event: 'call', ...call, ...execution });
-    });
+  output.print([head, ...(end === 'ok' ? [] : [end]), formatUsage(usage)].join('  ').trimEnd());
+  const { end_class, code, metrics } = execution ?? {};
+  output.event({ event: 'call', ...call, end_class, code, metrics, usage });
+}
+
+async function findExecution(
+  client: ApiClient,
+  requestId: string | undefined,
+): Promise<Execution | undefined> {
+  for (let attempt = 0; requestId !== undefined && attempt < RECORD_ATTEMPTS; attempt += 1) {
+    const { executions } = await client.json<{ executions: Execution[] }>(
+      '/api/v1/executions?limit=50',
+    );
+    const found = executions.find(({ request_id: id }) => id === requestId);
+    if (found?.finished_at !== undefined && found.finished_at !== null) return found;
+    await setTimeout(RECORD_PAUSE_MS);
+  }
+  return undefined;
 }

@@ -1,0 +1,111 @@
+#!/usr/bin/python3
+"""`alga dev` with the real server, on a project that `alga new` made."""
+
+import os
+import sys
+import tempfile
+from pathlib import Path
+
+from harness.author import Author, release_only
+from harness.client import Client
+from harness.server import program
+from harness.tap import eventually, expect, expect_equal, expect_in, main, test
+
+BUILD_SECONDS = 180
+SOON = 30
+
+
+class World:
+    def __init__(self, folder):
+        self.author = Author(folder)
+        self.author.run("new", "hello", "--dir", "hello")
+        self.project = self.author.link(Path(folder) / "hello")
+        self.source = self.project / "src" / "index.ts"
+        (self.project / "alga.dev.json").write_text('{"config": {"api_url": "http://127.0.0.1:9"}, "secrets": {"alga_api_key": "k"}}')
+        self.dev = self.author.start("dev", "--algad", program(), "--port", "0", cwd=self.project)
+        ready = self.dev.next(lambda event: event.get("event") == "ready", BUILD_SECONDS, "the first build")
+        self.client = Client(ready["url"])
+
+    def event(self, what, **members):
+        def holds(event):
+            return all(event.get(name) == value for name, value in members.items())
+
+        return self.dev.next(holds, SOON, what)
+
+    def edit(self, old, new):
+        """Changes the source as many editors do: another file takes its place."""
+        text = self.source.read_text()
+        expect_in(old, text, "the source")
+        other = self.source.with_suffix(".ts~")
+        other.write_text(text.replace(old, new))
+        os.replace(other, self.source)
+
+    def rebuilt(self):
+        self.dev.next(lambda event: event.get("event") == "ready", BUILD_SECONDS, "a build of the edited source")
+
+
+@test("a project made by alga new answers under alga dev, untouched")
+def first_answer(world):
+    answer = world.client.get("/hello?name=Ann")
+    expect_equal((answer.status, answer.json()), (200, {"hello": "Ann"}), "answer")
+
+
+@test("the guest's log line and what the call used of its limits are shown")
+def line_and_limits(world):
+    line = world.event("the log line", event="log", level="info")
+    expect_in("greeting", line["message"], "log line")
+    call = world.event("the call", event="call")
+    expect_equal((call["method"], call["path"], call["status"]), ("GET", "/hello?name=Ann", 200), "call")
+    usage = {entry["name"]: entry for entry in call["usage"]}
+    expect_equal(usage["cpu"]["limit"], "5s", "limit of CPU time")
+    expect_equal(usage["memory"]["limit"], "256MiB", "limit of memory")
+    expect(usage["memory"]["used"].endswith(" MiB"), f"memory used: {usage['memory']}")
+    expect(call["metrics"]["cpu_us"] > 0 and call["metrics"]["call_us"] > 0, f"metrics: {call['metrics']}")
+
+
+@test("an edited handler gives the new answer, at the same address")
+def hot_reload(world):
+    world.edit("    return json({ hello: name });", "    if (name === 'Nil') nobody();\n    return json({ hello: name.toUpperCase() });")
+    world.edit("import {", "declare function nobody(): void;\nimport {")
+    world.rebuilt()
+    expect_equal(world.client.get("/hello?name=Ann").json(), {"hello": "ANN"}, "answer of the edited handler")
+
+
+@test("an error of the handler is shown at the author's line while it runs")
+def error_in_dev(world):
+    expect_equal(world.client.get("/hello?name=Nil").status, 500, "status")
+    shown = world.event("the error", event="log", level="error")["author_error"]
+    expect_equal(shown["message"], "ReferenceError: nobody is not defined", "message")
+    lines = world.source.read_text().splitlines()
+    number = next(at for at, line in enumerate(lines, 1) if "nobody();" in line)
+    where = {"file": "src/index.ts", "line": number, "column": lines[number - 1].index("nobody()") + 1}
+    expect_equal(shown["location"], where, "place")
+    expect_in(f"> {number:>{len(str(number + 2))}} | {lines[number - 1]}", shown["frame"], "frame")
+
+
+@test("what does not compile is reported at its line, and the version before goes on running")
+def broken_source(world):
+    world.edit("name.toUpperCase() })", "name.toUpperCase( })")
+    failed = world.dev.next(lambda event: event.get("ok") is False, BUILD_SECONDS, "the failed build")["error"]
+    expect_equal((failed["code"], failed["location"]["file"]), ("build.bundle_failed", "src/index.ts"), "failure")
+    expect_equal(world.client.get("/hello?name=Bo").json(), {"hello": "BO"}, "answer of the version before")
+
+
+@test("Ctrl-C ends it in good order and leaves no process")
+def ctrl_c(world):
+    names = world.dev.processes()
+    expect("algad" in names and "node" in names, f"before: {names}")
+    expect_equal(world.dev.interrupt(), 0, "exit status")
+    eventually(lambda: not world.dev.processes(), 5, f"no process left of {names}")
+    expect_equal([], world.dev.processes(), "processes left")
+
+
+def run():
+    release_only("alga dev")
+    with tempfile.TemporaryDirectory(prefix="alga-e2e.") as folder:
+        world = World(folder)
+        with world.dev:
+            return main(world)
+
+
+sys.exit(run())
