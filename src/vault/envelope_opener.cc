@@ -49,14 +49,17 @@ void EnvelopeOpener::open(SecretEnvelope envelope, EnvelopeBinding binding, Done
   }
   const std::string key = install_key(binding) + envelope.version.value_or("none");
   const std::string digest = domain::envelope_digest(envelope);
-  const bool match_digest = *algorithm != EnvelopeAlgorithm::broker_token;
+  const bool match_digest =
+      *algorithm != EnvelopeAlgorithm::broker_token || !options_.share_between_tokens;
   if (Map ready = find(key, digest, match_digest)) {
     hits_.add();
     done(std::move(ready));
     return;
   }
   misses_.add();
-  if (needs_network(*algorithm)) {
+  const bool key_is_new =
+      *algorithm == EnvelopeAlgorithm::sealed && use_.refresh_sealing_keys && !holds_key(envelope);
+  if (needs_network(*algorithm) || key_is_new) {
     open_remotely(key, digest, *algorithm, std::move(envelope), std::move(binding),
                   std::move(done));
     return;
@@ -67,7 +70,7 @@ void EnvelopeOpener::open(SecretEnvelope envelope, EnvelopeBinding binding, Done
     done(fail(secrets.error()));
     return;
   }
-  Map map = std::make_shared<const SecretMap>(std::move(*secrets));
+  Map map = std::make_shared<const SecretMap>(std::move(secrets->secrets));
   keep(key, digest, map);
   done(std::move(map));
 }
@@ -87,8 +90,8 @@ void EnvelopeOpener::open_remotely(const std::string& key, const std::string& di
                                   envelope = std::move(envelope), binding = std::move(binding)] {
     auto secrets = open_now(algorithm, envelope, binding);
     if (!secrets) return finish(flight, fail(secrets.error()));
-    Map map = std::make_shared<const SecretMap>(std::move(*secrets));
-    keep(key, digest, map);
+    Map map = std::make_shared<const SecretMap>(std::move(secrets->secrets));
+    if (secrets->keep) keep(key, digest, map);
     finish(flight, std::move(map));
   });
   if (!taken) {
@@ -108,30 +111,46 @@ void EnvelopeOpener::finish(const std::string& flight, Result<Map> outcome) {
   for (Done& done : waiting) done(outcome);
 }
 
-Result<SecretMap> EnvelopeOpener::open_now(EnvelopeAlgorithm algorithm,
-                                           const SecretEnvelope& envelope,
-                                           const EnvelopeBinding& binding) {
-  const WallTime now = use_.clock.wall();
+Result<EnvelopeOpener::Opened> EnvelopeOpener::open_now(EnvelopeAlgorithm algorithm,
+                                                        const SecretEnvelope& envelope,
+                                                        const EnvelopeBinding& binding) {
+  const auto whole = [](Result<SecretMap> secrets) -> Result<Opened> {
+    if (!secrets) return fail(std::move(secrets).error());
+    return Opened{.secrets = std::move(*secrets)};
+  };
   switch (algorithm) {
-    case EnvelopeAlgorithm::sealed: {
-      const auto keys = use_.sealing_keys ? use_.sealing_keys() : nullptr;
-      if (keys == nullptr) {
-        return fail(Kind::unavailable, "secret.unknown_key", "this runner holds no sealing key");
-      }
-      return domain::open_sealed(envelope, binding, *keys, now, options_.policy);
-    }
+    case EnvelopeAlgorithm::sealed: return whole(open_sealed(envelope, binding));
     case EnvelopeAlgorithm::inline_base64:
-      return domain::open_inline(envelope, now, options_.policy);
-    case EnvelopeAlgorithm::vault_transit: return open_transit(envelope, binding);
-    case EnvelopeAlgorithm::broker_token: {
-      if (use_.broker == nullptr) {
-        return fail(Kind::denied, "secret.no_broker", "this runner has no secret broker");
-      }
-      TRY(const crypto::LockedBytes json, use_.broker->redeem(envelope, binding));
-      return SecretMap::from_json(json);
-    }
+      return whole(domain::open_inline(envelope, use_.clock.wall(), options_.policy));
+    case EnvelopeAlgorithm::vault_transit: return whole(open_transit(envelope, binding));
+    case EnvelopeAlgorithm::broker_token: return redeem(envelope, binding);
   }
   return fail(Kind::invalid, "secret.unknown_algorithm", "the envelope's algorithm is not known");
+}
+
+Result<EnvelopeOpener::Opened> EnvelopeOpener::redeem(const SecretEnvelope& envelope,
+                                                      const EnvelopeBinding& binding) {
+  if (use_.broker == nullptr) {
+    return fail(Kind::denied, "secret.no_broker", "this runner has no secret broker");
+  }
+  TRY(const BrokeredSecrets answer, use_.broker->redeem(envelope, binding));
+  TRY(SecretMap secrets, SecretMap::from_json(answer.json));
+  return Opened{.secrets = std::move(secrets), .keep = answer.version == envelope.version};
+}
+
+bool EnvelopeOpener::holds_key(const SecretEnvelope& envelope) const {
+  const auto keys = use_.sealing_keys ? use_.sealing_keys() : nullptr;
+  return keys != nullptr && keys->find(envelope.key_id.value_or("")) != nullptr;
+}
+
+Result<SecretMap> EnvelopeOpener::open_sealed(const SecretEnvelope& envelope,
+                                              const EnvelopeBinding& binding) {
+  if (use_.refresh_sealing_keys && !holds_key(envelope)) use_.refresh_sealing_keys();
+  const auto keys = use_.sealing_keys ? use_.sealing_keys() : nullptr;
+  if (keys == nullptr) {
+    return fail(Kind::unavailable, "secret.unknown_key", "this runner holds no sealing key");
+  }
+  return domain::open_sealed(envelope, binding, *keys, use_.clock.wall(), options_.policy);
 }
 
 Result<SecretMap> EnvelopeOpener::open_transit(const SecretEnvelope& envelope,

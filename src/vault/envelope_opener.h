@@ -18,13 +18,19 @@ namespace alga::vault {
 
 class VaultTransit;
 
-/// Redeems a `broker-token:v1` at the control plane. Blocks; thread-safe. Answers the JSON object
-/// of the secrets. Errors: `secret.token_refused`, `secret.broker_unavailable`.
+/// What a broker answers.
+struct BrokeredSecrets {
+  crypto::LockedBytes json;  ///< an object of strings
+  std::string version;       ///< of these secrets; another than the envelope's after a rotation
+};
+
+/// Redeems a `broker-token:v1` at the control plane. Blocks; thread-safe. Errors:
+/// `secret.token_refused`, `secret.broker_unavailable`.
 class SecretBroker {
  public:
   virtual ~SecretBroker() = default;
-  virtual Result<crypto::LockedBytes> redeem(const domain::SecretEnvelope& envelope,
-                                             const domain::EnvelopeBinding& binding) = 0;
+  virtual Result<BrokeredSecrets> redeem(const domain::SecretEnvelope& envelope,
+                                         const domain::EnvelopeBinding& binding) = 0;
 };
 
 /// Opens envelopes for the runner, with a small cache of opened ones in locked memory.
@@ -32,8 +38,8 @@ class SecretBroker {
 /// The cache is keyed (tenant, install, version), bounded by entries and bytes, least recently used
 /// first out, and forgets after `ttl`. A hit counts only after the envelope's shape and expiry have
 /// been checked and its ciphertext has the hash of the one that was opened (a broker token is new
-/// each time, so there the version alone counts). Concurrent misses for one envelope are one
-/// decryption. Failures are never cached.
+/// each time, so there the version counts, see share_between_tokens). Concurrent misses for one
+/// envelope are one decryption. Failures are never cached.
 class EnvelopeOpener final : public domain::SecretOpener {
  public:
   struct Options {
@@ -47,16 +53,24 @@ class EnvelopeOpener final : public domain::SecretOpener {
     /// Accepts transit ciphertext without authenticated binding, as the reference's control plane
     /// makes it. It can then be replayed for another install by whoever can send an envelope.
     bool allow_unbound_transit = false;
+    /// A broker token that was not redeemed itself may use what another token of the same install
+    /// and version opened. Only where a verified grant names the install and the version: without
+    /// one, whoever makes up a token would be given the secrets.
+    bool share_between_tokens = true;
   };
   struct Dependencies {
     const Clock& clock;
     Metrics& metrics;
-    /// The present keys of `sealed:v1`; asked each time, so that rotation needs no restart.
+    /// The present keys of `sealed:v1`; asked each time, so that rotation needs no restart. Must
+    /// not block.
     std::function<std::shared_ptr<const domain::SealingKeys>()> sealing_keys;
     /// Runs a job that blocks (BlockingPool::submit); false when it cannot take it.
     std::function<bool(std::move_only_function<void()>)> submit;
     VaultTransit* transit = nullptr;  ///< null: `secret.no_transit`
     SecretBroker* broker = nullptr;   ///< null: `secret.no_broker`
+    /// Looks for new keys when an envelope names one that is not among sealing_keys(). May block
+    /// and be empty.
+    std::function<void()> refresh_sealing_keys;
   };
 
   EnvelopeOpener(Options options, Dependencies dependencies);
@@ -90,11 +104,20 @@ class EnvelopeOpener final : public domain::SecretOpener {
                      domain::EnvelopeAlgorithm algorithm, domain::SecretEnvelope envelope,
                      domain::EnvelopeBinding binding, Done done);
   void finish(const std::string& flight, Result<Map> outcome);
+  [[nodiscard]] bool holds_key(const domain::SecretEnvelope& envelope) const;
+  Result<domain::SecretMap> open_sealed(const domain::SecretEnvelope& envelope,
+                                        const domain::EnvelopeBinding& binding);
   Result<domain::SecretMap> open_transit(const domain::SecretEnvelope& envelope,
                                          const domain::EnvelopeBinding& binding);
-  Result<domain::SecretMap> open_now(domain::EnvelopeAlgorithm algorithm,
-                                     const domain::SecretEnvelope& envelope,
-                                     const domain::EnvelopeBinding& binding);
+  struct Opened {
+    domain::SecretMap secrets;
+    bool keep = true;  ///< false: not what the envelope's version stands for
+  };
+  Result<Opened> open_now(domain::EnvelopeAlgorithm algorithm,
+                          const domain::SecretEnvelope& envelope,
+                          const domain::EnvelopeBinding& binding);
+  Result<Opened> redeem(const domain::SecretEnvelope& envelope,
+                        const domain::EnvelopeBinding& binding);
 
   const Options options_;
   Dependencies use_;

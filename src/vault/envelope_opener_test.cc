@@ -20,11 +20,12 @@ using domain::SecretMap;
 
 class FakeBroker final : public SecretBroker {
  public:
-  Result<crypto::LockedBytes> redeem(const SecretEnvelope&, const EnvelopeBinding&) override {
+  Result<BrokeredSecrets> redeem(const SecretEnvelope&, const EnvelopeBinding&) override {
     ++redeemed;
     if (refuse) return fail(Kind::denied, "secret.token_refused", "no");
-    return crypto::LockedBytes::copy_of(as_bytes(R"({"k":"brokered"})"));
+    return BrokeredSecrets{crypto::LockedBytes::copy_of(as_bytes(R"({"k":"brokered"})")), version};
   }
+  std::string version = "v1";
   int redeemed = 0;
   bool refuse = false;
 };
@@ -217,6 +218,23 @@ TEST_F(Opener, RedeemsABrokerTokenOncePerVersion) {
   opener_->forget(binding_);
   broker_.refuse = true;
   EXPECT_EQ(open(broker_envelope("token-3")), "secret.token_refused");
+}
+
+TEST_F(Opener, DoesNotKeepWhatTheBrokerGivesForANewerVersion) {
+  broker_.version = "v2";
+  EXPECT_EQ(open(broker_envelope("token-1")), "brokered");
+  EXPECT_EQ(open(broker_envelope("token-2")), "brokered");
+  EXPECT_EQ(broker_.redeemed, 2);
+  EXPECT_EQ(opener_->entries(), 0U);
+}
+
+TEST_F(Opener, WithoutGrantsEachTokenIsRedeemedItself) {
+  make({.share_between_tokens = false});
+  EXPECT_EQ(open(broker_envelope("token-1")), "brokered");
+  EXPECT_EQ(open(broker_envelope("made up")), "brokered");
+  EXPECT_EQ(broker_.redeemed, 2) << "the broker judges each";
+  EXPECT_EQ(open(broker_envelope("made up")), "brokered");
+  EXPECT_EQ(broker_.redeemed, 2) << "the same token again";
 }
 
 TEST_F(Opener, SaysWhatIsNotConfigured) {

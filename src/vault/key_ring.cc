@@ -87,6 +87,11 @@ Result<KeyRing> load_or_make_key_ring(domain::SecretProvider& secrets, std::stri
 
 Result<KeyRing> rotate_key_ring(domain::SecretProvider& secrets, std::string_view name) {
   TRY(KeyRing ring, load_key_ring(secrets, name));
+  if (ring.keys.size() >= kMaxKeys) {
+    return fail(Kind::conflict, "keys.ring_full",
+                "the application secret " + std::string(name) +
+                    " holds a hundred keys; take out those that nothing needs any more");
+  }
   add_fresh_key(ring);
   TRY_VOID(secrets.set_app_secret(name, serialise(ring)));
   return ring;
@@ -97,8 +102,21 @@ Result<std::unique_ptr<LocalKeyProvider>> LocalKeyProvider::open(domain::SecretP
   return std::unique_ptr<LocalKeyProvider>(new LocalKeyProvider(secrets, std::move(ring)));
 }
 
+Result<std::unique_ptr<LocalKeyProvider>> LocalKeyProvider::open_existing(
+    domain::SecretProvider& secrets) {
+  auto ring = load_key_ring(secrets, wrapping_keys_secret);
+  if (ring) {
+    return std::unique_ptr<LocalKeyProvider>(new LocalKeyProvider(secrets, std::move(*ring)));
+  }
+  if (ring.error().code == "keys.unknown_key") return nullptr;
+  return fail(std::move(ring).error());
+}
+
 Result<domain::WrappedKey> LocalKeyProvider::wrap(ByteSpan key, const std::string& context) {
   const std::scoped_lock lock(mutex_);
+  // Keys are wrapped rarely and must not go under one that another process has just replaced. A
+  // provider that fails now does not matter: what is wrapped by an older key still unwraps.
+  if (auto ring = load_key_ring(secrets_, wrapping_keys_secret)) ring_ = std::move(*ring);
   const crypto::AeadKey& current = ring_.keys.find(ring_.current)->second;
   return domain::WrappedKey{ring_.current, crypto::seal(current, key, as_bytes(context))};
 }
@@ -130,6 +148,7 @@ Result<std::string> LocalKeyProvider::current_key_id() {
 Result<std::string> LocalKeyProvider::rotate() {
   const std::scoped_lock lock(mutex_);
   auto ring = rotate_key_ring(secrets_, wrapping_keys_secret);
+  if (!ring && ring.error().code == "keys.ring_full") return fail(std::move(ring).error());
   if (!ring) return fail(Kind::unavailable, "keys.unavailable", ring.error().message);
   ring_ = std::move(*ring);
   return ring_.current;

@@ -29,16 +29,20 @@ inline constexpr std::string_view wrapping_keys_secret = "alga_wrapping_keys";
                                                     std::string_view name);
 /// Reads the ring; `keys.unknown_key` when there is none.
 [[nodiscard]] Result<KeyRing> load_key_ring(domain::SecretProvider& secrets, std::string_view name);
-/// Adds a fresh key, makes it current and stores the ring. The older keys stay.
+/// Adds a fresh key, makes it current and stores the ring. The older keys stay. Error:
+/// `keys.ring_full` at a hundred.
 [[nodiscard]] Result<KeyRing> rotate_key_ring(domain::SecretProvider& secrets,
                                               std::string_view name);
 
 /// Wraps data keys with a local ring of keys: the embedded default, where nothing but a file is
-/// needed.
+/// needed. A rotation by another process is noticed by the next wrap() or unwrap() that needs it.
 class LocalKeyProvider final : public domain::KeyProvider {
  public:
   /// Loads or makes the ring `wrapping_keys_secret`. `secrets` outlives the provider.
   [[nodiscard]] static Result<std::unique_ptr<LocalKeyProvider>> open(
+      domain::SecretProvider& secrets);
+  /// Loads the ring; null when there is none.
+  [[nodiscard]] static Result<std::unique_ptr<LocalKeyProvider>> open_existing(
       domain::SecretProvider& secrets);
 
   [[nodiscard]] Result<domain::WrappedKey> wrap(ByteSpan key, const std::string& context) override;

@@ -73,7 +73,8 @@ TEST_F(OpenBao, LetsAnAppRoleDecryptOnlyWhatItsPolicyNames) {
 
   VaultClient runner(
       {.address = address_, .attempts = 1},
-      std::make_unique<AppRoleLogin>(std::string(role->at("data").at("role_id").as_string()), file),
+      std::make_unique<AppRoleLogin>(std::string(role->at("data").at("role_id").as_string()),
+                                     credential_file(file)),
       transport_, clock_);
   VaultTransit ours(runner);
   VaultTransit theirs(*root_);

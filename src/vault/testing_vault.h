@@ -49,6 +49,7 @@ class FakeVault final : public Transport {
   std::string last_namespace;
   std::int64_t lease = 3600;
   bool renewable = true;
+  bool may_look_up = true;
 
  private:
   using Answer = domain::HttpResponse;
@@ -84,6 +85,10 @@ class FakeVault final : public Transport {
     if (path == "auth/kubernetes/login") return login(body, "jwt", "the-jwt");
     if (find_header(request.headers, "x-vault-token").value_or("") != good_token) {
       return errors(403, "permission denied");
+    }
+    if (path == "auth/token/lookup-self") {
+      if (!may_look_up) return errors(403, "permission denied");
+      return ok({{"data", {{"ttl", lease}, {"renewable", renewable}}}});
     }
     if (path == "auth/token/renew-self") {
       ++renewals;

@@ -9,6 +9,8 @@ namespace alga::vault {
 namespace {
 
 constexpr std::chrono::seconds kRest{1};
+/// Between attempts to renew a token that Vault does not renew.
+constexpr std::chrono::seconds kRenewalPause{5};
 constexpr std::chrono::milliseconds kFirstPause{100};
 constexpr std::size_t kMaxErrorText = 300;
 
@@ -105,23 +107,27 @@ Result<json::Value> VaultClient::call_without_token(std::string_view method, std
   return with_retries(method, path, &body, {});
 }
 
-bool VaultClient::is_resting() const {
+std::optional<Error> VaultClient::resting() const {
   const std::scoped_lock lock(rest_mutex_);
-  return rest_until_ && clock_.steady() < *rest_until_;
+  if (!rest_until_ || clock_.steady() >= *rest_until_) return std::nullopt;
+  return rest_because_;
+}
+
+void VaultClient::rest(const Error& because) {
+  const std::scoped_lock lock(rest_mutex_);
+  rest_until_ = clock_.steady() + kRest;
+  rest_because_ = because;
 }
 
 Result<json::Value> VaultClient::with_retries(std::string_view method, std::string_view path,
                                               const json::Value* body, const std::string& token) {
-  if (is_resting()) {
-    return fail({Kind::unavailable, "vault.unavailable", "Vault did not answer a moment ago", 1});
-  }
+  if (auto error = resting()) return fail(std::move(*error));
   std::chrono::milliseconds pause = kFirstPause;
   for (int attempts = 1;; ++attempts) {
     auto answer = attempt(method, path, body, token);
     if (answer || !is_worth_another_try(answer.error())) return answer;
     if (attempts >= options_.attempts) {
-      const std::scoped_lock lock(rest_mutex_);
-      rest_until_ = clock_.steady() + kRest;
+      rest(answer.error());
       return answer;
     }
     if (options_.pause) {
@@ -147,6 +153,9 @@ Result<json::Value> VaultClient::attempt(std::string_view method, std::string_vi
     request.body = boost::json::serialize(*body);
   }
   auto response = transport_.send(request, options_.timeout);
+  for (domain::Header& header : request.headers) {
+    if (header.name == "x-vault-token") explicit_bzero(header.value.data(), header.value.size());
+  }
   if (request.body) explicit_bzero(request.body->data(), request.body->size());
   if (!response) return fail(response.error());
   if (response->status == 204) return json::Value(nullptr);
@@ -164,13 +173,36 @@ Result<std::string> VaultClient::token() {
   }
   if (token_ && !login_->changed() && renew_if_due()) return std::string(token_->token.reveal());
   TRY(VaultToken fresh, login_->login(*this));
+  if (options_.learn_lifetimes && fresh.lifetime.count() == 0) learn_lifetime(fresh);
   accept(std::move(fresh));
   return std::string(token_->token.reveal());
+}
+
+void VaultClient::learn_lifetime(VaultToken& token) {
+  std::string text(token.token.reveal());
+  const auto answer = attempt("GET", "auth/token/lookup-self", nullptr, text);
+  explicit_bzero(text.data(), text.size());
+  if (!answer) return;
+  const auto* data = answer->get_object().if_contains("data");
+  if (data == nullptr || !data->is_object()) return;
+  const auto* ttl = data->get_object().if_contains("ttl");
+  const auto* renewable = data->get_object().if_contains("renewable");
+  if (ttl == nullptr || !ttl->is_int64() || ttl->get_int64() < 0) return;
+  token.lifetime = std::chrono::seconds(ttl->get_int64());
+  token.renewable = renewable != nullptr && renewable->is_bool() && renewable->get_bool();
+}
+
+Status VaultClient::tend() {
+  const std::scoped_lock lock(token_mutex_);
+  if (!token_ || login_ == nullptr) return {};
+  if (login_->changed()) return {};  // the next call logs in again
+  return renew_if_due();
 }
 
 void VaultClient::accept(VaultToken token) {
   token_ = std::move(token);
   token_since_ = clock_.steady();
+  renewal_tried_.reset();
 }
 
 void VaultClient::forget_token() {
@@ -184,10 +216,13 @@ Status VaultClient::renew_if_due() {
   const auto lifetime = token_->lifetime;
   const auto age = clock_.steady() - token_since_;
   if (lifetime.count() == 0 || age * 3 < lifetime * 2) return {};
-  if (token_->renewable) {
+  const bool tried = renewal_tried_ && clock_.steady() - *renewal_tried_ < kRenewalPause;
+  if (token_->renewable && !tried) {
+    renewal_tried_ = clock_.steady();
     const json::Value body = boost::json::object{};
-    const std::string current(token_->token.reveal());
-    const auto answer = with_retries("POST", "auth/token/renew-self", &body, current);
+    std::string current(token_->token.reveal());
+    const auto answer = attempt("POST", "auth/token/renew-self", &body, current);
+    explicit_bzero(current.data(), current.size());
     const auto* auth = answer ? answer->get_object().if_contains("auth") : nullptr;
     const auto* lease = auth != nullptr && auth->is_object()
                             ? auth->get_object().if_contains("lease_duration")
@@ -195,6 +230,7 @@ Status VaultClient::renew_if_due() {
     if (lease != nullptr && lease->is_int64() && lease->get_int64() > 0) {
       token_->lifetime = std::chrono::seconds(lease->get_int64());
       token_since_ = clock_.steady();
+      renewal_tried_.reset();
       return {};
     }
   }

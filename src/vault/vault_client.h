@@ -52,6 +52,9 @@ class VaultClient {
     std::string name_space;  ///< `X-Vault-Namespace`, or empty
     std::chrono::milliseconds timeout{5'000};
     int attempts = 3;
+    /// Asks Vault how long a token lives whose login did not say (`auth/token/lookup-self`), so
+    /// that it is renewed in time. A token that may not ask is used until it is replaced.
+    bool learn_lifetimes = false;
     /// Waits between attempts; by default sleeps.
     std::function<void(std::chrono::milliseconds)> pause;
   };
@@ -68,6 +71,9 @@ class VaultClient {
                                          const json::Value& body);
   /// Whether Vault is initialised, unsealed and reachable.
   Status probe();
+  /// Renews the token when it is due, even if nobody calls; see TokenKeeper. Does nothing before
+  /// the first login.
+  Status tend();
 
  private:
   Result<std::string> token();
@@ -76,8 +82,10 @@ class VaultClient {
                               const json::Value* body, const std::string& token);
   Result<json::Value> with_retries(std::string_view method, std::string_view path,
                                    const json::Value* body, const std::string& token);
-  [[nodiscard]] bool is_resting() const;
+  [[nodiscard]] std::optional<Error> resting() const;
+  void rest(const Error& because);
   Status renew_if_due();
+  void learn_lifetime(VaultToken& token);
   void accept(VaultToken token);
 
   Options options_;
@@ -88,8 +96,10 @@ class VaultClient {
   std::mutex token_mutex_;  ///< also makes one login of many
   std::optional<VaultToken> token_;
   SteadyTime token_since_{};
+  std::optional<SteadyTime> renewal_tried_;
   mutable std::mutex rest_mutex_;
   std::optional<SteadyTime> rest_until_;
+  Error rest_because_;
 };
 
 /// True for a mount or key path that may stand in a Vault URL: segments of `[A-Za-z0-9._-]` that do

@@ -83,17 +83,18 @@ Result<VaultToken> TokenFile::login(VaultClient& /*client*/) {
   return VaultToken{std::move(token)};
 }
 
-AppRoleLogin::AppRoleLogin(std::string role_id, std::filesystem::path secret_id_file,
-                           std::string mount)
-    : role_id_(std::move(role_id)),
-      secret_id_file_(std::move(secret_id_file)),
-      mount_(std::move(mount)) {}
+Credential credential_file(std::filesystem::path file) {
+  return [file = std::move(file)] { return read_credential(file); };
+}
+
+AppRoleLogin::AppRoleLogin(std::string role_id, Credential secret_id, std::string mount)
+    : role_id_(std::move(role_id)), secret_id_(std::move(secret_id)), mount_(std::move(mount)) {}
 
 Result<VaultToken> AppRoleLogin::login(VaultClient& client) {
   if (!is_secret_path(mount_)) {
     return fail(Kind::invalid, "vault.invalid_name", "not a mount of Vault");
   }
-  TRY(const Secret secret_id, read_credential(secret_id_file_));
+  TRY(const Secret secret_id, secret_id_());
   const json::Value body =
       boost::json::object{{"role_id", role_id_}, {"secret_id", secret_id.reveal()}};
   TRY(const json::Value answer,

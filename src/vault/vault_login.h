@@ -2,6 +2,7 @@
 
 #include <ctime>
 #include <filesystem>
+#include <functional>
 #include <string>
 
 #include "domain/ports/secret_provider.h"
@@ -41,17 +42,22 @@ class TokenFile final : public VaultLogin {
   Stamp read_;
 };
 
-/// AppRole: a role id and a file with the secret id, read at each login.
+/// Gives a credential each time it is asked, so that a mounted one may be replaced. Error:
+/// `vault.no_token`.
+using Credential = std::function<Result<Secret>()>;
+/// Reads a file of at most 16 KiB; blanks around the credential are not part of it.
+[[nodiscard]] Credential credential_file(std::filesystem::path file);
+
+/// AppRole: a role id and a secret id, asked for at each login.
 class AppRoleLogin final : public VaultLogin {
  public:
   /// `mount` is where the method is enabled, usually `approle`.
-  AppRoleLogin(std::string role_id, std::filesystem::path secret_id_file,
-               std::string mount = "approle");
+  AppRoleLogin(std::string role_id, Credential secret_id, std::string mount = "approle");
   Result<VaultToken> login(VaultClient& client) override;
 
  private:
   std::string role_id_;
-  std::filesystem::path secret_id_file_;
+  Credential secret_id_;
   std::string mount_;
 };
 

@@ -76,24 +76,25 @@ TEST_F(Vault, SaysWhatIsWrongWithATokenFile) {
 }
 
 TEST_F(Vault, LogsInWithAppRoleAndKubernetes) {
-  VaultClient role =
-      client(std::make_unique<AppRoleLogin>("role", write("secret-id", "the-secret-id\n")));
+  VaultClient role = client(std::make_unique<AppRoleLogin>(
+      "role", credential_file(write("secret-id", "the-secret-id\n"))));
   EXPECT_EQ(code(role.call("GET", "transit/keys/alga")), "ok");
   EXPECT_EQ(code(role.call("GET", "transit/keys/alga")), "ok");
   EXPECT_EQ(vault_.logins, 1) << "one login serves many calls";
   VaultClient pod =
       client(std::make_unique<KubernetesLogin>("role", "kubernetes", write("jwt", "the-jwt")));
   EXPECT_EQ(code(pod.call("GET", "transit/keys/alga")), "ok");
-  VaultClient wrong = client(std::make_unique<AppRoleLogin>("role", write("bad", "guess")));
+  VaultClient wrong =
+      client(std::make_unique<AppRoleLogin>("role", credential_file(write("bad", "guess"))));
   EXPECT_EQ(code(wrong.call("GET", "transit/keys/alga")), "vault.bad_request");
-  VaultClient mount =
-      client(std::make_unique<AppRoleLogin>("role", write("s", "the-secret-id"), "../sys"));
+  VaultClient mount = client(std::make_unique<AppRoleLogin>(
+      "role", credential_file(write("s", "the-secret-id")), "../sys"));
   EXPECT_EQ(code(mount.call("GET", "transit/keys/alga")), "vault.invalid_name");
 }
 
 TEST_F(Vault, RenewsItsTokenInTimeAndLogsInAgainWhenItCannot) {
-  VaultClient role =
-      client(std::make_unique<AppRoleLogin>("role", write("secret-id", "the-secret-id")));
+  VaultClient role = client(
+      std::make_unique<AppRoleLogin>("role", credential_file(write("secret-id", "the-secret-id"))));
   ASSERT_EQ(code(role.call("GET", "transit/keys/alga")), "ok");
   clock_.advance(std::chrono::minutes(30));
   ASSERT_EQ(code(role.call("GET", "transit/keys/alga")), "ok");
@@ -108,9 +109,46 @@ TEST_F(Vault, RenewsItsTokenInTimeAndLogsInAgainWhenItCannot) {
   EXPECT_EQ(vault_.logins, 2);
 }
 
+TEST_F(Vault, RenewsAConfiguredTokenWhoseLifeItHasLearned) {
+  VaultClient::Options learning = options();
+  learning.learn_lifetimes = true;
+  VaultClient caller(learning, std::make_unique<TokenFile>(write("token", "root")), vault_, clock_);
+  ASSERT_EQ(code(caller.call("GET", "transit/keys/alga")), "ok");
+  EXPECT_TRUE(caller.tend());
+  EXPECT_EQ(vault_.renewals, 0) << "not due";
+  clock_.advance(std::chrono::minutes(45));
+  EXPECT_TRUE(caller.tend()) << "nobody calls, and yet";
+  EXPECT_EQ(vault_.renewals, 1);
+  vault_.renewable = false;
+  clock_.advance(std::chrono::minutes(45));
+  for (int i = 0; i < 10; ++i) EXPECT_EQ(code(caller.call("GET", "transit/keys/alga")), "ok");
+  EXPECT_EQ(vault_.renewals, 2) << "a renewal that fails is not repeated with every call";
+}
+
+TEST_F(Vault, UsesATokenThatMayNotLookUpItselfUntilItIsReplaced) {
+  VaultClient::Options learning = options();
+  learning.learn_lifetimes = true;
+  vault_.may_look_up = false;
+  VaultClient caller(learning, std::make_unique<StaticToken>(Secret("root")), vault_, clock_);
+  EXPECT_EQ(code(caller.call("GET", "transit/keys/alga")), "ok");
+  clock_.advance(std::chrono::hours(1000));
+  EXPECT_EQ(code(caller.call("GET", "transit/keys/alga")), "ok");
+  EXPECT_EQ(vault_.renewals, 0);
+}
+
+TEST_F(Vault, RepeatsWhyItRests) {
+  VaultClient caller = client(std::make_unique<StaticToken>(Secret("root")));
+  vault_.before_answer = [this](const domain::HttpRequest&) {
+    vault_.answer_once = domain::HttpResponse{.status = 429, .headers = {}, .body = {}};
+  };
+  EXPECT_EQ(code(caller.call("GET", "transit/keys/alga")), "vault.rate_limited");
+  vault_.before_answer = {};
+  EXPECT_EQ(code(caller.call("GET", "transit/keys/alga")), "vault.rate_limited");
+}
+
 TEST_F(Vault, ReplacesATokenThatWasRevoked) {
-  VaultClient role =
-      client(std::make_unique<AppRoleLogin>("role", write("secret-id", "the-secret-id")));
+  VaultClient role = client(
+      std::make_unique<AppRoleLogin>("role", credential_file(write("secret-id", "the-secret-id"))));
   ASSERT_EQ(code(role.call("GET", "transit/keys/alga")), "ok");
   vault_.good_token = "after revocation";
   EXPECT_EQ(code(role.call("GET", "transit/keys/alga")), "ok");
