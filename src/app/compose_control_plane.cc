@@ -28,13 +28,11 @@ control_plane::QuotaPolicy quota_policy(const config::Config& config) {
 }  // namespace
 
 Status World::Parts::build_control_plane() {
-  std::string address = config.text("database.url");
-  if (address.empty()) address = "sqlite:" + (data / "alga.db").string();
-  TRY(database, sql::open_database(
-                    address, static_cast<std::uint32_t>(config.number("database.connections"))));
+  TRY_VOID(build_database());
   fs::path scratch = data / "uploads";
   TRY_VOID(private_folder(scratch));
   control_plane::Options options;
+  options.gateway_only = !roles.control_plane;
   options.development = config.flag("server.development");
   auto take = [&](std::string_view name, Secret& into) -> Status {
     TRY(std::optional<Secret> value, config.secret(name));
@@ -58,7 +56,8 @@ Status World::Parts::build_control_plane() {
   options.retention.guest_log_bytes_per_tenant = config.size("records.guest_log_bytes");
   options.quotas = quota_policy(config);
   options.lease = config.duration("control_plane.lease");
-  options.remote_gateways = config.flag("control_plane.remote_gateways");
+  // Without a gateway of its own, all of them are in other processes.
+  options.remote_gateways = config.flag("control_plane.remote_gateways") || !roles.gateway;
   options.envelope_life =
       std::chrono::duration_cast<std::chrono::seconds>(config.duration("secrets.envelope_life"));
   options.domain_root = config.text("control_plane.domain_root");
@@ -71,6 +70,7 @@ Status World::Parts::build_control_plane() {
   use.keys = keys.get();
   use.inspector = engine.get();
   use.compiler = engine.get();
+  use.people = people.get();
   use.clock = clock.get();
   use.random = &random;
   use.metrics = &metrics;
@@ -80,8 +80,9 @@ Status World::Parts::build_control_plane() {
   use.grant_keys_changed = [this] { refresh_grant_keys(); };
   use.options = std::move(options);
   TRY(control_plane, control_plane::ControlPlane::create(std::move(use)));
-  if (storage_door) storage_door->target = &control_plane->storage();
-  if (records_door) records_door->target = &control_plane->records();
+  if (!roles.control_plane) return {};
+  storage_door->target = &control_plane->storage();
+  records_door->target = &control_plane->records();
   refresh_grant_keys();
 
   if (std::optional<Secret> token = control_plane->take_bootstrap_token()) {
@@ -93,7 +94,6 @@ Status World::Parts::build_control_plane() {
       TRY_VOID(write_private_file(file, token->reveal()));
     }
   }
-  use.people = people.get();
   return {};
 }
 
@@ -103,7 +103,7 @@ void World::Parts::refresh_grant_keys() {
   for (const std::string& text : config.list("runner.grant_keys")) {
     if (auto key = crypto::PublicKey::from_base64(text)) trusted.push_back(*key);
   }
-  if (control_plane) {
+  if (control_plane && roles.control_plane) {
     for (const control_plane::GrantKey& key : control_plane->grant_keys()) {
       trusted.push_back(key.key);
     }

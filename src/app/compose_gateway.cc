@@ -55,20 +55,27 @@ Status World::Parts::build_people() {
 Status World::Parts::build_gateway() {
   domain::Runner* target = runner.get();
   if (!config.text("runner.url").empty()) {
-    gateway::HttpRunner::Options options;
-    options.url = config.text("runner.url");
-    options.service_token = [this]() -> Result<Secret> {
-      TRY(std::optional<Secret> token, config.secret("runner.service_token"));
-      return token ? std::move(*token) : Secret{};
-    };
-    options.grace = config.duration("gateway.grace");
-    options.tls = {config.text("tls.ca"), config.text("tls.client_certificate"),
-                   config.text("tls.client_key")};
-    remote_runner = std::make_unique<gateway::HttpRunner>(std::move(options), *client);
+    remote_runner = std::make_unique<gateway::HttpRunner>(
+        gateway::HttpRunner::Options{.url = config.text("runner.url"),
+                                     .service_token = secret_setting("runner.service_token"),
+                                     .tls = role_tls(),
+                                     .grace = config.duration("gateway.grace")},
+        *client);
     target = remote_runner.get();
   }
   if (target == nullptr) {
     return fail(Kind::invalid, "config.missing", "a gateway without runner needs runner.url");
+  }
+  domain::InstallConfigs* installs = &control_plane->install_configs();
+  if (!roles.control_plane) {
+    // The keys of secrets and grants stay with the control plane: a gateway only asks.
+    remote_installs = std::make_unique<gateway::HttpInstallConfigs>(
+        gateway::HttpInstallConfigs::Options{.url = config.text("control_plane.url"),
+                                             .token = secret_setting("control_plane.token"),
+                                             .tls = role_tls(),
+                                             .lease = config.duration("control_plane.lease")},
+        *client, *clock);
+    installs = remote_installs.get();
   }
   gateway::Options options;
   options.allowed_origins = config.list("gateway.allowed_origins");
@@ -78,13 +85,15 @@ Status World::Parts::build_gateway() {
   options.allow_undeclared_endpoints = config.flag("gateway.allow_undeclared_endpoints");
   options.rate = {static_cast<std::uint32_t>(config.number("gateway.rate_burst")),
                   config.duration("gateway.rate_interval")};
+  options.trace_sampling = config.fraction("telemetry.trace_sample");
   options.extra_request_headers = config.list("gateway.extra_request_headers");
   gateway = std::make_unique<gateway::Gateway>(
       gateway::Dependencies{.principals = &control_plane->authenticator(),
-                            .installs = &control_plane->install_configs(),
+                            .installs = installs,
                             .runner = target,
                             .executions = &control_plane->executions(),
                             .idempotency = &control_plane->idempotency(),
+                            .spans = spans.get(),
                             .clock = clock.get(),
                             .random = &random,
                             .metrics = &metrics,

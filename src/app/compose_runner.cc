@@ -34,6 +34,9 @@ Status World::Parts::build_runner() {
   }
   TRY(std::shared_ptr<const crypto::SigningKey> artefact_key,
       load_or_make_signing_key(*secrets, artefact_key_secret));
+  if (spans) {
+    traced_records = std::make_unique<telemetry::ExecutionSpans>(*records_door, *spans, random);
+  }
   engine::Options options;
   options.limits = limits;
   options.threads = static_cast<std::uint32_t>(config.number("engine.threads"));
@@ -43,6 +46,8 @@ Status World::Parts::build_runner() {
   options.cache = data / "artefacts";
   options.cache_bytes = config.size("engine.disk_cache_bytes");
   options.trusted_keys = {artefact_key->public_key()};
+  options.shared_artefacts = store.get();
+  options.publish_artefacts = roles.control_plane;
   options.compile_key = std::move(artefact_key);
   options.capability_log_sampling = config.fraction("log.capability_sample");
   for (const std::string& text : config.list("engine.artefact_keys")) {
@@ -96,6 +101,7 @@ Status World::Parts::build_runner() {
   running.client_names = config.list("runner.client_names");
   running.cold_wait = config.duration("engine.cold_wait");
   running.limits = limits;
+  running.execution_log_sampling = config.fraction("log.execution_sample");
   running.envelopes = envelopes;
   if (drop_in) {
     TRY(domain::EgressPolicy policy, domain::EgressPolicy::parse(config.list("egress.rules")));
@@ -104,27 +110,21 @@ Status World::Parts::build_runner() {
   running.idempotency.max_bytes = config.size("runner.idempotency_bytes");
   running.idempotency.life =
       std::chrono::duration_cast<std::chrono::seconds>(config.duration("runner.idempotency_ttl"));
+  domain::RecordSink* records = records_door.get();
+  if (traced_records) records = traced_records.get();
   runner = std::make_unique<runner::RunnerRole>(std::move(running),
                                                 runner::Dependencies{.engine = engine.get(),
                                                                      .bundles = bundles.get(),
                                                                      .store = store.get(),
                                                                      .secrets = opener.get(),
                                                                      .grants = grants.get(),
-                                                                     .records = records_door.get(),
+                                                                     .records = records,
                                                                      .pool = pool.get(),
                                                                      .clock = clock.get(),
                                                                      .random = &random,
                                                                      .metrics = &metrics,
                                                                      .log = log.named("runner")});
-  if (!roles.control_plane) {
-    fs::path folder = data / "spool";
-    TRY_VOID(private_folder(folder));
-    telemetry::RecordSpoolOptions spooling;
-    spooling.folder = folder.string();
-    spooling.max_disk_bytes = config.size("records.spool_bytes");
-    TRY(spool, telemetry::RecordSpool::open(spooling, *clock, random, metrics, log.named("spool")));
-    records_door->target = spool.get();
-  }
+  if (!roles.control_plane) return build_lone_runner();
   return {};
 }
 

@@ -8,12 +8,26 @@
 
 namespace alga::app {
 
+Status World::Parts::build_database() {
+  std::string address = config.text("database.url");
+  if (address.empty()) address = "sqlite:" + (data / "alga.db").string();
+  TRY(database, sql::open_database(
+                    address, {.connections =
+                                  static_cast<std::uint32_t>(config.number("database.connections")),
+                              .password = secret_setting("database.password"),
+                              .statement_timeout = config.duration("database.timeout")}));
+  return {};
+}
+
 Status World::Parts::build_store() {
   const std::string& kind = config.text("bundles.store");
   if (kind == "filesystem") {
     fs::path root = path_or("bundles.path", data / "bundles");
-    TRY_VOID(private_folder(root));
-    store = std::make_unique<blob::FileSystemBundleStore>(root, random);
+    // A folder that somebody else fills may be there read only.
+    if (roles.control_plane || !fs::is_directory(root)) TRY_VOID(private_folder(root));
+    using Access = blob::FileSystemBundleStore::Access;
+    store = std::make_unique<blob::FileSystemBundleStore>(
+        root, random, roles.control_plane ? Access::read_write : Access::read_only);
     return {};
   }
   egress::ClientTls tls{.authorities_file = config.text("tls.ca")};

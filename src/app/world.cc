@@ -25,7 +25,7 @@ fs::path World::Parts::path_or(std::string_view name, const fs::path& otherwise)
 }
 
 Status World::Parts::refuse_unwired() const {
-  for (std::string_view name : {"vault.address", "telemetry.otlp_url"}) {
+  for (std::string_view name : {"vault.address"}) {
     if (!config.text(name).empty()) {
       return fail(Kind::invalid, "config.unsupported", std::string(name) + " is not wired yet");
     }
@@ -40,9 +40,12 @@ Status World::Parts::refuse_unwired() const {
 Status World::Parts::build() {
   TRY_VOID(refuse_unwired());
   TRY_VOID(build_ground());
-  TRY_VOID(build_secrets());
-  TRY_VOID(build_store());
-  if (roles.runner || roles.control_plane) TRY_VOID(build_runner());
+  // A gateway alone holds no key and reads no bundle.
+  if (roles.runner || roles.control_plane) {
+    TRY_VOID(build_secrets());
+    TRY_VOID(build_store());
+    TRY_VOID(build_runner());
+  }
   if (roles.control_plane || roles.gateway) {
     TRY_VOID(build_people());
     TRY_VOID(build_control_plane());
@@ -60,7 +63,11 @@ Status World::Parts::build_ground() {
   TRY_VOID(private_folder(data));
   TRY(limits, server_limits(config));
   sink = std::make_shared<telemetry::JsonLog>(
-      telemetry::JsonLogOptions{.level = level_of(config.text("log.level"))}, clock, metrics);
+      telemetry::JsonLogOptions{.level = level_of(config.text("log.level")),
+                                .format = config.text("log.format") == "text"
+                                              ? telemetry::LogFormat::text
+                                              : telemetry::LogFormat::json},
+      clock, metrics);
   log = Logger(sink, "algad");
   pool = std::make_unique<async::BlockingPool>(config.number("server.blocking_threads"), 10'000);
   std::uint64_t threads = config.number("server.io_threads");
@@ -68,6 +75,7 @@ Status World::Parts::build_ground() {
       threads != 0 ? threads : std::max(1U, std::thread::hardware_concurrency()), "alga-io");
   own_loop = std::make_shared<egress::CurlLoop>(egress::CurlLoopOptions{}, metrics);
   client = std::make_unique<egress::HttpClient>(own_loop);
+  build_tracing();
   return {};
 }
 
@@ -91,6 +99,9 @@ void World::stop() {
   SteadyTime last = std::max(deadline, parts_->clock->steady() + std::chrono::seconds{5});
   if (parts_->control_plane) parts_->control_plane->stop(last);
   if (parts_->spool) parts_->spool->flush(last);
+  if (parts_->shipper && !parts_->spool->wait_delivered(last)) {
+    parts_->log.warn("records are left for the next start");
+  }
   parts_->pool->close();
   parts_->io->stop();
   parts_->log.info("stopped");

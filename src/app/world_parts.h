@@ -19,14 +19,20 @@
 #include "egress/http_client.h"
 #include "engine/engine.h"
 #include "gateway/gateway.h"
+#include "gateway/http_install_configs.h"
 #include "gateway/http_runner.h"
 #include "gateway/oidc_authenticator.h"
 #include "gateway/token_authenticator.h"
 #include "httpd/server.h"
+#include "runner/control_plane_link.h"
 #include "runner/runner.h"
+#include "runner/storage_client.h"
 #include "sql/database.h"
+#include "telemetry/execution_spans.h"
 #include "telemetry/json_log.h"
+#include "telemetry/otlp_exporter.h"
 #include "telemetry/prometheus_metrics.h"
+#include "telemetry/record_shipper.h"
 #include "telemetry/record_spool.h"
 #include "tls/server_context.h"
 #include "vault/envelope_opener.h"
@@ -46,11 +52,14 @@ struct World::Parts {
   [[nodiscard]] Status refuse_unwired() const;
   Status build_ground();
   Status build_secrets();
+  void build_tracing();
   Status build_store();
+  Status build_database();
   /// OIDC and the host application's session tokens.
   Status build_people();
   Status build_control_plane();
   Status build_runner();
+  Status build_lone_runner();
   Status build_gateway();
   Status listen();
   void add_common_routes(httpd::Router& router);
@@ -67,6 +76,12 @@ struct World::Parts {
   [[nodiscard]] Status write_port(std::string_view setting, const httpd::Server& listener) const;
   /// Those that take work; the one for metrics answers until the end.
   void drain_listeners(SteadyTime deadline);
+
+  /// How this process shows itself to other roles, and whom it believes.
+  [[nodiscard]] egress::ClientTls role_tls() const;
+  /// Reads the secret of a setting anew each time; empty when it is not set.
+  [[nodiscard]] std::function<Result<Secret>()> secret_setting(std::string name) const;
+  [[nodiscard]] runner::ControlPlaneLink link_to(const std::string& url) const;
 
   /// The folder of a setting, else the given one.
   [[nodiscard]] fs::path path_or(std::string_view name, const fs::path& otherwise) const;
@@ -86,6 +101,7 @@ struct World::Parts {
   std::unique_ptr<async::IoThreads> io;
   std::shared_ptr<egress::CurlLoop> own_loop, guest_loop;
   std::unique_ptr<egress::HttpClient> client;
+  std::unique_ptr<telemetry::OtlpExporter> spans;  ///< null: no traces
   std::unique_ptr<egress::CurlEgress> egress;
   std::shared_ptr<vault::SecretChain> secrets;
   std::unique_ptr<vault::LocalKeyProvider> keys;
@@ -104,9 +120,14 @@ struct World::Parts {
   // The control plane compiles through the engine, the engine stores through the control plane.
   std::unique_ptr<StorageDoor> storage_door;
   std::unique_ptr<RecordsDoor> records_door;
+  std::unique_ptr<telemetry::ExecutionSpans> traced_records;
   std::unique_ptr<engine::Engine> engine;
   std::unique_ptr<control_plane::ControlPlane> control_plane;
   std::unique_ptr<runner::RunnerRole> runner;
+  std::unique_ptr<runner::StorageClient> remote_storage;
+  std::unique_ptr<telemetry::RecordShipper> shipper;
+  std::unique_ptr<runner::GrantKeyWatch> grant_watch;
+  std::unique_ptr<gateway::HttpInstallConfigs> remote_installs;
   std::unique_ptr<gateway::HttpRunner> remote_runner;
   std::unique_ptr<gateway::Gateway> gateway;
   /// Public; for other roles; for metrics and health. The last two may be absent.

@@ -80,6 +80,10 @@ struct Options {
   QuotaPolicy quotas;
   /// How long a gateway may serve an install's configuration without asking again.
   std::chrono::milliseconds lease{1'000};
+  /// Only the state that a gateway shares with the control plane of another process: principals,
+  /// execution log, idempotency keys. No routes, no keys, no housekeeping, no migration; neither
+  /// bundles, keys, inspector, compiler nor sealer are needed.
+  bool gateway_only = false;
   /// True when other processes hold leases: a change is then acknowledged when they have run out.
   bool remote_gateways = false;
   std::chrono::seconds grant_life{60};

@@ -131,8 +131,13 @@ async::Task<Result<std::shared_ptr<const domain::InstallConfig>>> CachedInstallC
 
 Result<CachedInstallConfigs::Answer> CachedInstallConfigs::resolve_blocking(
     const TenantId& tenant, const std::string& extension) {
+  if (Answer known = fresh({tenant.str(), extension})) return known;
+  return confirm_blocking(tenant, extension);
+}
+
+Result<CachedInstallConfigs::Answer> CachedInstallConfigs::confirm_blocking(
+    const TenantId& tenant, const std::string& extension) {
   Name name{tenant.str(), extension};
-  if (Answer known = fresh(name)) return known;
   // Both are noted before the database is asked: what happens afterwards makes the answer stale.
   std::uint64_t seen = changes_.count();
   SteadyTime asked = core_.steady();

@@ -52,6 +52,10 @@ class CachedInstallConfigs final : public domain::InstallConfigs {
   /// The same for callers that may block.
   [[nodiscard]] Result<Answer> resolve_blocking(const TenantId& tenant,
                                                 const std::string& extension);
+  /// The same for callers with a lease of their own, which must not be added to ours: the database
+  /// is asked each time whether the answer still holds.
+  [[nodiscard]] Result<Answer> confirm_blocking(const TenantId& tenant,
+                                                const std::string& extension);
 
  private:
   using Name = std::pair<std::string, std::string>;

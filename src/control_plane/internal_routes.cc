@@ -40,7 +40,7 @@ Result<httpd::Response> install_config(Services& services, const httpd::Request&
   TRY(std::string extension, root.string("extensionId", 512));
   auto tenant = TenantId::parse(tenant_text);
   if (!tenant) return invalid("tenantId is not an identifier");
-  TRY(auto config, services.install_configs.resolve_blocking(*tenant, extension));
+  TRY(auto config, services.install_configs.confirm_blocking(*tenant, extension));
   auto response = json_answer(200, domain::install_config_to_json(*config));
   response.set("x-ext-config-version", config->config_version);
   response.set("x-ext-secrets-version", config->secrets_version);

@@ -33,10 +33,13 @@ Status check_options(const Options& options) {
 
 Result<std::unique_ptr<ControlPlane>> ControlPlane::create(Dependencies dependencies) {
   ALGA_CHECK(dependencies.database != nullptr && dependencies.blocking != nullptr);
-  ALGA_CHECK(dependencies.bundles != nullptr && dependencies.keys != nullptr);
-  ALGA_CHECK(dependencies.inspector != nullptr && dependencies.compiler != nullptr);
   ALGA_CHECK(dependencies.clock != nullptr && dependencies.random != nullptr);
-  ALGA_CHECK(dependencies.metrics != nullptr && dependencies.envelope_key != nullptr);
+  ALGA_CHECK(dependencies.metrics != nullptr);
+  if (!dependencies.options.gateway_only) {
+    ALGA_CHECK(dependencies.bundles != nullptr && dependencies.keys != nullptr);
+    ALGA_CHECK(dependencies.inspector != nullptr && dependencies.compiler != nullptr);
+    ALGA_CHECK(dependencies.envelope_key != nullptr);
+  }
   TRY_VOID(check_options(dependencies.options));
   auto plane = std::make_unique<SqlControlPlane>(std::move(dependencies));
   TRY_VOID(plane->start());
@@ -47,7 +50,16 @@ Result<sql::MigrationReport> migrate_schema(sql::Database& database, const Clock
   return sql::migrate(database, schema::migrations(), clock);
 }
 
+/// The control plane migrates; a gateway of a newer version waits until that has happened.
+Status SqlControlPlane::check_schema() {
+  TRY(const std::uint32_t version, sql::schema_version(services_.core.db()));
+  if (version >= schema::migrations().back().version) return {};
+  return fail(Kind::unavailable, "sql.schema_too_old",
+              "the control plane has not brought the database up to this version yet");
+}
+
 Status SqlControlPlane::start() {
+  if (services_.core.options().gateway_only) return check_schema();
   TRY_VOID(migrate_schema(services_.core.db(), *services_.core.deps().clock));
   services_.signing.on_change([this] {
     trust_grant_keys();
@@ -85,6 +97,7 @@ void SqlControlPlane::add_routes(httpd::Router& router) {
 
 void SqlControlPlane::stop(SteadyTime deadline) {
   services_.records.stop(deadline);
+  if (!housekeeping_) return;
   housekeeping_->stop();
   // What the last records added to the audit trail does not wait for the next start.
   if (auto sealed = services_.sealer.seal(); !sealed) {

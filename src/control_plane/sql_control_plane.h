@@ -69,6 +69,7 @@ class SqlControlPlane final : public ControlPlane {
   void stop(SteadyTime deadline) override;
 
  private:
+  [[nodiscard]] Status check_schema();
   void trust_grant_keys();
 
   Services services_;

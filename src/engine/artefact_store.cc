@@ -63,6 +63,15 @@ Status write_synced(const fs::path& path, std::string_view text) {
   return {};
 }
 
+/// At most a byte more than a signature may have.
+std::string signature_beside(const fs::path& path) {
+  std::ifstream file(path.string() + ".sig", std::ios::binary);
+  std::string text(most_signature_bytes + 1, '\0');
+  file.read(text.data(), static_cast<std::streamsize>(text.size()));
+  text.resize(static_cast<std::size_t>(file.gcount()));
+  return text;
+}
+
 }  // namespace
 
 Result<std::unique_ptr<ArtefactStore>> ArtefactStore::open(Options options, Random& random,
@@ -100,13 +109,37 @@ std::string ArtefactStore::statement(const ContentHash& bundle, std::string_view
 }
 
 Result<std::optional<File>> ArtefactStore::find(const ContentHash& bundle) {
+  TRY(std::optional<File> here, find_here(bundle));
+  if (here || !options_.shared || !adopt(bundle)) return here;
+  return find_here(bundle);
+}
+
+bool ArtefactStore::adopt(const ContentHash& bundle) {
+  auto made = draft();
+  if (!made) return false;
+  auto signature = options_.shared->fetch(bundle, options_.compat, made->file);
+  if (!signature || !*signature) {
+    discard(*made);
+    return false;
+  }
+  if (Status good = verify(bundle, made->file, made->path, **signature); !good) {
+    discard(*made);
+    tampered_.add();
+    log_.error("a shared artefact failed authentication and was not taken",
+               {{"bundle", bundle.hex()}, {"reason", good.error().message}});
+    return false;
+  }
+  return settle(bundle, *made, **signature).has_value();
+}
+
+Result<std::optional<File>> ArtefactStore::find_here(const ContentHash& bundle) {
   fs::path path = path_of(bundle);
   File file{::open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NOFOLLOW)};
   if (!file.is_open()) {
     if (errno == ENOENT) return std::nullopt;
     return io_error("cannot open", path);
   }
-  if (Status good = verify(bundle, file, path); !good) {
+  if (Status good = verify(bundle, file, path, signature_beside(path)); !good) {
     tampered_.add();
     log_.error("a compiled artefact failed authentication and was removed",
                {{"bundle", bundle.hex()}, {"reason", good.error().message}});
@@ -120,15 +153,11 @@ Result<std::optional<File>> ArtefactStore::find(const ContentHash& bundle) {
   return file;
 }
 
-Status ArtefactStore::verify(const ContentHash& bundle, const File& file,
-                             const fs::path& path) const {
+Status ArtefactStore::verify(const ContentHash& bundle, const File& file, const fs::path& path,
+                             const std::string& text) const {
   auto bad = [](std::string message) {
     return fail(Kind::internal, "engine.artefact_untrusted", std::move(message));
   };
-  std::ifstream signature_file(path.string() + ".sig", std::ios::binary);
-  std::string text(most_signature_bytes + 1, '\0');
-  signature_file.read(text.data(), static_cast<std::streamsize>(text.size()));
-  text.resize(static_cast<std::size_t>(signature_file.gcount()));
   if (text.empty() || text.size() > most_signature_bytes) return bad("no signature");
   TRY(json::Document document, json::Document::parse(text));
   json::Object root = document.root();
@@ -175,16 +204,25 @@ Status ArtefactStore::keep(const ContentHash& bundle, Draft draft) {
       options_.signer->sign(as_bytes(statement(bundle, measured->digest, measured->size)));
   std::string text = R"({"key_id":")" + options_.signer->public_key().id() + R"(","signature":")" +
                      base64_encode(signature) + "\"}";
+  TRY_VOID(settle(bundle, draft, text));
+  const fs::path path = path_of(bundle);
+  if (options_.shared) {
+    options_.shared->publish(bundle, options_.compat, path, path.string() + ".sig");
+  }
+  return {};
+}
+
+Status ArtefactStore::settle(const ContentHash& bundle, const Draft& draft,
+                             std::string_view signature) {
   fs::path path = path_of(bundle);
   fs::path draft_signature = draft.path.string() + ".sig";
   std::lock_guard lock(mutex_);
   std::error_code failed;
-  if (Status wrote = write_synced(draft_signature, text); !wrote) {
+  if (Status wrote = write_synced(draft_signature, signature); !wrote) {
     discard(draft);
     fs::remove(draft_signature, failed);
     return wrote;
   }
-  // The signature first: an artefact without one would be taken for tampering.
   fs::rename(draft_signature, path.string() + ".sig", failed);
   if (!failed) fs::rename(draft.path, path, failed);
   if (failed) {

@@ -16,6 +16,7 @@
 #include "base/result.h"
 #include "crypto/sign.h"
 #include "engine/child_process.h"
+#include "engine/shared_artefacts.h"
 
 namespace alga::engine {
 
@@ -35,12 +36,15 @@ class ArtefactStore {
     std::string compat;  ///< hex of ab_engine_compat_hash
     std::shared_ptr<const crypto::SigningKey> signer;
     std::vector<crypto::PublicKey> trusted;
+    /// Where others publish what they compiled; null: nowhere.
+    std::shared_ptr<SharedArtefacts> shared;
   };
   /// Error: `engine.cache_io`.
   [[nodiscard]] static Result<std::unique_ptr<ArtefactStore>> open(Options options, Random& random,
                                                                    Metrics& metrics, Logger log);
 
-  /// A verified artefact, or none when there is none (any more).
+  /// A verified artefact, or none when there is none (any more), neither here nor among the shared
+  /// ones.
   [[nodiscard]] Result<std::optional<File>> find(const ContentHash& bundle);
 
   /// An unnamed-to-others file for the compiler's output.
@@ -57,8 +61,15 @@ class ArtefactStore {
  private:
   ArtefactStore(Options options, Random& random, Metrics& metrics, Logger log);
   [[nodiscard]] std::filesystem::path path_of(const ContentHash& bundle) const;
+  [[nodiscard]] Result<std::optional<File>> find_here(const ContentHash& bundle);
+  /// Takes a verified artefact from the shared ones; false when there is none.
+  bool adopt(const ContentHash& bundle);
+  /// Writes the signature and gives both their names, the signature first: an artefact without one
+  /// would be taken for tampering. The draft is gone afterwards either way.
+  Status settle(const ContentHash& bundle, const Draft& draft, std::string_view signature);
   [[nodiscard]] Status verify(const ContentHash& bundle, const File& file,
-                              const std::filesystem::path& path) const;
+                              const std::filesystem::path& path,
+                              const std::string& signature) const;
   [[nodiscard]] std::string statement(const ContentHash& bundle, std::string_view digest,
                                       std::uint64_t size) const;
   void sweep();

@@ -176,12 +176,20 @@ Result<std::unique_ptr<Engine>> Engine::create(Options options, Dependencies dep
 
   std::array<std::uint8_t, 32> compat{};
   ab_engine_compat_hash(engine.get(), compat.data());
+  std::shared_ptr<SharedArtefacts> shared_artefacts;
+  if (options.shared_artefacts != nullptr) {
+    shared_artefacts = std::make_shared<SharedArtefacts>(
+        SharedArtefacts::Options{.store = options.shared_artefacts,
+                                 .publish = options.publish_artefacts},
+        *dependencies.metrics, dependencies.log);
+  }
   TRY(std::unique_ptr<ArtefactStore> store,
       ArtefactStore::open({.directory = options.cache,
                            .max_bytes = options.cache_bytes,
                            .compat = hex_encode(compat),
                            .signer = options.compile_key,
-                           .trusted = options.trusted_keys},
+                           .trusted = options.trusted_keys,
+                           .shared = std::move(shared_artefacts)},
                           *dependencies.random, *dependencies.metrics, dependencies.log));
   std::shared_ptr<Shared> shared = share(std::move(options), std::move(dependencies));
   return std::make_unique<WasmEngine>(std::move(shared), std::move(engine), std::move(store));

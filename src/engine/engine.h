@@ -21,6 +21,7 @@
 #include "domain/execute.h"
 #include "domain/limits.h"
 #include "domain/ports/artefact_compiler.h"
+#include "domain/ports/bundle_store.h"
 #include "domain/ports/component_inspector.h"
 #include "domain/ports/egress.h"
 #include "domain/ports/records.h"
@@ -99,6 +100,10 @@ struct Options {
   std::filesystem::path self = "/proc/self/exe";
   /// Signs artefacts when this process may compile; null: it only loads what others signed.
   std::shared_ptr<const crypto::SigningKey> compile_key;
+  /// Where compiled artefacts are shared with other processes; null: nowhere. Outlives the engine.
+  domain::BundleStore* shared_artefacts = nullptr;
+  /// Whether this process puts there what it compiles.
+  bool publish_artefacts = false;
   /// Keys whose artefacts are trusted.
   std::vector<crypto::PublicKey> trusted_keys;
   /// Fraction of capability calls that are logged: 0 to 1.
