@@ -137,7 +137,7 @@ void add_database(std::vector<Setting>& all) {
          "`postgres://user@host:port/name?sslmode=verify-full`; empty: SQLite in the data folder");
   t.secret("password", "Password for the URL's user");
   t.integer("connections", 8, 1, 256, "Connections in the pool");
-  t.duration("timeout", 5 * second, 100, 120 * second, "Of one statement");
+  t.duration("timeout", 30 * second, 100, 600 * second, "Of one statement on PostgreSQL");
 }
 
 void add_bundles(std::vector<Setting>& all) {
@@ -309,7 +309,8 @@ void add_vault(std::vector<Setting>& all) {
 void add_control_plane(std::vector<Setting>& all) {
   Table t(all, "control_plane");
   t.text("url", Type::url, "",
-         "Where a gateway or runner in another process finds it; empty: in this process");
+         "Where gateways and runners in other processes find its internal routes: install-config, "
+         "storage, keys of grants, records; empty: in this process");
   t.secret("token", "`x-runner-auth` of install-config",
            {{"RUNNER_STORAGE_API_TOKEN", Alias::secret_itself},
             {"RUNNER_CONFIG_API_TOKEN", Alias::secret_itself}});
