@@ -7,9 +7,12 @@
 //! bench drop    FILE URL COUNT              how long freeing a running execution takes
 //! ```
 //!
-//! Environment: `KEEP_RESIDENT`, `STACK_ZEROING`, `TICK_US` (0: no ticker), `DECOMMIT_BATCH`,
-//! `POOLING`, `REPEAT`. `@text` as FILE is a guest of a few instructions. Interfaces of the product are traps in the bare loop and denied in the bridge, so
-//! measure a URL of a guest that calls none.
+//! Environment: `KEEP_RESIDENT`, `STACK_ZEROING`, `TICK_US` (0: no ticker), `DECOMMIT_BATCH`, `POOLING`,
+//! `CONCURRENCY` (1: `concurrency_support`, with the feature of that name) and `PAGEMAP` (1:
+//! `pagemap_scan`), both in the bare loop only, `REPEAT`, and `ARTEFACT`, a file that keeps the compiled
+//! component between runs. `@text` as FILE is a guest of a few instructions. Interfaces of
+//! the product are traps in the bare loop and denied in the bridge, so measure a URL of a guest that
+//! calls none.
 
 #[path = "../tests/host/mod.rs"]
 mod host;
@@ -57,6 +60,16 @@ fn component_bytes(file: &str) -> Vec<u8> {
         "@text" => host::guests::plain(host::guests::ECHO),
         _ => std::fs::read(file).expect(file),
     }
+}
+
+/// Where the compiled form of a component is: `ARTEFACT`, compiled when it is not there yet.
+fn artefact(file: &str, compile: impl Fn(&[u8]) -> Vec<u8>) -> std::path::PathBuf {
+    let fallback = || std::env::temp_dir().join(format!("bench-{}.cwasm", std::process::id()));
+    let path = std::env::var_os("ARTEFACT").map_or_else(fallback, Into::into);
+    if !path.exists() {
+        std::fs::write(&path, compile(&component_bytes(file))).expect("written");
+    }
+    path
 }
 
 /// CPU time and page faults of this process so far.
@@ -202,7 +215,7 @@ fn bare_engine() -> Engine {
     let mut config = Config::new();
     config
         .epoch_interruption(true)
-        .concurrency_support(false)
+        .concurrency_support(setting("CONCURRENCY", 0) != 0)
         .wasm_memory64(false)
         .wasm_backtrace_details(WasmBacktraceDetails::Disable)
         .native_unwind_info(false)
@@ -228,7 +241,7 @@ fn bare_engine() -> Engine {
             .linear_memory_keep_resident(settings.memory_keep_resident as usize)
             .table_keep_resident(settings.table_keep_resident as usize)
             .async_stack_keep_resident(32 << 10)
-            .pagemap_scan(Enabled::No);
+            .pagemap_scan(if setting("PAGEMAP", 0) != 0 { Enabled::Yes } else { Enabled::No });
         config.allocation_strategy(InstanceAllocationStrategy::Pooling(pool));
     }
     Engine::new(&config).expect("an engine")
@@ -281,13 +294,9 @@ fn trap_product_imports(linker: &mut Linker<State>, component: &Component) {
 fn bare(file: &str, url: &str, count: usize, threads: usize) {
     let engine = bare_engine();
     let ticker = ticker(engine.clone());
-    let wasm = component_bytes(file);
-    let code = engine.precompile_component(&wasm).expect("compiled");
-    let path = std::env::temp_dir().join(format!("bench-{}.cwasm", std::process::id()));
-    std::fs::write(&path, code).expect("written");
-    // SAFETY: just compiled by this very engine.
+    let path = artefact(file, |wasm| engine.precompile_component(wasm).expect("compiled"));
+    // SAFETY: compiled by this very program.
     let component = unsafe { Component::deserialize_file(&engine, &path) }.expect("loaded");
-    std::fs::remove_file(path).expect("removed");
     let mut linker = Linker::<State>::new(&engine);
     wasmtime_wasi::p2::add_to_linker_async(&mut linker).expect("WASI");
     trap_product_imports(&mut linker, &component);
@@ -342,7 +351,8 @@ unsafe impl Sync for Shared {}
 
 fn bridge(file: &str, url: &str, count: usize, threads: usize) {
     let engine = Bridge::with(&config());
-    let component = engine.load(&component_bytes(file));
+    let path = artefact(file, |wasm| engine.precompile(wasm).expect("compiled"));
+    let component = engine.load_artefact(&std::fs::read(path).expect("read")).expect("loaded");
     let shared = Shared(engine, component);
     let shared = &shared;
     measure("bridge", count, threads, &|| {

@@ -340,6 +340,8 @@ typedef struct {
   size_t n_headers;
   ab_view body;
   uint8_t has_body;
+  ab_str limit; /* which limit ended it: memory, table_elements, host_bytes, resource_handles,
+                   response_body, header_count, header_bytes; empty when it was none */
 } ab_outcome;
 /* [strand] after AB_POLL_READY; views live until ab_exec_free. */
 void ab_exec_outcome(const ab_exec* exec, ab_outcome* out);
@@ -354,7 +356,8 @@ typedef struct {
 void ab_exec_stats(const ab_exec* exec, ab_stats* out); /* [strand] */
 
 /* [strand] Drops the guest wherever it stands, with its store; pending calls are abandoned. This is
- * how an execution is cancelled. exec_user must stay valid until it returns; notify() can no
+ * how an execution is cancelled. One that has ended keeps its slot of the pool until here: giving
+ * memory back takes time that nobody who waits for the answer should wait for. exec_user must stay valid until it returns; notify() can no
  * longer be called with it afterwards. */
 void ab_exec_free(ab_exec* exec);
 

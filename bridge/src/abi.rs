@@ -437,6 +437,7 @@ pub struct AbOutcome {
     pub n_headers: usize,
     pub body: AbView,
     pub has_body: u8,
+    pub limit: AbStr,
 }
 
 #[repr(C)]

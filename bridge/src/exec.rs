@@ -33,6 +33,8 @@ struct Finished {
     peak_tables: u64,
     memory_denied: bool,
     table_denied: bool,
+    /// Given back by `ab_exec_free`, so that the answer does not wait for it. `None` after a panic.
+    store: Option<Store<Guest>>,
 }
 
 type GuestFuture = Pin<Box<dyn Future<Output = Finished> + Send>>;
@@ -203,10 +205,12 @@ impl AbExec {
 
     /// Unwinds the guest wherever it stands and frees its store.
     fn drop_guest(&mut self) {
-        if let Some(guest) = self.guest.take() {
+        let store = self.finished.as_mut().and_then(|finished| finished.store.take());
+        let guest = self.guest.take();
+        if guest.is_some() || store.is_some() {
             let _timers = timers().enter();
             // A second panic while unwinding must not reach C.
-            let _ = catch_unwind(AssertUnwindSafe(|| drop(guest)));
+            let _ = catch_unwind(AssertUnwindSafe(|| drop((guest, store))));
         }
     }
 
@@ -242,10 +246,18 @@ impl Drop for AbExec {
 }
 
 fn ended(outcome: Outcome) -> Finished {
-    Finished { outcome, peak_memory: 0, peak_tables: 0, memory_denied: false, table_denied: false }
+    Finished {
+        outcome,
+        peak_memory: 0,
+        peak_tables: 0,
+        memory_denied: false,
+        table_denied: false,
+        store: None,
+    }
 }
 
-/// The whole life of a guest. Owns its store, so that dropping this future ends everything.
+/// The whole life of a guest. Owns its store, so that dropping this future ends everything; an end of
+/// its own hands the store over.
 async fn run(
     component: Arc<AbComponent>,
     mut store: Store<Guest>,
@@ -255,7 +267,7 @@ async fn run(
     born: Instant,
 ) -> Finished {
     let result = call(&component, &mut store, request, &clock, born).await;
-    let mut guest = store.into_data();
+    let guest = store.data_mut();
     let outcome = match result {
         Ok(response) => Outcome::answered(response, &limits),
         Err(error) => Outcome::failed(&error, &guest.shared.stderr_tail()),
@@ -266,6 +278,7 @@ async fn run(
         peak_tables: guest.limiter.peak_tables(),
         memory_denied: guest.limiter.memory_denied(),
         table_denied: guest.limiter.table_denied(),
+        store: Some(store),
     }
 }
 
@@ -369,6 +382,7 @@ pub unsafe extern "C" fn ab_exec_outcome(exec: *const AbExec, out: *mut AbOutcom
             n_headers: 0,
             body: AbStr::EMPTY,
             has_body: 0,
+            limit: AbStr::EMPTY,
         },
     };
     // SAFETY: writable, promised by the caller.

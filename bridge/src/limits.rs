@@ -13,7 +13,7 @@ pub enum Stop {
     /// All tables together would exceed `limit` elements.
     Table { wanted: u64, limit: u64 },
     /// Too many or too large headers, or too large a body, in the answer.
-    Response(String),
+    Response { limit: &'static str, reason: String },
     /// A callback or `ab_call_abort`.
     Host(String),
 }
@@ -27,7 +27,7 @@ impl fmt::Display for Stop {
             Stop::Table { wanted, limit } => {
                 write!(f, "table limit: {wanted} elements wanted, {limit} allowed")
             }
-            Stop::Response(reason) => write!(f, "response limit: {reason}"),
+            Stop::Response { reason, .. } => write!(f, "response limit: {reason}"),
             Stop::Host(reason) => write!(f, "ended by the host: {reason}"),
         }
     }

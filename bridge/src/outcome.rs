@@ -16,6 +16,7 @@ const STORE_HANDLES: &str = "store handle limit exceeded";
 pub struct Outcome {
     pub end: AbEnd,
     trap_code: i32,
+    limit: &'static str,
     message: String,
     backtrace: String,
     response: Option<ExecuteResponse>,
@@ -27,6 +28,7 @@ impl Outcome {
         Outcome {
             end,
             trap_code: -1,
+            limit: "",
             message: message.into(),
             backtrace: String::new(),
             response: None,
@@ -37,7 +39,9 @@ impl Outcome {
     /// An answer, unless it is larger than the limits.
     pub fn answered(response: ExecuteResponse, limits: &AbLimits) -> Outcome {
         if let Err(stop) = within(&response, limits) {
-            return Outcome::new(AbEnd::ResponseLimit, stop.to_string());
+            let mut outcome = Outcome::new(AbEnd::ResponseLimit, stop.to_string());
+            outcome.limit = limit_name(AbEnd::ResponseLimit, Some(&stop));
+            return outcome;
         }
         let mut outcome = Outcome::new(AbEnd::Ok, "");
         // The views point at heap memory of the strings, which moving the outcome leaves in place.
@@ -57,6 +61,7 @@ impl Outcome {
     pub fn failed(error: &wasmtime::Error, stderr: &str) -> Outcome {
         let end = classify(error);
         let mut outcome = Outcome::new(end, root_text(error));
+        outcome.limit = limit_name(end, error.downcast_ref());
         outcome.trap_code = trap(error).map_or(-1, |trap| trap as u8 as i32);
         if let Some(trace) = error.downcast_ref::<WasmBacktrace>() {
             outcome.backtrace = frames(trace);
@@ -81,6 +86,7 @@ impl Outcome {
             n_headers: self.headers.len(),
             body: body.map_or(AbStr::EMPTY, |body| AbStr::from(&**body)),
             has_body: body.is_some().into(),
+            limit: self.limit.into(),
         }
     }
 }
@@ -89,23 +95,35 @@ impl Outcome {
 unsafe impl Send for Outcome {}
 
 fn within(response: &ExecuteResponse, limits: &AbLimits) -> Result<(), Stop> {
-    let refuse = |what: &str, has: u64, limit: u64| {
-        Err(Stop::Response(format!("{has} {what}, {limit} allowed")))
+    let refuse = |limit: &'static str, what: &str, has: u64, most: u64| {
+        Err(Stop::Response { limit, reason: format!("{has} {what}, {most} allowed") })
     };
     let body = response.body.as_ref().map_or(0, |body| body.len()) as u64;
     if body > limits.response_bytes {
-        return refuse("bytes of body", body, limits.response_bytes);
+        return refuse("response_body", "bytes of body", body, limits.response_bytes);
     }
     let count = response.headers.len() as u64;
     if count > limits.response_headers.into() {
-        return refuse("headers", count, limits.response_headers.into());
+        return refuse("header_count", "headers", count, limits.response_headers.into());
     }
     let bytes = |header: &crate::link::types::HttpHeader| header.name.len() + header.value.len();
     let total = response.headers.iter().map(bytes).sum::<usize>() as u64;
     if total > limits.response_header_bytes {
-        return refuse("bytes of headers", total, limits.response_header_bytes);
+        return refuse("header_bytes", "bytes of headers", total, limits.response_header_bytes);
     }
     Ok(())
+}
+
+/// The limit that was hit, as the host names it; empty when the end is none.
+fn limit_name(end: AbEnd, stop: Option<&Stop>) -> &'static str {
+    match (end, stop) {
+        (_, Some(Stop::Response { limit, .. })) => limit,
+        (AbEnd::MemoryLimit, _) => "memory",
+        (AbEnd::TableLimit, _) => "table_elements",
+        (AbEnd::HostcallBytes, _) => "host_bytes",
+        (AbEnd::HandleLimit, _) => "resource_handles",
+        _ => "",
+    }
 }
 
 fn trap(error: &wasmtime::Error) -> Option<Trap> {
@@ -117,7 +135,7 @@ fn classify(error: &wasmtime::Error) -> AbEnd {
         return match stop {
             Stop::Memory { .. } => AbEnd::MemoryLimit,
             Stop::Table { .. } => AbEnd::TableLimit,
-            Stop::Response(_) => AbEnd::ResponseLimit,
+            Stop::Response { .. } => AbEnd::ResponseLimit,
             Stop::Host(_) => AbEnd::Host,
         };
     }

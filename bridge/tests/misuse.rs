@@ -236,6 +236,6 @@ fn the_header_and_this_library_agree_on_layout() {
     assert_eq!(size_of::<AbStorageEntry>(), 56);
     assert_eq!(size_of::<AbLimits>(), 48);
     assert_eq!(size_of::<AbExecuteRequest>(), 176);
-    assert_eq!(size_of::<AbOutcome>(), 88);
+    assert_eq!(size_of::<AbOutcome>(), 104);
     assert_eq!(size_of::<AbStats>(), 72);
 }

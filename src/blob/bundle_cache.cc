@@ -204,6 +204,20 @@ Result<std::shared_ptr<const CachedBundle>> BundleCache::get(const TenantId& ten
   return fetched;
 }
 
+std::shared_ptr<const CachedBundle> BundleCache::find_ready(const TenantId& tenant,
+                                                            const ExtensionId& extension,
+                                                            const ContentHash& hash,
+                                                            Shared shared) {
+  const std::string proof = shared == Shared::yes ? std::string{} : proof_name(tenant, extension);
+  const std::scoped_lock lock(mutex_);
+  const auto entry = entries_.find(hash);
+  if (entry == entries_.end() || entry->second.bundle == nullptr) return nullptr;
+  if (shared == Shared::no && !entry->second.proofs.contains(proof)) return nullptr;
+  entry->second.last_used = ++use_counter_;
+  hits_.add();
+  return entry->second.bundle;
+}
+
 /// Whether what is on disk may be given without asking the store.
 bool BundleCache::is_entitled(const std::string& proof, const ContentHash& hash, Shared shared) {
   const std::scoped_lock lock(mutex_);

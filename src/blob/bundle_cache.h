@@ -98,6 +98,12 @@ class BundleCache {
                                                                 const ContentHash& hash,
                                                                 Shared shared);
 
+  /// What get() would answer without touching disk or store, else null. Never blocks for long.
+  [[nodiscard]] std::shared_ptr<const CachedBundle> find_ready(const TenantId& tenant,
+                                                               const ExtensionId& extension,
+                                                               const ContentHash& hash,
+                                                               Shared shared);
+
   /// Sum of the sizes of the files of all cached bundles.
   [[nodiscard]] std::uint64_t bytes() const;
   [[nodiscard]] std::size_t size() const;

@@ -153,6 +153,22 @@ Result<std::optional<File>> ArtefactStore::find_here(const ContentHash& bundle) 
   return file;
 }
 
+std::vector<ContentHash> ArtefactStore::recent() const {
+  std::vector<std::pair<fs::file_time_type, ContentHash>> found;
+  std::error_code ignored;
+  for (const fs::directory_entry& entry : fs::directory_iterator(options_.directory, ignored)) {
+    const std::string name = entry.path().stem().string();
+    const auto bundle = ContentHash::parse(std::string_view(name).substr(0, name.find('-')));
+    if (bundle && entry.path() == path_of(*bundle)) {
+      found.emplace_back(entry.last_write_time(ignored), *bundle);
+    }
+  }
+  std::ranges::sort(found, std::ranges::greater{});
+  std::vector<ContentHash> bundles;
+  for (auto& [used, bundle] : found) bundles.push_back(std::move(bundle));
+  return bundles;
+}
+
 Status ArtefactStore::verify(const ContentHash& bundle, const File& file, const fs::path& path,
                              const std::string& text) const {
   auto bad = [](std::string message) {
@@ -206,9 +222,8 @@ Status ArtefactStore::keep(const ContentHash& bundle, Draft draft) {
                      base64_encode(signature) + "\"}";
   TRY_VOID(settle(bundle, draft, text));
   const fs::path path = path_of(bundle);
-  if (options_.shared) {
+  if (options_.shared)
     options_.shared->publish(bundle, options_.compat, path, path.string() + ".sig");
-  }
   return {};
 }
 
@@ -260,12 +275,14 @@ void ArtefactStore::evict() {
     total += entries.back().size;
   }
   std::ranges::sort(entries, {}, &Entry::used);
+  std::size_t count = entries.size();
   for (const Entry& entry : entries) {
-    if (total <= options_.max_bytes) break;
+    if (total <= options_.max_bytes && count <= options_.max_artefacts) break;
     // Mapped artefacts stay usable: the file lives until the last mapping goes.
     fs::remove(entry.path, ignored);
     fs::remove(entry.path.string() + ".sig", ignored);
     total -= entry.size;
+    --count;
     evicted_.add();
   }
 }

@@ -25,14 +25,15 @@ namespace alga::engine {
 /// the very descriptor that was checked. A file that fails is removed and counted as tampering.
 ///
 /// Files: `<bundle>-<compat>.cwasm` and beside it `.sig` (docs/contracts/artefact.md). Both are
-/// written to a temporary name and renamed, the signature last, so that a crash leaves either a
-/// whole artefact or something that is swept. Bounded by bytes, least recently used first out.
-/// Thread-safe; every call blocks.
+/// written to a temporary name and renamed, the signature first, so that a crash leaves either a
+/// whole artefact or something that is swept. Bounded by bytes and number, least recently used
+/// first out. Thread-safe; every call blocks.
 class ArtefactStore {
  public:
   struct Options {
     std::filesystem::path directory;  ///< made with mode 0700
     std::uint64_t max_bytes = 0;
+    std::uint64_t max_artefacts = 0;
     std::string compat;  ///< hex of ab_engine_compat_hash
     std::shared_ptr<const crypto::SigningKey> signer;
     std::vector<crypto::PublicKey> trusted;
@@ -46,6 +47,9 @@ class ArtefactStore {
   /// A verified artefact, or none when there is none (any more), neither here nor among the shared
   /// ones.
   [[nodiscard]] Result<std::optional<File>> find(const ContentHash& bundle);
+
+  /// Bundles that have an artefact for this engine, most recently used first.
+  [[nodiscard]] std::vector<ContentHash> recent() const;
 
   /// An unnamed-to-others file for the compiler's output.
   struct Draft {

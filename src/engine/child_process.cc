@@ -31,7 +31,8 @@ File::~File() {
 
 Result<ChildOutcome> run_child(const std::filesystem::path& program,
                                const std::vector<std::string>& arguments, int input, int output,
-                               std::chrono::milliseconds timeout) {
+                               std::chrono::milliseconds timeout,
+                               const std::vector<std::string>& environment) {
   std::array<int, 2> pipe{};
   if (::pipe2(pipe.data(), O_CLOEXEC) != 0) {
     return fail(Kind::unavailable, "engine.unavailable", "no pipe for a worker process");
@@ -45,7 +46,10 @@ Result<ChildOutcome> run_child(const std::filesystem::path& program,
   std::vector<std::string> copies = arguments;
   for (std::string& argument : copies) argv.push_back(argument.data());
   argv.push_back(nullptr);
-  char* environment[] = {nullptr};
+  std::vector<std::string> variables = environment;
+  std::vector<char*> envp;
+  for (std::string& variable : variables) envp.push_back(variable.data());
+  envp.push_back(nullptr);
 
   posix_spawn_file_actions_t actions;
   posix_spawn_file_actions_init(&actions);
@@ -63,7 +67,7 @@ Result<ChildOutcome> run_child(const std::filesystem::path& program,
   posix_spawnattr_setsigdefault(&attributes, &all);
   posix_spawnattr_setflags(&attributes, POSIX_SPAWN_SETSIGMASK | POSIX_SPAWN_SETSIGDEF);
   pid_t child = 0;
-  int failed = ::posix_spawn(&child, name.c_str(), &actions, &attributes, argv.data(), environment);
+  int failed = ::posix_spawn(&child, name.c_str(), &actions, &attributes, argv.data(), envp.data());
   posix_spawn_file_actions_destroy(&actions);
   posix_spawnattr_destroy(&attributes);
   if (failed != 0) {

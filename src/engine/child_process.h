@@ -3,6 +3,7 @@
 #include <chrono>
 #include <filesystem>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "base/result.h"
@@ -18,11 +19,15 @@ struct ChildOutcome {
 };
 
 /// Runs `program arguments…` with fd 0 = `input`, fd 1 = `output`, a pipe as fd 2, no other
-/// descriptor and an empty environment; kills it at the timeout and waits for it. Blocks.
-/// Error: `engine.unavailable` when it cannot be started.
+/// descriptor and only the variables (`NAME=value`) of `environment`; kills it at the timeout and
+/// waits for it. Blocks. Error: `engine.unavailable` when it cannot be started.
 [[nodiscard]] Result<ChildOutcome> run_child(const std::filesystem::path& program,
                                              const std::vector<std::string>& arguments, int input,
-                                             int output, std::chrono::milliseconds timeout);
+                                             int output, std::chrono::milliseconds timeout,
+                                             const std::vector<std::string>& environment = {});
+
+/// Bytes of address space that a compile process gives itself at most; absent: 6 GiB.
+inline constexpr std::string_view compile_memory_variable = "ALGA_COMPILE_MEMORY";
 
 /// A file descriptor that is closed when it goes. Move-only.
 class File {

@@ -4,8 +4,10 @@
 #include <pthread.h>
 #include <sys/stat.h>
 
+#include <algorithm>
 #include <array>
 #include <chrono>
+#include <ranges>
 #include <utility>
 
 namespace alga::engine {
@@ -40,21 +42,23 @@ Error worker_error(const ChildOutcome& outcome) {
 
 }  // namespace
 
-Worker::Worker(const char* name)
-    : thread_([this, name] {
-        pthread_setname_np(pthread_self(), name);
-        std::unique_lock lock(mutex_);
-        while (true) {
-          wake_.wait(lock, [this] { return stopping_ || !queue_.empty(); });
-          if (stopping_) return;
-          auto work = std::move(queue_.front());
-          queue_.pop_front();
-          lock.unlock();
-          work();
-          work = nullptr;
-          lock.lock();
-        }
-      }) {}
+Worker::Worker(const char* name, std::uint32_t threads) {
+  const auto work = [this, name] {
+    pthread_setname_np(pthread_self(), name);
+    std::unique_lock lock(mutex_);
+    while (true) {
+      wake_.wait(lock, [this] { return stopping_ || !queue_.empty(); });
+      if (stopping_) return;
+      auto job = std::move(queue_.front());
+      queue_.pop_front();
+      lock.unlock();
+      job();
+      job = nullptr;
+      lock.lock();
+    }
+  };
+  for (std::uint32_t i = 0; i < std::max(1U, threads); ++i) threads_.emplace_back(work);
+}
 
 Worker::~Worker() {
   {
@@ -62,7 +66,18 @@ Worker::~Worker() {
     stopping_ = true;
   }
   wake_.notify_all();
-  thread_.join();
+  for (std::thread& thread : threads_) thread.join();
+}
+
+std::shared_ptr<void> CompileTurns::take(const ContentHash& bundle) {
+  std::unique_lock lock(mutex_);
+  free_.wait(lock, [&] { return running_.size() < most_ && !running_.contains(bundle); });
+  running_.insert(bundle);
+  return {nullptr, [this, bundle](void*) {
+            const std::scoped_lock again(mutex_);
+            running_.erase(bundle);
+            free_.notify_all();
+          }};
 }
 
 void Worker::post(std::move_only_function<void()> work) {
@@ -89,7 +104,10 @@ ComponentCache::ComponentCache(Options options, ab_engine* engine,
       components_(metrics.gauge("alga_components_in_memory", "Components linked and mapped")),
       compile_seconds_(metrics.histogram("alga_compile_seconds", "Time to compile a component",
                                          compile_buckets)),
-      log_(std::move(log)) {}
+      log_(std::move(log)),
+      turns_(std::max(1U, options_.compile_processes)),
+      loader_("alga-load"),
+      compiler_("alga-compile", options_.compile_processes) {}
 
 ComponentCache::~ComponentCache() {
   std::vector<Loaded> waiting;
@@ -105,14 +123,23 @@ ComponentCache::~ComponentCache() {
   }
 }
 
+std::shared_ptr<Component> ComponentCache::find_ready(const ContentHash& bundle) {
+  std::lock_guard lock(mutex_);
+  auto found = by_hash_.find(bundle);
+  if (found == by_hash_.end()) return nullptr;
+  order_.splice(order_.begin(), order_, found->second);
+  hits_.add();
+  return found->second->component;
+}
+
 void ComponentCache::load(const ContentHash& bundle, std::filesystem::path wasm,
                           std::shared_ptr<const void> lease, Loaded done) {
+  if (std::shared_ptr<Component> ready = find_ready(bundle)) return done(std::move(ready));
   std::shared_ptr<Component> ready;
   {
     std::lock_guard lock(mutex_);
     if (auto found = by_hash_.find(bundle); found != by_hash_.end()) {
-      order_.splice(order_.begin(), order_, found->second);
-      ready = found->second->component;
+      ready = found->second->component;  // became ready a moment ago
     } else {
       auto [flight, is_new] = flights_.try_emplace(bundle);
       flight->second.waiting.push_back(std::move(done));
@@ -123,7 +150,6 @@ void ComponentCache::load(const ContentHash& bundle, std::filesystem::path wasm,
       return;
     }
   }
-  hits_.add();
   done(std::move(ready));
 }
 
@@ -195,6 +221,23 @@ void ComponentCache::keep(const ContentHash& bundle, std::shared_ptr<Component> 
   components_.set(static_cast<double>(order_.size()));
 }
 
+void ComponentCache::preload(SteadyTime deadline) {
+  std::vector<std::pair<ContentHash, std::shared_ptr<Component>>> ready;
+  std::uint64_t bytes = 0;
+  for (const ContentHash& bundle : store_->recent()) {
+    const bool full = ready.size() >= options_.max_components || bytes > options_.max_image_bytes;
+    if (full || std::chrono::steady_clock::now() >= deadline) break;
+    const auto artefact = store_->find(bundle);
+    if (!artefact || !*artefact) continue;
+    auto linked = link(**artefact);
+    if (!linked) continue;
+    bytes += (*linked)->image_bytes();
+    ready.emplace_back(bundle, std::move(*linked));
+  }
+  const std::scoped_lock lock(mutex_);
+  for (auto& [bundle, component] : std::views::reverse(ready)) keep(bundle, std::move(component));
+}
+
 Status ComponentCache::prepare(const ContentHash& bundle, const std::filesystem::path& wasm) {
   TRY(std::optional<File> present, store_->find(bundle));
   if (present) return {};
@@ -202,7 +245,7 @@ Status ComponentCache::prepare(const ContentHash& bundle, const std::filesystem:
 }
 
 Status ComponentCache::compile(const ContentHash& bundle, const std::filesystem::path& wasm) {
-  std::lock_guard one_at_a_time(compile_mutex_);
+  const std::shared_ptr<void> turn = turns_.take(bundle);
   TRY(std::optional<File> present, store_->find(bundle));
   if (present) return {};
   if (!store_->can_sign()) {
@@ -221,8 +264,10 @@ Status ComponentCache::compile(const ContentHash& bundle, const std::filesystem:
   }
   TRY(ArtefactStore::Draft draft, store_->draft());
   auto began = std::chrono::steady_clock::now();
+  const std::vector<std::string> environment{std::string(compile_memory_variable) + '=' +
+                                             std::to_string(options_.compile_memory)};
   auto outcome = run_child(options_.self, {"compile-worker"}, input.fd(), draft.file.fd(),
-                           options_.compile_time);
+                           options_.compile_time, environment);
   std::chrono::duration<double> took = std::chrono::steady_clock::now() - began;
   if (!outcome || outcome->exit_status != 0) {
     ArtefactStore::discard(draft);

@@ -8,12 +8,14 @@
 #include <list>
 #include <memory>
 #include <mutex>
+#include <set>
 #include <string>
 #include <thread>
 #include <unordered_map>
 #include <vector>
 
 #include "base/callback.h"
+#include "base/clock.h"
 #include "base/ids.h"
 #include "base/log.h"
 #include "base/metrics.h"
@@ -22,10 +24,10 @@
 
 namespace alga::engine {
 
-/// A thread that does one thing after another, for work that blocks.
+/// One thread or a few that do one thing after another, for work that blocks.
 class Worker {
  public:
-  explicit Worker(const char* name);
+  explicit Worker(const char* name, std::uint32_t threads = 1);
   ~Worker();
   Worker(const Worker&) = delete;
   Worker& operator=(const Worker&) = delete;
@@ -36,7 +38,21 @@ class Worker {
   std::condition_variable wake_;
   std::deque<std::move_only_function<void()>> queue_;
   bool stopping_ = false;
-  std::thread thread_;
+  std::vector<std::thread> threads_;
+};
+
+/// Lets a bounded number of compiles run at once, and never two of one bundle.
+class CompileTurns {
+ public:
+  explicit CompileTurns(std::size_t most) : most_(most) {}
+  /// Blocks until it is this bundle's turn; the turn ends with the returned object.
+  [[nodiscard]] std::shared_ptr<void> take(const ContentHash& bundle);
+
+ private:
+  const std::size_t most_;
+  std::mutex mutex_;
+  std::condition_variable free_;
+  std::set<ContentHash> running_;
 };
 
 /// Components ready to run: linked and mapped in memory (bounded by count and bytes, least recently
@@ -47,8 +63,10 @@ class ComponentCache {
     std::filesystem::path self;  ///< the program of the compile process
     std::uint64_t max_component_bytes = 0;
     std::size_t max_components = 0;
-    std::uint64_t max_image_bytes = std::uint64_t{16} << 30U;
-    std::chrono::seconds compile_time{300};
+    std::uint64_t max_image_bytes = 0;
+    std::uint32_t compile_processes = 1;
+    std::chrono::milliseconds compile_time{};
+    std::uint64_t compile_memory = 0;  ///< address space of one compile process
   };
   ComponentCache(Options options, ab_engine* engine, std::unique_ptr<ArtefactStore> store,
                  Metrics& metrics, Logger log);
@@ -59,6 +77,12 @@ class ComponentCache {
   using Loaded = Callback<std::shared_ptr<Component>>;
   void load(const ContentHash& bundle, std::filesystem::path wasm,
             std::shared_ptr<const void> lease, Loaded done);
+
+  /// Null unless it is in memory.
+  [[nodiscard]] std::shared_ptr<Component> find_ready(const ContentHash& bundle);
+
+  /// Verifies and links what was used last, as far as it fits and until `deadline`. Blocks.
+  void preload(SteadyTime deadline);
 
   /// Compiles unless there is an artefact. Blocks. Errors: see compile().
   Status prepare(const ContentHash& bundle, const std::filesystem::path& wasm);
@@ -96,9 +120,9 @@ class ComponentCache {
   std::unordered_map<ContentHash, Order::iterator> by_hash_;
   std::unordered_map<ContentHash, Flight> flights_;
   std::uint64_t image_bytes_ = 0;
-  std::mutex compile_mutex_;  ///< one compile at a time
-  Worker loader_{"alga-load"};
-  Worker compiler_{"alga-compile"};
+  CompileTurns turns_;
+  Worker loader_;
+  Worker compiler_;
 };
 
 }  // namespace alga::engine

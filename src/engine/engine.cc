@@ -23,6 +23,8 @@ using domain::Limit;
 
 /// WASI handles of one guest; a JavaScript guest needs about ten.
 constexpr std::uint32_t most_resource_handles = 1000;
+constexpr std::array<double, 12> drop_buckets{1e-5, 2e-5, 5e-5, 1e-4, 2e-4, 5e-4,
+                                              1e-3, 2e-3, 5e-3, 1e-2, 0.1,  1};
 constexpr std::chrono::seconds inspect_time{60};
 constexpr std::uint64_t most_report_bytes = std::uint64_t{16} << 20U;
 
@@ -63,6 +65,9 @@ std::shared_ptr<Shared> share(Options options, Dependencies use) {
   shared->max_fetch_time = std::chrono::milliseconds{limits.value(Limit::fetch_time)};
   shared->options = std::move(options);
   shared->use = std::move(use);
+  shared->drop_seconds = &shared->use.metrics->histogram(
+      "alga_engine_drop_seconds", "Giving the memory of a guest back, after its answer",
+      drop_buckets);
   return shared;
 }
 
@@ -77,10 +82,15 @@ class WasmEngine final : public Engine {
                                              "Executions that wait to be admitted")),
         components_({.self = shared_->options.self,
                      .max_component_bytes = shared_->options.limits.value(Limit::component_size),
-                     .max_components = shared_->options.limits.value(Limit::components_in_memory)},
+                     .max_components = shared_->options.limits.value(Limit::components_in_memory),
+                     .max_image_bytes = shared_->options.memory_cache_bytes,
+                     .compile_processes = shared_->options.compile_processes,
+                     .compile_time = shared_->options.compile_time,
+                     .compile_memory = shared_->options.compile_memory},
                     engine_.get(), std::move(store), *shared_->use.metrics, shared_->use.log),
         scheduler_(scheduling(shared_->options), [raw = engine_.get()] { ab_engine_tick(raw); }) {
     shared_->scheduler = &scheduler_;
+    components_.preload(std::chrono::steady_clock::now() + shared_->options.preload_time);
   }
 
   ~WasmEngine() override { scheduler_.stop(std::chrono::steady_clock::now()); }
@@ -88,6 +98,10 @@ class WasmEngine final : public Engine {
   void load(const ContentHash& hash, std::filesystem::path wasm, std::shared_ptr<const void> lease,
             Callback<std::shared_ptr<Component>> done) override {
     components_.load(hash, std::move(wasm), std::move(lease), std::move(done));
+  }
+
+  std::shared_ptr<Component> find_ready(const ContentHash& hash) override {
+    return components_.find_ready(hash);
   }
 
   Ticket run(std::shared_ptr<Component> component, Invocation invocation, Done done) override {
@@ -143,6 +157,7 @@ class WasmEngine final : public Engine {
                                      : std::max(1U, options.max_executions / 4);
     out.max_waiting = options.max_executions * 4;
     out.max_waiting_per_tenant = std::max(1U, out.max_waiting / 4);
+    out.slice = options.slice;
     out.queue_wait = std::chrono::milliseconds{options.limits.value(Limit::queue_wait)};
     return out;
   }
@@ -186,6 +201,7 @@ Result<std::unique_ptr<Engine>> Engine::create(Options options, Dependencies dep
   TRY(std::unique_ptr<ArtefactStore> store,
       ArtefactStore::open({.directory = options.cache,
                            .max_bytes = options.cache_bytes,
+                           .max_artefacts = options.limits.value(Limit::components_on_disk),
                            .compat = hex_encode(compat),
                            .signer = options.compile_key,
                            .trusted = options.trusted_keys,

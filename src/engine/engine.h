@@ -1,5 +1,6 @@
 #pragma once
 
+#include <chrono>
 #include <cstdint>
 #include <filesystem>
 #include <functional>
@@ -96,6 +97,16 @@ struct Options {
   /// Private folder for compiled artefacts; made with mode 0700.
   std::filesystem::path cache;
   std::uint64_t cache_bytes = 20ULL << 30U;
+  /// Code and data of components that are kept mapped and linked.
+  std::uint64_t memory_cache_bytes = 2ULL << 30U;
+  /// How long create() may verify and map what was used last before a restart.
+  std::chrono::milliseconds preload_time{2000};
+  /// How long a guest computes before others get their turn.
+  std::chrono::milliseconds slice{1};
+  /// Compile processes at once, the time of one, and its address space.
+  std::uint32_t compile_processes = 1;
+  std::chrono::milliseconds compile_time{120'000};
+  std::uint64_t compile_memory = 2ULL << 30U;
   /// This program, for the compile process (`<self> compile-worker`).
   std::filesystem::path self = "/proc/self/exe";
   /// Signs artefacts when this process may compile; null: it only loads what others signed.
@@ -136,6 +147,11 @@ class Engine : public domain::ArtefactCompiler, public domain::ComponentInspecto
   virtual void load(const ContentHash& hash, std::filesystem::path wasm,
                     std::shared_ptr<const void> lease,
                     Callback<std::shared_ptr<Component>> done) = 0;
+
+  /// The component when it is in memory, else null; load() is for the rest.
+  [[nodiscard]] virtual std::shared_ptr<Component> find_ready(const ContentHash&) {
+    return nullptr;
+  }
 
   /// Queues one execution under the tenant's share. `done` is called exactly once, on an engine
   /// thread or on the caller's when it is refused at once.

@@ -29,7 +29,7 @@ std::vector<ab_pair> pairs_of(const domain::Headers& headers) {
 
 ab_str optional_view(const std::string* text) { return text != nullptr ? to_ab(*text) : ab_str{}; }
 
-/// Which table limit an end of the bridge belongs to, for the metric; empty for none.
+/// The limit behind an end that the bridge does not name; for the metric, empty for none.
 std::string_view limit_of(EndClass end) {
   switch (end) {
     case EndClass::cpu_limit: return "cpu_time";
@@ -133,6 +133,10 @@ Job::Step Execution::step() {
       }
       if (raw.has_body != 0) outcome.response.body.emplace(view(raw.body));
     } else {
+      if (outcome.end == EndClass::hostcall_limit && !stop_reason_) {
+        const bool bytes = ledger_->too_many_bytes.load();
+        shared_.count_limit(bytes ? "host_bytes" : view(raw.limit));
+      }
       outcome.message = stop_reason_ ? stop_message_ : std::string(view(raw.message));
       outcome.backtrace = std::string(view(raw.backtrace));
     }
@@ -234,7 +238,12 @@ void Execution::finish(Outcome outcome) {
 }
 
 void Execution::release() {
-  if (ab_exec* exec = std::exchange(exec_, nullptr); exec != nullptr) ab_exec_free(exec);
+  ab_exec* exec = std::exchange(exec_, nullptr);
+  if (exec == nullptr) return;
+  const SteadyTime begun = std::chrono::steady_clock::now();
+  ab_exec_free(exec);
+  const std::chrono::duration<double> took = std::chrono::steady_clock::now() - begun;
+  shared_.drop_seconds->observe(took.count());
 }
 
 }  // namespace alga::engine

@@ -21,6 +21,7 @@ struct Shared {
   Dependencies use;
   ab_limits limits;  ///< those that do not differ between executions
   Scheduler* scheduler = nullptr;
+  Histogram* drop_seconds = nullptr;
   std::uint64_t max_host_calls = 0, max_host_bytes = 0, max_fetches = 0;
   std::uint64_t max_fetch_response = 0, max_fetch_headers = 0;
   std::chrono::milliseconds max_fetch_time{};
@@ -68,6 +69,8 @@ class Execution final : public Job {
   void call_storage(ab_call* call, const ab_host_request& asked);
   void call_route(ab_call* call, std::string_view route, std::optional<std::string> payload);
 
+  /// Charges bytes for the guest; when that was too much the call is aborted and it says false.
+  [[nodiscard]] bool pay(ab_call* call, std::uint64_t bytes);
   [[nodiscard]] bool allowed(domain::Capability capability, std::string_view target);
   void note_denial(std::string_view kind, std::string_view target, std::string_view reason);
   void trace_call(std::string_view operation, std::string_view target);

@@ -246,19 +246,28 @@ void Execution::get_context(ab_call* call) {
   ab_call_ok_context(call, &context);
 }
 
+bool Execution::pay(ab_call* call, std::uint64_t bytes) {
+  if (charge(*ledger_, bytes, shared_.max_host_bytes)) return true;
+  ab_call_abort(call, to_ab(too_many_bytes_text));
+  return false;
+}
+
 void Execution::get_config(ab_call* call, std::string_view key) {
   const auto& config = invocation_.request.config;
   auto found = config.find(std::string(key));
   if (found == config.end()) return ab_call_ok_none(call);
-  charge(*ledger_, found->second.size(), shared_.max_host_bytes);
+  if (!pay(call, found->second.size())) return;
   ab_call_ok_string(call, give(found->second));
 }
 
 void Execution::get_config_entries(ab_call* call) {
   std::vector<ab_pair> pairs;
+  std::uint64_t bytes = 0;
   for (const auto& [key, value] : invocation_.request.config) {
     pairs.push_back({to_ab(key), to_ab(value)});
+    bytes += key.size() + value.size();
   }
+  if (!pay(call, bytes)) return;
   ab_call_ok_pairs(call, pairs.data(), pairs.size());
 }
 
@@ -272,6 +281,7 @@ void Execution::get_secret(ab_call* call, std::string_view key) {
   }
   trace_call("secrets.get", redact(printable(key.substr(0, 200))));
   if (!value) return ab_call_err(call, AB_ERR_MISSING);
+  if (!pay(call, value->size())) return;
   // The value stays in locked memory until the bridge copies it into the guest.
   auto* keep = new std::shared_ptr<const domain::SecretMap>(invocation_.secrets);
   ab_call_ok_string(call, {reinterpret_cast<const std::uint8_t*>(value->data()), value->size(),

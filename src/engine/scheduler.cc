@@ -9,7 +9,6 @@
 namespace alga::engine {
 namespace {
 
-constexpr auto tick_length = std::chrono::milliseconds{1};
 /// After so long without a busy thread the pulse stops ticking.
 constexpr auto pulse_rest = std::chrono::milliseconds{20};
 
@@ -257,7 +256,9 @@ void Scheduler::pulse_thread() {
       lock.lock();
     }
     if (at - busy_at < pulse_rest) {
-      pulse_.wait_for(lock, tick_length);
+      SteadyTime next = at + options_.slice;
+      if (!timers_.empty()) next = std::min(next, timers_.begin()->first);
+      pulse_.wait_until(lock, next);
       continue;
     }
     pulse_sleeps_ = true;

@@ -52,10 +52,10 @@ class Job : public std::enable_shared_from_this<Job> {
 };
 
 /// Runs jobs on a few threads, fairly between tenants: each tenant has its own queue, the queues
-/// take turns, and a turn is one slice of at most one tick. Admission is bounded in the process and
+/// take turns, and a turn is one slice. Admission is bounded in the process and
 /// per tenant; who has to wait waits in the tenant's order, for a bounded time.
 ///
-/// One more thread is the pulse: it ticks the guest epoch each millisecond while guests run, and
+/// One more thread is the pulse: it ticks the guest epoch once a slice while guests run, and
 /// watches deadlines. Guest time is real time, so it reads the steady clock itself.
 class Scheduler {
  public:
@@ -66,6 +66,7 @@ class Scheduler {
     std::uint32_t max_waiting = 1024;
     std::uint32_t max_waiting_per_tenant = 256;
     std::chrono::milliseconds queue_wait{1000};
+    std::chrono::milliseconds slice{1};
   };
   /// `tick` advances the epoch; called from one thread only.
   Scheduler(Options options, std::function<void()> tick);

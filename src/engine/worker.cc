@@ -11,17 +11,19 @@
 
 #include <cerrno>
 #include <cstdio>
+#include <cstdlib>
 #include <string>
 #include <string_view>
 
 #include "crypto/process.h"
 #include "engine/bridge.h"
+#include "engine/child_process.h"
 #include "engine/engine.h"
 
 namespace alga::engine {
 namespace {
 
-constexpr rlim_t most_memory = rlim_t{6} << 30U;  // address space; a 12 MiB component needs about 1
+constexpr rlim_t default_memory = rlim_t{6} << 30U;  // address space
 constexpr rlim_t most_cpu_s = 180;
 constexpr rlim_t most_file = rlim_t{2} << 30U;
 
@@ -81,9 +83,15 @@ bool forbid_the_world() {
 bool confine() {
   if (!crypto::harden_process()) return false;
   errno = 0;
-  bool ok = ::prctl(PR_SET_PDEATHSIG, SIGKILL) == 0 && limit(RLIMIT_AS, most_memory) &&
-            limit(RLIMIT_CPU, most_cpu_s) && limit(RLIMIT_FSIZE, most_file) &&
-            ::prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) == 0;
+#if __has_feature(address_sanitizer) || __has_feature(thread_sanitizer)
+  const bool bounded = true;  // sanitizers reserve more address space than any bound
+#else
+  const char* memory = std::getenv(compile_memory_variable.data());
+  const rlim_t asked = memory != nullptr ? std::strtoull(memory, nullptr, 10) : 0;
+  const bool bounded = limit(RLIMIT_AS, asked != 0 ? asked : default_memory);
+#endif
+  bool ok = ::prctl(PR_SET_PDEATHSIG, SIGKILL) == 0 && bounded && limit(RLIMIT_CPU, most_cpu_s) &&
+            limit(RLIMIT_FSIZE, most_file) && ::prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) == 0;
   (void)::setpriority(PRIO_PROCESS, 0, 10);
   return ok && forbid_the_world();
 }

@@ -1,3 +1,5 @@
+#include "runner/execution.h"
+
 #include <algorithm>
 #include <boost/system/system_error.hpp>
 #include <functional>
@@ -7,7 +9,6 @@
 #include "async/await_callback.h"
 #include "domain/secret_map.h"
 #include "runner/engine_calls.h"
-#include "runner/execution.h"
 
 namespace alga::runner {
 namespace {
@@ -73,6 +74,7 @@ RunnerRole::Call::Call(RunnerRole& role, domain::ExecuteRequest request, Once on
       request_(std::move(request)),
       once_(once),
       started_(role.use_.clock->wall()),
+      begun_(role.use_.clock->steady()),
       method_(request_.http.method),
       path_(request_.http.url.substr(0, request_.http.url.find('?'))) {
   if (request_.request_id.empty()) {
@@ -105,7 +107,9 @@ async::Task<ExecuteResponse> RunnerRole::Call::go() {
 }
 
 async::Task<ExecuteResponse> RunnerRole::Call::steps() {
-  if (Refusal refused = authorise()) co_return std::move(*refused);
+  Refusal unauthorised = authorise();
+  grant_us_ = microseconds(begun_, role_.use_.clock->steady());
+  if (unauthorised) co_return std::move(*unauthorised);
   authorised_ = true;
   if (Refusal refused = check_shape()) co_return std::move(*refused);
   if (once_ == Once::yes && request_.idempotency_key) co_return co_await run_once();
@@ -193,11 +197,14 @@ async::Task<ExecuteResponse> RunnerRole::Call::prepare_and_run() {
 async::Task<RunnerRole::Call::Refusal> RunnerRole::Call::fetch_bundle() {
   const SteadyTime begin = role_.use_.clock->steady();
   using Shared = blob::BundleCache::Shared;
+  const Shared shared = grant_ ? Shared::yes : Shared::no;
+  bundle_ = role_.use_.bundles->find_ready(request_.tenant, request_.extension,
+                                           request_.content_hash, shared);
+  if (bundle_ && bundle_->component_path()) co_return std::nullopt;
   auto bundle = co_await role_.use_.pool->run(
       [cache = role_.use_.bundles, tenant = request_.tenant, extension = request_.extension,
-       hash = request_.content_hash, shared = grant_ ? Shared::yes : Shared::no] {
-        return cache->get(tenant, extension, hash, shared);
-      });
+       hash = request_.content_hash,
+       shared] { return cache->get(tenant, extension, hash, shared); });
   cold_us_ += microseconds(begin, role_.use_.clock->steady());
   if (!bundle) {
     author_error_ = bundle.error().message;
@@ -226,7 +233,9 @@ RunnerRole::Call::Refusal RunnerRole::Call::settle_capabilities() {
 async::Task<RunnerRole::Call::Refusal> RunnerRole::Call::open_secrets() {
   if (!request_.envelope) co_return std::nullopt;
   const auto refused = [this](const Error& error) {
-    Response response = failure(500, "", error);
+    // The reference's status, except where waiting helps: Vault or the broker is away.
+    const bool later = error.kind == Kind::unavailable;
+    Response response = failure(later ? 503 : 500, "", error);
     response.error = "secret_decrypt_failed";
     author_error_ = std::string(error.code);
     return response;
@@ -255,6 +264,8 @@ async::Task<RunnerRole::Call::Refusal> RunnerRole::Call::open_secrets() {
 }
 
 async::Task<RunnerRole::Call::Refusal> RunnerRole::Call::load() {
+  component_ = role_.use_.engine->find_ready(bundle_->hash());
+  if (component_) co_return std::nullopt;
   const SteadyTime begin = role_.use_.clock->steady();
   auto component =
       co_await load_component(role_.use_.engine, bundle_->hash(), *bundle_->component_path(),
@@ -338,8 +349,9 @@ void RunnerRole::Call::conclude(const Response& response) {
   const domain::ExecutionIdentity who = identity();
   const WallTime finished = role_.use_.clock->wall();
   const bool ours = response.end_class == domain::info(EndClass::platform).name;
-  if (response.end_class != domain::info(EndClass::ok).name ||
-      is_drawn(who.request_id, role_.options_.execution_log_sampling)) {
+  const bool logged = response.end_class != domain::info(EndClass::ok).name ||
+                      is_drawn(who.request_id, role_.options_.execution_log_sampling);
+  if (logged) {
     role_.use_.log.emit(ours ? LogLevel::warn : LogLevel::info, "execution",
                         {{"tenant", who.tenant},
                          {"extension", who.extension},
@@ -352,8 +364,10 @@ void RunnerRole::Call::conclude(const Response& response) {
                          {"status", response.status},
                          {"replayed", replayed_},
                          {"duration_ms", (finished - started_).count()},
-                         {"queue_us", outcome_.queue_us},
+                         {"total_us", microseconds(begun_, role_.use_.clock->steady())},
+                         {"grant_us", grant_us_},
                          {"cold_us", cold_us_},
+                         {"queue_us", outcome_.queue_us},
                          {"instantiate_us", outcome_.instantiate_us},
                          {"call_us", outcome_.call_us},
                          {"cpu_us", outcome_.cpu_us},

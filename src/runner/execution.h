@@ -49,6 +49,7 @@ class RunnerRole::Call {
   domain::ExecuteRequest request_;
   const Once once_;
   const WallTime started_;
+  const SteadyTime begun_;
   std::string method_, path_;
   domain::TraceContext trace_;  ///< with our own span as the parent of what comes next
   std::string caller_span_;
@@ -59,7 +60,7 @@ class RunnerRole::Call {
   domain::CapabilitySet capabilities_;
   std::shared_ptr<const domain::SecretMap> secrets_;
   std::shared_ptr<engine::Component> component_;
-  std::uint64_t cold_us_ = 0;
+  std::uint64_t grant_us_ = 0, cold_us_ = 0;
   engine::Outcome outcome_;  // its response has been moved out
   std::string author_error_;
 };

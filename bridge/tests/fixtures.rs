@@ -1,0 +1,231 @@
+//! The small guests under `tests/guests/text`: this file is their source. The C++ tests of the engine
+//! run them; each has one behaviour. They are committed, being a few kilobytes each, and this test
+//! holds the committed bytes to the source. To write them anew:
+//!
+//! ```text
+//! ALGA_REGENERATE=1 cargo test --release --test fixtures
+//! ```
+
+mod host;
+
+use host::guests::{ECHO, V1, guest, plain, repository};
+
+/// Imports of the functions that the guests below call.
+const LOGGING: &str = "alga:extension/logging@1.0.0";
+const LOG: &str = r#"(import "alga:extension/logging@1.0.0" "log" (func $log (param i32 i32 i32)))"#;
+const CONFIG: &str = "alga:extension/config@1.0.0";
+const GET_CONFIG: &str =
+    r#"(import "alga:extension/config@1.0.0" "get" (func $get (param i32 i32 i32)))"#;
+const CLOCK: &str = "wasi:clocks/monotonic-clock@0.2.3";
+const SUBSCRIBE: &str = r#"(import "wasi:clocks/monotonic-clock@0.2.3" "subscribe-duration" (func $subscribe (param i64) (result i32)))"#;
+
+/// `status` and no more.
+fn answer(status: u32) -> String {
+    format!("(call $answer (i32.const {status}) (i32.const 0) (i32.const 0))")
+}
+
+/// Asks for `https://api.test/slow` and answers what it was answered, or 500 plus the number of the
+/// error.
+fn fetch() -> Vec<u8> {
+    let fields = r#"
+        (import "alga:extension/http@1.0.0" "fetch"
+            (func $fetch (param i32 i32 i32 i32 i32 i32 i32 i32 i32 i32)))
+        (data (i32.const 256) "GEThttps://api.test/slow")"#;
+    let body = "
+        (call $fetch (i32.const 256) (i32.const 3) (i32.const 259) (i32.const 21)
+            (i32.const 0) (i32.const 0) (i32.const 0) (i32.const 0) (i32.const 0) (i32.const 512))
+        (if (i32.load8_u (i32.const 512))
+            (then (return (call $answer (i32.add (i32.const 500) (i32.load8_u (i32.const 516))) (i32.const 0) (i32.const 0)))))
+        (call $answer (i32.load16_u (i32.const 516))
+            (i32.load (i32.const 532))
+            (select (i32.load (i32.const 536)) (i32.const 0) (i32.load8_u (i32.const 528))))";
+    guest(V1, &["alga:extension/http@1.0.0"], fields, body)
+}
+
+/// Reads the record `ns`/`key` and answers its value, or 500 plus the number of the error.
+fn storage() -> Vec<u8> {
+    let fields = r#"
+        (import "alga:extension/storage@1.0.0" "get" (func $get (param i32 i32 i32 i32 i32)))
+        (data (i32.const 256) "nskey")"#;
+    let body = "
+        (call $get (i32.const 256) (i32.const 2) (i32.const 258) (i32.const 3) (i32.const 512))
+        (if (i32.load8_u (i32.const 512))
+            (then (return (call $answer (i32.add (i32.const 500) (i32.load8_u (i32.const 520))) (i32.const 0) (i32.const 0)))))
+        (call $answer (i32.const 200) (i32.load (i32.const 536)) (i32.load (i32.const 540)))";
+    guest(V1, &["alga:extension/storage@1.0.0"], fields, body)
+}
+
+/// An answer with 200 headers `x`.
+fn many_headers() -> Vec<u8> {
+    plain(
+        "(local $i i32)
+        (drop (call $answer (i32.const 200) (i32.const 0) (i32.const 0)))
+        (i32.store8 (i32.const 8) (i32.const 120))
+        (i32.store (i32.const 1028) (i32.const 2048))
+        (i32.store (i32.const 1032) (i32.const 200))
+        (loop $l
+            (i32.store (i32.add (i32.const 2048) (i32.mul (local.get $i) (i32.const 16))) (i32.const 8))
+            (i32.store (i32.add (i32.const 2052) (i32.mul (local.get $i) (i32.const 16))) (i32.const 1))
+            (local.set $i (i32.add (local.get $i) (i32.const 1)))
+            (br_if $l (i32.lt_u (local.get $i) (i32.const 200))))
+        (i32.const 1024)",
+    )
+}
+
+/// Sleeps for a minute on a timer of WASI.
+fn sleep() -> Vec<u8> {
+    let fields = format!(
+        r#"{SUBSCRIBE} (import "wasi:io/poll@0.2.3" "[method]pollable.block" (func $block (param i32)))"#
+    );
+    let body = format!("(call $block (call $subscribe (i64.const 60000000000))) {}", answer(200));
+    guest(V1, &[CLOCK, "wasi:io/poll@0.2.3"], &fields, &body)
+}
+
+fn guests() -> Vec<(&'static str, Vec<u8>)> {
+    let endless = |call: &str| format!("(loop $l {call} (br $l)) unreachable");
+    vec![
+        ("echo", plain(ECHO)),
+        ("trap", plain("unreachable")),
+        ("loop", plain(&endless(""))),
+        (
+            "recurse",
+            plain(
+                "(call $realloc (i32.const 0) (i32.const 0) (i32.const 1) (call $down (i32.const 1)))) \
+                 (func $down (param i32) (result i32) (i32.add (i32.const 1) (call $down (local.get 0)))",
+            ),
+        ),
+        ("grow-memory", plain(&endless("(drop (memory.grow (i32.const 16)))"))),
+        (
+            "grow-table",
+            guest(
+                V1,
+                &[],
+                "(table $t 1 funcref)",
+                &endless("(drop (table.grow $t (ref.null func) (i32.const 100)))"),
+            ),
+        ),
+        (
+            // Answers with a body of 1 MiB.
+            "big-answer",
+            plain(
+                "(drop (memory.grow (i32.const 20))) (call $answer (i32.const 200) (i32.const 0) (i32.const 1048576))",
+            ),
+        ),
+        ("many-headers", many_headers()),
+        (
+            // Counts in a global and in memory; answers the sum as one byte.
+            "counter",
+            guest(
+                V1,
+                &[],
+                "(global $n (mut i32) (i32.const 0))",
+                "(global.set $n (i32.add (global.get $n) (i32.const 1)))
+                (i32.store8 (i32.const 16) (i32.add (i32.load8_u (i32.const 16)) (global.get $n)))
+                (call $answer (i32.const 200) (i32.const 16) (i32.const 1))",
+            ),
+        ),
+        (
+            "exit",
+            guest(
+                V1,
+                &["wasi:cli/exit@0.2.3"],
+                r#"(import "wasi:cli/exit@0.2.3" "exit" (func $exit (param i32)))"#,
+                "(call $exit (i32.const 1)) unreachable",
+            ),
+        ),
+        (
+            "hoard",
+            guest(
+                V1,
+                &[CLOCK],
+                SUBSCRIBE,
+                &endless("(drop (call $subscribe (i64.const 1000000000)))"),
+            ),
+        ),
+        ("sleep", sleep()),
+        (
+            // Logs one line and answers.
+            "log",
+            guest(
+                V1,
+                &[LOGGING],
+                &format!(r#"{LOG} (data (i32.const 256) "the guest ran")"#),
+                &format!("(call $log (i32.const 1) (i32.const 256) (i32.const 13)) {}", answer(200)),
+            ),
+        ),
+        (
+            "log-flood",
+            guest(
+                V1,
+                &[LOGGING],
+                LOG,
+                &endless("(call $log (i32.const 1) (i32.const 256) (i32.const 13))"),
+            ),
+        ),
+        (
+            // One call with 60,000 bytes.
+            "big-call",
+            guest(
+                V1,
+                &[LOGGING],
+                LOG,
+                &format!("(call $log (i32.const 1) (i32.const 256) (i32.const 60000)) {}", answer(200)),
+            ),
+        ),
+        (
+            "call-flood",
+            guest(
+                V1,
+                &[CONFIG],
+                GET_CONFIG,
+                &endless("(call $get (i32.const 256) (i32.const 3) (i32.const 512))"),
+            ),
+        ),
+        (
+            // Asks who it is and answers.
+            "context",
+            guest(
+                V1,
+                &["alga:extension/context@1.0.0"],
+                r#"(import "alga:extension/context@1.0.0" "get-context" (func $get (param i32)))"#,
+                &format!("(call $get (i32.const 512)) {}", answer(200)),
+            ),
+        ),
+        ("fetch", fetch()),
+        ("storage", storage()),
+        (
+            "unknown-import",
+            guest(
+                V1,
+                &["wasi:made-up/telepathy@9.0.0"],
+                r#"(import "wasi:made-up/telepathy@9.0.0" "read-mind" (func $read (param i32)))"#,
+                "(call $read (i32.const 0)) unreachable",
+            ),
+        ),
+        ("core-module", wat::parse_str("(module (func (export \"handler\")))").expect("valid")),
+    ]
+}
+
+#[test]
+fn the_committed_guests_are_made_from_this_file() {
+    let folder = repository().join("tests/guests/text");
+    let regenerate = std::env::var_os("ALGA_REGENERATE").is_some();
+    if regenerate {
+        std::fs::create_dir_all(&folder).expect("the folder");
+    }
+    let mut named = Vec::new();
+    for (name, wasm) in guests() {
+        let path = folder.join(format!("{name}.wasm"));
+        if regenerate {
+            std::fs::write(&path, &wasm).expect("written");
+        }
+        let committed = std::fs::read(&path).unwrap_or_default();
+        assert!(committed == wasm, "{name}.wasm differs: see the head of this file");
+        named.push(path);
+    }
+    for entry in std::fs::read_dir(&folder).expect("the folder") {
+        let path = entry.expect("an entry").path();
+        let known = path.extension().is_none_or(|e| e != "wasm") || named.contains(&path);
+        assert!(known, "{} has no source", path.display());
+    }
+}
