@@ -42,7 +42,7 @@ fn setting(name: &str, default: u64) -> u64 {
 /// Settings of the engine, from the environment, the same in both loops.
 fn config() -> AbEngineConfig {
     let mut config = host::default_config();
-    config.max_executions = 128;
+    config.max_executions = 256;
     config.memory_keep_resident = setting("KEEP_RESIDENT", config.memory_keep_resident);
     config.async_stack_zeroing = setting("STACK_ZEROING", config.async_stack_zeroing.into()) as u8;
     config.decommit_batch = setting("DECOMMIT_BATCH", config.decommit_batch.into()) as u32;

@@ -1,0 +1,174 @@
+"""What must not grow, fail or starve: many executions, many that wait, a tenant that hogs."""
+
+import asyncio
+import json
+import threading
+import time
+
+import machine
+from server import Server
+
+TENANTS = 20
+
+
+class SlowUpstream:
+    """An HTTP server on loopback that answers every request after `seconds`; thousands at once."""
+
+    def __init__(self, seconds):
+        self.seconds = seconds
+        self.waiting = self.most = 0
+        self._loop = asyncio.new_event_loop()
+        self._ready = threading.Event()
+        self._thread = threading.Thread(target=self._run, daemon=True)
+
+    def __enter__(self):
+        self._thread.start()
+        self._ready.wait()
+        return self
+
+    def __exit__(self, *_):
+        self._loop.call_soon_threadsafe(self._loop.stop)
+        self._thread.join()
+
+    def _run(self):
+        asyncio.set_event_loop(self._loop)
+        server = self._loop.run_until_complete(asyncio.start_server(self._serve, "127.0.0.1", 0, backlog=4096))
+        self.port = server.sockets[0].getsockname()[1]
+        self._ready.set()
+        self._loop.run_forever()
+
+    async def _serve(self, reader, writer):
+        try:
+            while await reader.readuntil(b"\r\n\r\n"):
+                self.waiting += 1
+                self.most = max(self.most, self.waiting)
+                await asyncio.sleep(self.seconds)
+                self.waiting -= 1
+                writer.write(b"HTTP/1.1 200 OK\r\ncontent-type: text/plain\r\ncontent-length: 4\r\n\r\nslow")
+                await writer.drain()
+        except (asyncio.IncompleteReadError, ConnectionError):
+            writer.close()
+
+
+async def _post(port, request):
+    """One `POST /v1/execute` on a connection of its own; the `status` of the answer, 0 when it broke."""
+    try:
+        reader, writer = await asyncio.open_connection("127.0.0.1", port)
+        lines = [f"{name}: {value}" for name, value in request["headers"].items()]
+        body = request["body"].encode()
+        head = "\r\n".join(["POST /v1/execute HTTP/1.1", "host: bench", "connection: close", f"content-length: {len(body)}", *lines])
+        writer.write(head.encode() + b"\r\n\r\n" + body)
+        answer = await reader.read()
+        writer.close()
+        return json.loads(answer.partition(b"\r\n\r\n")[2])["status"]
+    except (OSError, ValueError, KeyError):
+        return 0
+
+
+def post_all(port, requests, at_once=None):
+    """All of them, at most `at_once` at a time; their statuses."""
+
+    async def gather():
+        places = asyncio.Semaphore(at_once or len(requests))
+
+        async def one(request):
+            async with places:
+                return await _post(port, request)
+
+        return await asyncio.gather(*(one(request) for request in requests))
+
+    return asyncio.run(gather())
+
+
+def endurance(folder, components, count, steps=20, path="/"):
+    """`count` executions of twenty tenants: resident memory after each step, and its slope."""
+    with Server(folder) as server:
+        installs = [(f"tenant-{i}", server.add(components[i % len(components)], f"tenant-{i}")) for i in range(TENANTS)]
+        failed, points = 0, []
+
+        def run(number):
+            calls = [server.request(content_hash, tenant, path) for tenant, content_hash in installs]
+            return sum(status != 200 for status in post_all(server.algad.port, (calls * (number // TENANTS + 1))[:number], 8))
+
+        failed += run(max(10 * TENANTS, count // 3))  # caches, pools and the allocator fill first
+        for step in range(steps):
+            failed += run(count // steps)
+            points.append(((step + 1) * (count // steps), machine.status(server.pid, "VmRSS")))
+        return {
+            "what": "endurance", "executions": count, "tenants": TENANTS, "rss_mib": [rss >> 10 for _, rss in points],
+            "kib_per_1000": slope(points) * 1000, "threads": machine.status(server.pid, "Threads"), "failed": failed,
+        }  # fmt: skip
+
+
+def slope(points):
+    """Least squares: y per x."""
+    if len(points) < 2:
+        return 0.0
+    middle_x = sum(x for x, _ in points) / len(points)
+    middle_y = sum(y for _, y in points) / len(points)
+    spread = sum((x - middle_x) ** 2 for x, _ in points)
+    return sum((x - middle_x) * (y - middle_y) for x, y in points) / spread if spread else 0.0
+
+
+def waiting(folder, component, count, seconds=8):
+    """`count` guests that wait for a slow API at once."""
+    more = f"[limits]\nexecutions = {count + 8}\nexecutions_per_tenant = {count + 8}\nqueue_wait = \"30s\"\n"
+    more += f"[egress]\nmax_in_flight = {count + 8}\nconnections_per_partition = {count + 8}\n"
+    with SlowUpstream(seconds) as upstream, Server(folder, more) as server:
+        origin = f"http://127.0.0.1:{upstream.port}"
+        egress = [origin, f"cidr:127.0.0.1/32:{upstream.port}"]
+        content_hash = server.add(component, "tenant")
+        request = server.request(content_hash, "tenant", f"/fetch?url={origin}/slow", egress)
+        server.warm([request], 2)
+        before = machine.status(server.pid, "VmRSS")
+        seen = {"threads": machine.status(server.pid, "Threads"), "rss": before}
+        threads = seen["threads"]
+        over = threading.Event()
+
+        def watch():
+            while not over.wait(0.2):
+                for name, field in (("threads", "Threads"), ("rss", "VmRSS")):
+                    seen[name] = max(seen[name], machine.status(server.pid, field))
+
+        watcher = threading.Thread(target=watch)
+        watcher.start()
+        statuses = post_all(server.algad.port, [request] * count)
+        over.set()
+        watcher.join()
+        return {
+            "what": "waiting", "guests": count, "most_at_once": upstream.most, "threads": (threads, seen["threads"]),
+            "failed": sum(status != 200 for status in statuses), "rss_mib": (before >> 10, seen["rss"] >> 10),
+            "kib_per_guest": (seen["rss"] - before) / max(1, upstream.most),
+        }  # fmt: skip
+
+
+def hogs(folder, victim, hog, count=200, seconds=6):
+    """p99 of a quiet tenant, alone and beside a tenant with `count` endless loops."""
+    with Server(folder, '[limits]\ncpu_time = "1s"\nqueue_wait = "1s"\n') as server:
+        quiet, greedy = server.add(victim, "quiet"), server.add(hog, "greedy")
+        server.warm([server.request(quiet, "quiet")], 20)
+        server.call(server.request(greedy, "greedy", "/nothing"))
+        alone = server.load([server.request(quiet, "quiet")], 2, seconds)
+        over = threading.Event()
+        busy = server.request(greedy, "greedy", "/loop")
+
+        def burn():
+            async def one():
+                while not over.is_set():
+                    await _post(server.algad.port, busy)
+
+            async def all_of_them():
+                await asyncio.gather(*(one() for _ in range(count)))
+
+            asyncio.run(all_of_them())
+
+        thread = threading.Thread(target=burn)
+        thread.start()
+        time.sleep(1)
+        beside = server.load([server.request(quiet, "quiet")], 2, seconds)
+        over.set()
+        thread.join()
+        return {
+            "what": "hogs", "hogs": count, "alone": alone, "beside": beside, "failed": beside["failed"],
+            "p99_ratio": beside["p99_us"] / max(1, alone["p99_us"]), "p50_ratio": beside["p50_us"] / max(1, alone["p50_us"]),
+        }  # fmt: skip
