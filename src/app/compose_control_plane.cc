@@ -60,6 +60,10 @@ Status World::Parts::build_control_plane() {
   options.remote_gateways = config.flag("control_plane.remote_gateways") || !roles.gateway;
   options.envelope_life =
       std::chrono::duration_cast<std::chrono::seconds>(config.duration("secrets.envelope_life"));
+  options.broker.enabled = secrets_transport() == "broker-token:v1";
+  options.broker.token_life =
+      std::chrono::duration_cast<std::chrono::seconds>(config.duration("secrets.broker_token_life"));
+  options.broker.runners = config.list("secrets.broker_runners");
   options.domain_root = config.text("control_plane.domain_root");
   options.scratch = scratch;
 
@@ -75,8 +79,7 @@ Status World::Parts::build_control_plane() {
   use.random = &random;
   use.metrics = &metrics;
   use.log = log.named("control-plane");
-  use.envelope_key = envelope_key;
-  use.envelope_key_id = envelope_key_id;
+  use.sealer = secret_parts.sealer.get();
   use.grant_keys_changed = [this] { refresh_grant_keys(); };
   use.options = std::move(options);
   TRY(control_plane, control_plane::ControlPlane::create(std::move(use)));
@@ -84,6 +87,7 @@ Status World::Parts::build_control_plane() {
   storage_door->target = &control_plane->storage();
   records_door->target = &control_plane->records();
   refresh_grant_keys();
+  open_own_broker();
 
   if (std::optional<Secret> token = control_plane->take_bootstrap_token()) {
     const std::string& file = config.text("server.bootstrap_token_file");

@@ -77,12 +77,22 @@ Status World::Parts::build_runner() {
   opening.max_bytes = config.size("secrets.cache_bytes");
   opening.ttl =
       std::chrono::duration_cast<std::chrono::seconds>(config.duration("secrets.cache_ttl"));
+  opening.transit_mount = config.text("vault.transit_mount");
+  opening.allowed_mounts = config.list("vault.allowed_mounts");
+  opening.allow_unbound_transit = config.flag("vault.allow_unbound_transit");
+  opening.share_between_tokens = !drop_in;
+  opening_pool = std::make_unique<async::BlockingPool>(config.number("secrets.opening_threads"),
+                                                       1'000, "secrets");
   opener = std::make_unique<vault::EnvelopeOpener>(
-      opening, vault::EnvelopeOpener::Dependencies{
-                   .clock = *clock,
-                   .metrics = metrics,
-                   .sealing_keys = [this] { return sealing_keys; },
-                   .submit = [this](auto job) { return pool->submit(std::move(job)); }});
+      opening,
+      vault::EnvelopeOpener::Dependencies{
+          .clock = *clock,
+          .metrics = metrics,
+          .sealing_keys = [this] { return secret_parts.ring->opening(); },
+          .submit = [this](auto job) { return opening_pool->submit(std::move(job)); },
+          .transit = secret_parts.transit.get(),
+          .broker = &secret_parts.broker,
+          .refresh_sealing_keys = [this] { secret_parts.ring->refresh_for_unknown_key(); }});
   blob::BundleCache::Options caching;
   caching.root = path_or("bundles.cache.path", data / "cache");
   caching.max_bytes = config.size("bundles.cache.max_bytes");

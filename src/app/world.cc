@@ -24,21 +24,7 @@ fs::path World::Parts::path_or(std::string_view name, const fs::path& otherwise)
   return given.empty() ? otherwise : fs::path(given);
 }
 
-Status World::Parts::refuse_unwired() const {
-  for (std::string_view name : {"vault.address"}) {
-    if (!config.text(name).empty()) {
-      return fail(Kind::invalid, "config.unsupported", std::string(name) + " is not wired yet");
-    }
-  }
-  if (config.text("secrets.transport") != "sealed:v1") {
-    return fail(Kind::invalid, "config.unsupported",
-                "secrets.transport: only `sealed:v1` is wired yet");
-  }
-  return {};
-}
-
 Status World::Parts::build() {
-  TRY_VOID(refuse_unwired());
   TRY_VOID(build_ground());
   // A gateway alone holds no key and reads no bundle.
   if (roles.runner || roles.control_plane) {
@@ -102,6 +88,7 @@ void World::stop() {
   if (parts_->shipper && !parts_->spool->wait_delivered(last)) {
     parts_->log.warn("records are left for the next start");
   }
+  if (parts_->opening_pool) parts_->opening_pool->close();
   parts_->pool->close();
   parts_->io->stop();
   parts_->log.info("stopped");

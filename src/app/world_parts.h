@@ -7,6 +7,7 @@
 
 #include "app/ground.h"
 #include "app/late_ports.h"
+#include "app/secret_parts.h"
 #include "app/world.h"
 #include "async/blocking_pool.h"
 #include "async/io_threads.h"
@@ -48,10 +49,17 @@ struct World::Parts {
   explicit Parts(const config::Config& from) : config(from), roles(Roles::of(from)) {}
 
   Status build();
-  /// Refuses settings whose part exists but is not composed yet, rather than ignore them.
-  [[nodiscard]] Status refuse_unwired() const;
   Status build_ground();
   Status build_secrets();
+  Status build_vault();
+  Status build_chain();
+  Status build_wrapping_keys();
+  Status build_sealing();
+  [[nodiscard]] std::unique_ptr<domain::KeyProvider> vault_keys();
+  void build_remote_broker();
+  void open_own_broker();
+  /// The algorithm of the envelopes that this control plane makes.
+  [[nodiscard]] std::string secrets_transport() const;
   void build_tracing();
   Status build_store();
   Status build_database();
@@ -104,10 +112,8 @@ struct World::Parts {
   std::unique_ptr<telemetry::OtlpExporter> spans;  ///< null: no traces
   std::unique_ptr<egress::CurlEgress> egress;
   std::shared_ptr<vault::SecretChain> secrets;
-  std::unique_ptr<vault::LocalKeyProvider> keys;
-  std::shared_ptr<const crypto::AeadKey> envelope_key;
-  std::string envelope_key_id;
-  std::shared_ptr<const domain::SealingKeys> sealing_keys;
+  std::unique_ptr<domain::KeyProvider> keys;
+  SecretParts secret_parts;
   std::unique_ptr<blob::ObjectTransport> object_transport;
   std::unique_ptr<domain::BundleStore> store;
   std::unique_ptr<sql::Database> database;
@@ -116,6 +122,8 @@ struct World::Parts {
   std::unique_ptr<domain::GrantVerifier> grants;
   std::unique_ptr<engine::UiProxy> ui_proxy;
   std::unique_ptr<vault::EnvelopeOpener> opener;
+  /// Envelopes that Vault or the broker opens, so that a slow one holds nobody else up.
+  std::unique_ptr<async::BlockingPool> opening_pool;
   std::unique_ptr<blob::BundleCache> bundles;
   // The control plane compiles through the engine, the engine stores through the control plane.
   std::unique_ptr<StorageDoor> storage_door;

@@ -69,6 +69,9 @@ const std::string& Config::text(std::string_view name) const {
 const std::vector<std::string>& Config::list(std::string_view name) const {
   return std::get<std::vector<std::string>>(entry(name, {Type::list}).value);
 }
+const std::string& Config::secret_reference(std::string_view name) const {
+  return std::get<std::string>(entry(name, {Type::secret}).value);
+}
 bool Config::is_set(std::string_view name) const { return !entry(name, {}).source.empty(); }
 
 Result<std::optional<Secret>> Config::secret(std::string_view name) const {

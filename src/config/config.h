@@ -58,6 +58,9 @@ class Config {
   /// taken off) or the environment variable as it was at loading. None when the setting is empty.
   /// Error: `config.secret_unreadable`, without the content.
   [[nodiscard]] Result<std::optional<Secret>> secret(std::string_view name) const;
+  /// Where that secret comes from: `file:…`, `env:…` or empty.
+  [[nodiscard]] const std::string& secret_reference(std::string_view name) const
+      [[clang::lifetimebound]];
 
   /// TOML of every setting, with its source as a comment. References of secrets are shown, secrets
   /// are not; what looks like a credential in another value is replaced.

@@ -71,6 +71,10 @@ class Rules {
       need("vault.address", "secrets.transport is \"vault-transit:v1\"");
       need("vault.transit_key", "secrets.transport is \"vault-transit:v1\"");
     }
+    if (config_.text("secrets.wrapping_keys") == "vault") {
+      need("vault.address", "secrets.wrapping_keys is \"vault\"");
+      need("vault.wrapping_key", "secrets.wrapping_keys is \"vault\"");
+    }
     if (filled("vault.address") && config_.text("vault.login") != "token") {
       need("vault.role", "vault.login is \"" + config_.text("vault.login") + "\"");
     }

@@ -259,18 +259,33 @@ void add_secrets(std::vector<Setting>& all) {
            "Provider that new application secrets are written to", {{"SECRET_WRITE_PROVIDER"}});
   t.text("env_prefix", Type::text, "", "The env provider also looks for `<prefix>_<NAME>`",
          {{"SECRET_ENV_PREFIX"}});
-  t.text("path", Type::path, "", "Folder of the file provider; empty: `secrets` in the data folder",
+  t.text("path", Type::path, "",
+         "Folder of the file provider; empty: `secrets` in the data folder, then `/run/secrets` "
+         "where there is one",
          {{"SECRET_FS_BASE_PATH"}});
   t.choice("transport", "sealed:v1", {"sealed:v1", "vault-transit:v1", "broker-token:v1"},
-           "How secrets travel to runners");
+           "How secrets travel to runners; when not set and `vault.transit_key` is: "
+           "`vault-transit:v1`");
+  t.choice("wrapping_keys", "local", {"local", "vault"},
+           "What wraps the data keys of tenants: a ring among the application secrets, or the "
+           "transit key `vault.wrapping_key`. What the other one has wrapped still opens");
   t.duration("envelope_life", 300 * second, 10 * second, day, "How long an envelope can be opened");
   t.flag("allow_inline", false, "Takes unprotected `inline/base64` envelopes; development only");
   t.duration("cache_ttl", 30 * second, 0, 600 * second,
              "How long a runner keeps opened secrets in locked memory");
   t.integer("cache_entries", 4096, 0, 1'000'000, "How many installs' secrets at most");
   t.size("cache_bytes", 64 * MiB, 0, 16 * GiB, "How much locked memory at most");
+  t.integer("opening_threads", 8, 1, 256,
+            "How many envelopes Vault or the broker opens at once for a runner");
   t.text("broker_url", Type::url, "",
-         "Where runners redeem `broker-token:v1`; empty: the registry");
+         "Where runners redeem `broker-token:v1`, with `tls.client_certificate`; empty: "
+         "`control_plane.url`");
+  t.duration("broker_timeout", 5 * second, 100, 60 * second, "Of one redemption");
+  t.duration("broker_token_life", 30 * second, 5 * second, 120 * second,
+             "How long a broker token can be redeemed; covers queueing and a cold component");
+  t.list("broker_runners", "",
+         "DNS or URI names in the certificates of those who may redeem; empty: every certificate "
+         "that the listener's authority signed");
 }
 
 void add_vault(std::vector<Setting>& all) {
@@ -296,8 +311,9 @@ void add_vault(std::vector<Setting>& all) {
          "KV v2 path of tenants' secrets", {{"VAULT_TENANT_SECRET_PATH_TEMPLATE"}});
   t.text("transit_mount", Type::text, "transit", "Mount of the transit engine",
          {{"ALGA_VAULT_TRANSIT_MOUNT"}});
-  t.text("transit_key", Type::text, "", "Transit key that wraps data keys and envelopes",
+  t.text("transit_key", Type::text, "", "Transit key that encrypts envelopes",
          {{"ALGA_VAULT_TRANSIT_KEY"}});
+  t.text("wrapping_key", Type::text, "", "Transit key that wraps the data keys of tenants");
   t.list("allowed_mounts", "",
          "Transit mounts that an envelope may name; empty: `transit_mount` only");
   t.flag("allow_unbound_transit", false,

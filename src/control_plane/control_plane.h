@@ -16,12 +16,13 @@
 #include "base/random.h"
 #include "base/result.h"
 #include "base/secret.h"
-#include "crypto/aead.h"
+#include "crypto/locked_bytes.h"
 #include "crypto/sign.h"
 #include "domain/ports/artefact_compiler.h"
 #include "domain/ports/authenticator.h"
 #include "domain/ports/bundle_store.h"
 #include "domain/ports/component_inspector.h"
+#include "domain/ports/envelope_sealer.h"
 #include "domain/ports/execution_log.h"
 #include "domain/ports/idempotency.h"
 #include "domain/ports/install_configs.h"
@@ -71,6 +72,35 @@ struct QuotaPolicy {
   QuotaLimits limits;  ///< of tenants that have none of their own
 };
 
+/// `broker-token:v1`: secrets that runners redeem instead of carrying them.
+struct BrokerPolicy {
+  bool enabled = false;
+  std::chrono::seconds token_life{30};
+  /// Names (DNS or URI) in the certificates of runners; empty: every certificate that the
+  /// listener's authority has signed.
+  std::vector<std::string> runners;
+};
+
+/// Who redeems a broker token.
+struct RunnerIdentity {
+  std::string id;                  ///< for the audit trail
+  std::string certificate_sha256;  ///< what owns the token
+};
+
+/// A broker token, and for what the runner believes it to be.
+struct Redemption {
+  std::string token;
+  TenantId tenant;
+  InstallId install;
+  std::string version;
+  std::string request_id;
+};
+
+struct Redeemed {
+  crypto::LockedBytes json;  ///< an object of strings
+  std::string version;       ///< of these secrets; another than the token's after a rotation
+};
+
 struct Options {
   /// Accepts well-known default tokens. Off, they are refused at start.
   bool development = false;
@@ -88,6 +118,7 @@ struct Options {
   bool remote_gateways = false;
   std::chrono::seconds grant_life{60};
   std::chrono::seconds envelope_life{300};
+  BrokerPolicy broker;
   /// Each install gets the host name `<install id>.<domain_root>` for its pages; empty: none.
   std::string domain_root;
   /// Folder for uploads that are being checked; private to this process.
@@ -108,9 +139,8 @@ struct Dependencies {
   Random* random = nullptr;
   Metrics* metrics = nullptr;
   Logger log;
-  /// Seals `sealed:v1` envelopes; the runner opens them with the same key.
-  std::shared_ptr<const crypto::AeadKey> envelope_key;
-  std::string envelope_key_id;
+  /// Makes the envelopes in which secrets travel to runners.
+  domain::EnvelopeSealer* sealer = nullptr;
   /// Called from a thread of the control plane when grant_keys() has other keys than before; a
   /// runner of this process then tells its verifier. May be empty; must not block.
   std::function<void()> grant_keys_changed;
@@ -143,6 +173,11 @@ class ControlPlane {
   [[nodiscard]] virtual domain::ExecutionLog& executions() = 0;
   [[nodiscard]] virtual domain::Authenticator& authenticator() = 0;
   [[nodiscard]] virtual domain::IdempotencyStore& idempotency() = 0;
+
+  /// The secrets broker, for a runner of this process. Blocks. Errors: `broker.*`, and those of sql
+  /// and of the key provider.
+  [[nodiscard]] virtual Result<Redeemed> redeem(const Redemption& redemption,
+                                                const RunnerIdentity& runner) = 0;
 
   /// The bootstrap token, once: present only when create() made it.
   [[nodiscard]] virtual std::optional<Secret> take_bootstrap_token() = 0;

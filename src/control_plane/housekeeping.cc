@@ -24,6 +24,7 @@ Housekeeping::Housekeeping(Services& services) : services_(services) {
       {"uploads", seconds{600}, [this] { return only_status(services_.staging.sweep()); }},
       {"retention", seconds{600}, [this] { return only_status(services_.retention.sweep()); }},
       {"quotas", seconds{3600}, [this] { return only_status(services_.quotas.sweep(kUsageKept)); }},
+      {"redemptions", seconds{60}, [this] { return only_status(services_.broker.sweep()); }},
       {"idempotency", seconds{60}, [this] { return only_status(services_.idempotency.sweep()); }},
   };
   thread_ = std::thread([this] { run(); });

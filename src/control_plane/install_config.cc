@@ -1,5 +1,7 @@
 #include "control_plane/install_config.h"
 
+#include <algorithm>
+
 #include "base/bytes.h"
 #include "control_plane/publishers.h"
 #include "domain/envelope.h"
@@ -65,22 +67,28 @@ Result<std::shared_ptr<const domain::InstallConfig>> InstallConfigAssembler::ass
       .limits = {.timeout_ms = install.timeout_ms, .memory_mb = install.memory_mb},
       .generation = std::to_string(install.generation),
   };
-  TRY_VOID(add_envelope(config, now));
+  TRY_VOID(add_secrets(config, install));
   TRY_VOID(add_grant(config, install, now));
   return std::make_shared<const domain::InstallConfig>(std::move(config));
 }
 
-Status InstallConfigAssembler::add_envelope(domain::InstallConfig& config, WallTime now) const {
-  TRY(auto open, settings_.open(config.tenant, config.install.str()));
-  if (!open) return {};
-  config.secrets_version = open->version;
-  if (open->secrets.empty()) return {};
-  const Dependencies& deps = core_.deps();
-  TRY(config.envelope,
-      domain::seal_envelope(open->secrets, {config.tenant, config.install}, open->version,
-                            *deps.envelope_key, deps.envelope_key_id,
-                            now + core_.options().envelope_life));
+Status InstallConfigAssembler::add_secrets(domain::InstallConfig& config,
+                                           const InstallRow& install) const {
+  if (core_.options().broker.enabled) {
+    config.secrets_version = install.secrets_version;
+    if (!install.secrets_version.empty()) config.envelope = broker_.blank(install.secrets_version);
+    return {};
+  }
+  TRY(InstallEnvelope secrets,
+      envelopes_.get(config.tenant, config.install, install.secrets_version));
+  config.secrets_version = std::move(secrets.version);
+  config.envelope = std::move(secrets.envelope);
   return {};
+}
+
+WallTime InstallConfigAssembler::renew_at(const domain::InstallConfig& config) const {
+  const WallTime half = config.grant_expires - core_.options().grant_life / 2;
+  return std::min(half, envelopes_.renew_at(config.envelope).value_or(half));
 }
 
 Status InstallConfigAssembler::add_grant(domain::InstallConfig& config, const InstallRow& install,
@@ -102,7 +110,7 @@ Status InstallConfigAssembler::add_grant(domain::InstallConfig& config, const In
       .config_sha256 = domain::config_digest(config.config),
   };
   if (config.envelope) {
-    grant.envelope_sha256 = domain::envelope_digest(*config.envelope);
+    grant.envelope_sha256 = domain::envelope_pin(*config.envelope);
     grant.envelope_expires = config.envelope->expires_at;
   }
   TRY(config.grant, domain::sign_grant(grant, *keys_.signer(KeyPurpose::grant)));
@@ -124,18 +132,32 @@ Result<std::string> InstallConfigAssembler::generation(const TenantId& tenant,
 
 async::Task<Result<std::shared_ptr<const domain::InstallConfig>>> CachedInstallConfigs::resolve(
     TenantId tenant, std::string extension) {
-  if (Answer known = fresh({tenant.str(), extension})) co_return known;
+  if (Answer known = fresh({tenant.str(), extension})) co_return for_request(std::move(known));
   co_return co_await core_.deps().blocking->run(
       [this, &tenant, &extension] { return resolve_blocking(tenant, extension); });
 }
 
 Result<CachedInstallConfigs::Answer> CachedInstallConfigs::resolve_blocking(
     const TenantId& tenant, const std::string& extension) {
-  if (Answer known = fresh({tenant.str(), extension})) return known;
+  if (Answer known = fresh({tenant.str(), extension})) return for_request(std::move(known));
   return confirm_blocking(tenant, extension);
 }
 
 Result<CachedInstallConfigs::Answer> CachedInstallConfigs::confirm_blocking(
+    const TenantId& tenant, const std::string& extension) {
+  TRY(Answer answer, confirm_or_assemble(tenant, extension));
+  return for_request(std::move(answer));
+}
+
+CachedInstallConfigs::Answer CachedInstallConfigs::for_request(Answer answer) const {
+  const bool brokered = answer->envelope && domain::is_broker_token(*answer->envelope);
+  if (!brokered) return answer;
+  domain::InstallConfig own = *answer;
+  broker_.mint({own.tenant, own.install}, *own.envelope);
+  return std::make_shared<const domain::InstallConfig>(std::move(own));
+}
+
+Result<CachedInstallConfigs::Answer> CachedInstallConfigs::confirm_or_assemble(
     const TenantId& tenant, const std::string& extension) {
   Name name{tenant.str(), extension};
   // Both are noted before the database is asked: what happens afterwards makes the answer stale.
@@ -144,7 +166,7 @@ Result<CachedInstallConfigs::Answer> CachedInstallConfigs::confirm_blocking(
   if (Answer known = renewable(name)) {
     auto generation = assembler_.generation(tenant, known->install.str());
     if (generation && *generation == known->generation) {
-      WallTime renew_at = known->grant_expires - core_.options().grant_life / 2;
+      const WallTime renew_at = assembler_.renew_at(*known);
       remember(name, {known, seen, asked + core_.options().lease, renew_at});
       return known;
     }
@@ -154,7 +176,7 @@ Result<CachedInstallConfigs::Answer> CachedInstallConfigs::confirm_blocking(
     forget(name);
     return loaded;
   }
-  WallTime renew_at = (*loaded)->grant_expires - core_.options().grant_life / 2;
+  const WallTime renew_at = assembler_.renew_at(**loaded);
   remember(name, {*loaded, seen, asked + core_.options().lease, renew_at});
   return loaded;
 }

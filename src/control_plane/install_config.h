@@ -5,9 +5,10 @@
 #include <mutex>
 #include <string>
 
+#include "control_plane/broker.h"
 #include "control_plane/changes.h"
 #include "control_plane/core.h"
-#include "control_plane/settings.h"
+#include "control_plane/envelopes.h"
 #include "control_plane/signing_keys.h"
 #include "domain/ports/install_configs.h"
 
@@ -16,8 +17,9 @@ namespace alga::control_plane {
 /// Puts together what one invocation needs and signs the grant. Blocks.
 class InstallConfigAssembler {
  public:
-  InstallConfigAssembler(const Core& core, Settings& settings, const SigningKeys& keys)
-      : core_(core), settings_(settings), keys_(keys) {}
+  InstallConfigAssembler(const Core& core, Envelopes& envelopes, const Broker& broker,
+                         const SigningKeys& keys)
+      : core_(core), envelopes_(envelopes), broker_(broker), keys_(keys) {}
 
   /// Errors: `install.not_found` (also when disabled), `extension.untrusted`, and those of sql and
   /// of the key provider.
@@ -26,24 +28,28 @@ class InstallConfigAssembler {
   /// The generation of an enabled install; cheap. Error: `install.not_found`.
   [[nodiscard]] Result<std::string> generation(const TenantId& tenant,
                                                const std::string& install) const;
+  /// Until when an answer may be used again: half the life of its grant, and never so long that
+  /// its envelope is about to expire.
+  [[nodiscard]] WallTime renew_at(const domain::InstallConfig& config) const;
 
  private:
-  Status add_envelope(domain::InstallConfig& config, WallTime now) const;
+  Status add_secrets(domain::InstallConfig& config, const InstallRow& install) const;
   Status add_grant(domain::InstallConfig& config, const InstallRow& install, WallTime now) const;
 
   const Core& core_;
-  Settings& settings_;
+  Envelopes& envelopes_;
+  const Broker& broker_;
   const SigningKeys& keys_;
 };
 
 /// domain::InstallConfigs in the process of the control plane. An answer is reused for at most one
 /// lease after the database confirmed it, never past half the life of its grant, and never once a
-/// change was announced in this process. Thread-safe.
+/// change was announced in this process. Broker tokens are minted for each request. Thread-safe.
 class CachedInstallConfigs final : public domain::InstallConfigs {
  public:
   CachedInstallConfigs(const Core& core, const InstallConfigAssembler& assembler,
-                       const Changes& changes)
-      : core_(core), assembler_(assembler), changes_(changes) {}
+                       const Broker& broker, const Changes& changes)
+      : core_(core), assembler_(assembler), broker_(broker), changes_(changes) {}
 
   async::Task<Result<std::shared_ptr<const domain::InstallConfig>>> resolve(
       TenantId tenant, std::string extension) override;
@@ -65,6 +71,10 @@ class CachedInstallConfigs final : public domain::InstallConfigs {
     SteadyTime confirmed_until;
     WallTime renew_at;
   };
+  [[nodiscard]] Result<Answer> confirm_or_assemble(const TenantId& tenant,
+                                                   const std::string& extension);
+  /// The answer for one request: a broker token is minted for each and never kept.
+  [[nodiscard]] Answer for_request(Answer answer) const;
   /// A reusable answer, or none.
   [[nodiscard]] Answer fresh(const Name& name);
   [[nodiscard]] Answer renewable(const Name& name);
@@ -73,6 +83,7 @@ class CachedInstallConfigs final : public domain::InstallConfigs {
 
   const Core& core_;
   const InstallConfigAssembler& assembler_;
+  const Broker& broker_;
   const Changes& changes_;
   std::mutex mutex_;
   std::map<Name, Entry> entries_;

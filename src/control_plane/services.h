@@ -3,9 +3,11 @@
 #include "control_plane/api.h"
 #include "control_plane/api_keys.h"
 #include "control_plane/audit.h"
+#include "control_plane/broker.h"
 #include "control_plane/changes.h"
 #include "control_plane/core.h"
 #include "control_plane/data_keys.h"
+#include "control_plane/envelopes.h"
 #include "control_plane/install_config.h"
 #include "control_plane/installs.h"
 #include "control_plane/publishers.h"
@@ -40,8 +42,10 @@ struct Services {
   Installs installs{core, changes};
   DataKeys data_keys{core};
   Settings settings{core, data_keys, changes};
-  InstallConfigAssembler assembler{core, settings, signing};
-  CachedInstallConfigs install_configs{core, assembler, changes};
+  Envelopes envelopes{core, settings};
+  Broker broker{core, settings, signing};
+  InstallConfigAssembler assembler{core, envelopes, broker, signing};
+  CachedInstallConfigs install_configs{core, assembler, broker, changes};
   StorageRecords storage_records{core};
   SqlExtensionStorage storage{core, storage_records};
   SqlIdempotencyStore idempotency{core};
@@ -59,6 +63,7 @@ void add_registry_routes(Api& api, Services& services);
 void add_install_routes(Api& api, Services& services);
 void add_setting_routes(Api& api, Services& services);
 void add_internal_routes(Api& api, Services& services);
+void add_redeem_routes(Api& api, Services& services);
 void add_storage_routes(Api& api, Services& services);
 void add_quota_routes(Api& api, Services& services);
 void add_record_routes(Api& api, Services& services);

@@ -3,12 +3,20 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <array>
 
 namespace alga::control_plane {
 namespace {
 
+constexpr std::array kPurposes{KeyPurpose::grant, KeyPurpose::audit, KeyPurpose::broker};
+
 std::string_view text_of(KeyPurpose purpose) {
-  return purpose == KeyPurpose::grant ? "grant" : "audit";
+  switch (purpose) {
+    case KeyPurpose::grant: return "grant";
+    case KeyPurpose::audit: return "audit";
+    case KeyPurpose::broker: return "broker";
+  }
+  return "";
 }
 
 }  // namespace
@@ -18,12 +26,18 @@ std::string signing_key_context(std::string_view purpose, std::string_view kid) 
 }
 
 Status SigningKeys::load() {
-  for (KeyPurpose purpose : {KeyPurpose::grant, KeyPurpose::audit}) {
+  for (KeyPurpose purpose : kPurposes) {
+    auto find = [&](sql::Executor& sql) {
+      return sql.find("SELECT 1 FROM signing_keys WHERE purpose = $1", {text_of(purpose)});
+    };
+    TRY(auto there, core_.db().read(find));
+    if (there) continue;
     crypto::SigningKey key = crypto::SigningKey::generate();
+    TRY(domain::WrappedKey wrapped, wrap(purpose, key));
     Status made = core_.db().write([&](sql::Executor& sql) -> Status {
-      TRY(auto row, sql.find("SELECT 1 FROM signing_keys WHERE purpose = $1", {text_of(purpose)}));
-      if (row) return {};
-      return insert(sql, purpose, key, core_.now());
+      TRY(auto row, find(sql));
+      if (row) return {};  // another control plane was faster
+      return insert(sql, purpose, key, wrapped, core_.now());
     });
     TRY_VOID(made);
   }
@@ -43,40 +57,55 @@ Status SigningKeys::refresh() {
   return {};
 }
 
+Result<domain::WrappedKey> SigningKeys::wrap(KeyPurpose purpose,
+                                             const crypto::SigningKey& key) const {
+  const crypto::LockedBytes seed = key.seed();
+  return core_.deps().keys->wrap(seed.reveal(),
+                                 signing_key_context(text_of(purpose), key.public_key().id()));
+}
+
 Status SigningKeys::insert(sql::Executor& sql, KeyPurpose purpose, const crypto::SigningKey& key,
-                           WallTime signs_from) const {
-  std::string kid = key.public_key().id();
-  crypto::LockedBytes seed = key.seed();
-  TRY(domain::WrappedKey wrapped,
-      core_.deps().keys->wrap(seed.reveal(), signing_key_context(text_of(purpose), kid)));
+                           const domain::WrappedKey& wrapped, WallTime signs_from) const {
   TRY_VOID(sql.execute(
       "INSERT INTO signing_keys (purpose, kid, public_key, wrapping_key_id, wrapped_seed, "
       "created_at, signs_from) VALUES ($1, $2, $3, $4, $5, $6, $7)",
-      {text_of(purpose), kid, sql::Blob{std::string(as_text(key.public_key().bytes()))},
-       wrapped.key_id, sql::Blob{wrapped.bytes}, core_.now(), signs_from}));
+      {text_of(purpose), key.public_key().id(),
+       sql::Blob{std::string(as_text(key.public_key().bytes()))}, wrapped.key_id,
+       sql::Blob{wrapped.bytes}, core_.now(), signs_from}));
   return {};
 }
 
+std::shared_ptr<const crypto::SigningKey> SigningKeys::known(const std::string& kid) const {
+  std::lock_guard lock(mutex_);
+  auto found = std::ranges::find(entries_, kid, &Entry::kid);
+  return found == entries_.end() ? nullptr : found->key;
+}
+
 Result<std::vector<SigningKeys::Entry>> SigningKeys::read() const {
-  return core_.db().read([&](sql::Executor& sql) -> Result<std::vector<Entry>> {
-    TRY(sql::Rows rows,
-        sql.query("SELECT purpose, kid, wrapping_key_id, wrapped_seed, signs_from, verifies_until "
-                  "FROM signing_keys WHERE verifies_until IS NULL OR verifies_until > $1 "
-                  "ORDER BY signs_from DESC, kid",
-                  {core_.now()}));
-    std::vector<Entry> entries;
-    for (const sql::Row& row : rows) {
-      auto [purpose, kid, wrapping_key, seed, from, until] =
-          row.as<std::string, std::string, std::string, sql::Blob, WallTime,
-                 std::optional<WallTime>>();
+  TRY(sql::Rows rows, core_.db().read([&](sql::Executor& sql) {
+    return sql.query(
+        "SELECT purpose, kid, wrapping_key_id, wrapped_seed, signs_from, verifies_until "
+        "FROM signing_keys WHERE verifies_until IS NULL OR verifies_until > $1 "
+        "ORDER BY signs_from DESC, kid",
+        {core_.now()});
+  }));
+  std::vector<Entry> entries;
+  for (const sql::Row& row : rows) {
+    auto [text, kid, wrapping_key, seed, from, until] =
+        row.as<std::string, std::string, std::string, sql::Blob, WallTime,
+               std::optional<WallTime>>();
+    const auto* const purpose = std::ranges::find(kPurposes, text, text_of);
+    if (purpose == kPurposes.end()) continue;  // a newer release's
+    auto key = known(kid);
+    if (key == nullptr) {
       TRY(auto bytes,
-          core_.deps().keys->unwrap({wrapping_key, seed.bytes}, signing_key_context(purpose, kid)));
-      TRY(auto key, crypto::SigningKey::from_seed(bytes.reveal()));
-      entries.push_back({purpose == "grant" ? KeyPurpose::grant : KeyPurpose::audit, kid,
-                         std::make_shared<const crypto::SigningKey>(std::move(key)), from, until});
+          core_.deps().keys->unwrap({wrapping_key, seed.bytes}, signing_key_context(text, kid)));
+      TRY(auto unwrapped, crypto::SigningKey::from_seed(bytes.reveal()));
+      key = std::make_shared<const crypto::SigningKey>(std::move(unwrapped));
     }
-    return entries;
-  });
+    entries.push_back({*purpose, kid, std::move(key), from, until});
+  }
+  return entries;
 }
 
 const SigningKeys::Entry& SigningKeys::newest(KeyPurpose purpose) const {
@@ -115,9 +144,10 @@ std::vector<GrantKey> SigningKeys::verifiers(KeyPurpose purpose) const {
 
 Result<std::string> SigningKeys::rotate(KeyPurpose purpose, std::chrono::milliseconds overlap) {
   crypto::SigningKey key = crypto::SigningKey::generate();
+  TRY(domain::WrappedKey wrapped, wrap(purpose, key));
   WallTime from = core_.now() + overlap;
   TRY_VOID(core_.db().write([&](sql::Executor& sql) -> Status {
-    TRY_VOID(insert(sql, purpose, key, from));
+    TRY_VOID(insert(sql, purpose, key, wrapped, from));
     TRY_VOID(
         sql.execute("UPDATE signing_keys SET verifies_until = $1 WHERE purpose = $2 AND kid <> "
                     "$3 AND verifies_until IS NULL",

@@ -13,7 +13,7 @@
 namespace alga::control_plane {
 
 /// What a signing key is for; keys of one purpose are never used for another.
-enum class KeyPurpose : std::uint8_t { grant, audit };
+enum class KeyPurpose : std::uint8_t { grant, audit, broker };
 
 /// The Ed25519 keys of the control plane: made at first use, stored wrapped, shared by all control
 /// planes of one database. A new key is published before it signs and verifies on after its
@@ -27,7 +27,7 @@ class SigningKeys {
     crypto::Signature signature;
   };
 
-  /// Loads the keys of both purposes and makes those that are missing.
+  /// Loads the keys of every purpose and makes those that are missing.
   Status load();
   /// Reads again what other processes may have changed.
   Status refresh();
@@ -51,8 +51,11 @@ class SigningKeys {
     std::optional<WallTime> verifies_until;
   };
   [[nodiscard]] const Entry& newest(KeyPurpose purpose) const;
+  /// Wrapping may ask Vault, so it is never done inside a transaction.
+  Result<domain::WrappedKey> wrap(KeyPurpose purpose, const crypto::SigningKey& key) const;
   Status insert(sql::Executor& sql, KeyPurpose purpose, const crypto::SigningKey& key,
-                WallTime signs_from) const;
+                const domain::WrappedKey& wrapped, WallTime signs_from) const;
+  [[nodiscard]] std::shared_ptr<const crypto::SigningKey> known(const std::string& kid) const;
   Result<std::vector<Entry>> read() const;
 
   const Core& core_;

@@ -38,7 +38,7 @@ Result<std::unique_ptr<ControlPlane>> ControlPlane::create(Dependencies dependen
   if (!dependencies.options.gateway_only) {
     ALGA_CHECK(dependencies.bundles != nullptr && dependencies.keys != nullptr);
     ALGA_CHECK(dependencies.inspector != nullptr && dependencies.compiler != nullptr);
-    ALGA_CHECK(dependencies.envelope_key != nullptr);
+    ALGA_CHECK(dependencies.sealer != nullptr);
   }
   TRY_VOID(check_options(dependencies.options));
   auto plane = std::make_unique<SqlControlPlane>(std::move(dependencies));
@@ -88,6 +88,7 @@ void SqlControlPlane::add_routes(httpd::Router& router) {
   add_install_routes(api, services_);
   add_setting_routes(api, services_);
   add_internal_routes(api, services_);
+  add_redeem_routes(api, services_);
   add_storage_routes(api, services_);
   add_record_routes(api, services_);
   add_quota_routes(api, services_);

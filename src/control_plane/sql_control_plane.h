@@ -61,6 +61,9 @@ class SqlControlPlane final : public ControlPlane {
   domain::ExecutionLog& executions() override { return services_.records; }
   domain::Authenticator& authenticator() override { return authenticator_; }
   domain::IdempotencyStore& idempotency() override { return services_.idempotency; }
+  Result<Redeemed> redeem(const Redemption& redemption, const RunnerIdentity& runner) override {
+    return services_.broker.redeem(redemption, runner);
+  }
   std::optional<Secret> take_bootstrap_token() override { return std::exchange(bootstrap_, {}); }
   std::vector<GrantKey> grant_keys() const override {
     return services_.signing.verifiers(KeyPurpose::grant);

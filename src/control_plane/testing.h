@@ -80,6 +80,22 @@ class BreakableKeys final : public domain::KeyProvider {
   std::unique_ptr<domain::KeyProvider> real_;
 };
 
+/// Seals `sealed:v1` under one key; can be broken, and counts.
+class FakeSealer final : public domain::EnvelopeSealer {
+ public:
+  domain::EnvelopeAlgorithm algorithm() const override { return domain::EnvelopeAlgorithm::sealed; }
+  Result<domain::SecretEnvelope> seal(const domain::SecretMap& secrets,
+                                      const domain::EnvelopeBinding& binding,
+                                      std::string_view version, WallTime expires) override {
+    ++calls;
+    if (broken) return fail({Kind::unavailable, "vault.unavailable", "broken", 1});
+    return domain::seal_envelope(secrets, binding, version, key, "k1", expires);
+  }
+  std::atomic<bool> broken = false;
+  std::atomic<int> calls = 0;
+  const crypto::AeadKey key = crypto::AeadKey::generate();
+};
+
 struct Reply {
   std::uint16_t status = 0;
   boost::json::value body;
@@ -123,8 +139,7 @@ class Platform {
     deps.clock = &clock_;
     deps.random = &random_;
     deps.metrics = &metrics_;
-    deps.envelope_key = envelope_key_;
-    deps.envelope_key_id = "k1";
+    deps.sealer = &sealer_;
     deps.grant_keys_changed = [this] { ++grant_key_changes; };
     deps.options.tokens = {Secret{"token-of-config"}, Secret{"token-of-storage"},
                            Secret{"token-of-registry"}};
@@ -148,12 +163,20 @@ class Platform {
 
   Reply send(std::string_view method, std::string path, const std::string& token, std::string body,
              const HeaderMap& headers = {}) {
+    return send_as({}, method, std::move(path), std::move(body), token, headers);
+  }
+  /// As whoever is at the other end of a connection.
+  Reply send_as(const httpd::Peer& peer, std::string_view method, std::string path,
+                std::string body, const std::string& token = {}, const HeaderMap& headers = {}) {
     httpd::Request request;
+    request.peer = peer;
     request.method = std::string(method);
     std::size_t mark = path.find('?');
     if (mark != std::string::npos) request.query = path.substr(mark + 1);
     request.path = path.substr(0, mark);
-    request.request_id = "request-" + std::to_string(++requests_);
+    // Read once: tests call from several threads, and a body must be of its own request.
+    const std::string number = std::to_string(++requests_);
+    request.request_id = "request-" + number;
     if (!token.empty()) request.headers.push_back({"authorization", "Bearer " + token});
     for (const auto& [name, value] : headers) request.headers.push_back({name, value});
     auto match = router_.match(method, request.path);
@@ -162,7 +185,7 @@ class Platform {
     request.params = match.params;
     request.body_size = body.size();
     if (match.options->spool) {
-      request.body_file = folder_.path() + "/body-" + std::to_string(requests_);
+      request.body_file = folder_.path() + "/body-" + number;
       std::ofstream(request.body_file, std::ios::binary) << body;
       request.body_sha256 = crypto::sha256_hex(body);
     } else {
@@ -229,7 +252,8 @@ class Platform {
   /// For a second platform on the same database.
   std::shared_ptr<vault::testing::MemorySecrets> secrets() { return secrets_; }
   httpd::Router& router() { return router_; }
-  const crypto::AeadKey& envelope_key() const { return *envelope_key_; }
+  const crypto::AeadKey& envelope_key() const { return sealer_.key; }
+  FakeSealer& sealer() { return sealer_; }
   std::atomic<int> grant_key_changes = 0;
 
  private:
@@ -254,8 +278,7 @@ class Platform {
   ManualClock clock_;
   SystemRandom random_;
   NoMetrics metrics_;
-  std::shared_ptr<const crypto::AeadKey> envelope_key_ =
-      std::make_shared<const crypto::AeadKey>(crypto::AeadKey::generate());
+  FakeSealer sealer_;
   std::string operator_token_;
   std::atomic<int> requests_ = 0;
   httpd::Router router_;

@@ -171,6 +171,18 @@ std::string envelope_digest(const SecretEnvelope& envelope) {
   return crypto::sha256_hex(json::canonical(envelope_to_json(envelope)));
 }
 
+bool is_broker_token(const SecretEnvelope& envelope) {
+  return envelope.algorithm == name(EnvelopeAlgorithm::broker_token);
+}
+
+std::string envelope_pin(const SecretEnvelope& envelope) {
+  if (!is_broker_token(envelope)) return envelope_digest(envelope);
+  SecretEnvelope lasting = envelope;
+  lasting.ciphertext_b64.clear();
+  lasting.expires_at.reset();
+  return envelope_digest(lasting);
+}
+
 std::string envelope_header(const SecretEnvelope& envelope) {
   return json::canonical(header_of(envelope));
 }

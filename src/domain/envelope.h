@@ -85,8 +85,14 @@ class SealingKeys {
 [[nodiscard]] Result<SecretMap> open_inline(const SecretEnvelope& envelope, WallTime now,
                                             const EnvelopePolicy& policy);
 
-/// SHA-256 (hex) over all fields; what a grant and the header pin down.
+/// SHA-256 (hex) over all fields; what the header pins down.
 [[nodiscard]] std::string envelope_digest(const SecretEnvelope& envelope);
+
+[[nodiscard]] bool is_broker_token(const SecretEnvelope& envelope);
+
+/// What a grant pins: envelope_digest(), but of a `broker-token:v1` only algorithm, version and key
+/// id, because its token is new for each request and signed itself.
+[[nodiscard]] std::string envelope_pin(const SecretEnvelope& envelope);
 
 /// The value of `x-ext-secrets-envelope`: canonical JSON of version, algorithm, key id, expiry and
 /// SHA-256. No ciphertext.

@@ -281,8 +281,9 @@ Status check_request(const Grant& grant, const ExecuteRequest& request) {
   }
   bool same_envelope =
       request.envelope.has_value() == grant.envelope_sha256.has_value() &&
-      (!request.envelope || (envelope_digest(*request.envelope) == *grant.envelope_sha256 &&
-                             request.envelope->expires_at == grant.envelope_expires));
+      (!request.envelope || (envelope_pin(*request.envelope) == *grant.envelope_sha256 &&
+                             (is_broker_token(*request.envelope) ||
+                              request.envelope->expires_at == grant.envelope_expires)));
   if (!same_envelope) return differs("grant.envelope_mismatch", "secret envelope");
   return {};
 }

@@ -36,7 +36,7 @@ struct Grant {
   RequestedLimits limits;           ///< of the install; absent means the server's default
   std::string config_version;
   std::string secrets_version;
-  /// envelope_digest() of the envelope that goes with it; absent when the install has no secrets.
+  /// envelope_pin() of the envelope that goes with it; absent when the install has no secrets.
   std::optional<std::string> envelope_sha256;
   std::optional<std::string> envelope_expires;
   /// config_digest() of the configuration that goes with it; not compared when absent.

@@ -4,9 +4,11 @@
 #include <boost/json/serialize.hpp>
 #include <mutex>
 #include <unordered_map>
+#include <unordered_set>
 #include <vector>
 
 #include "async/await_callback.h"
+#include "domain/envelope.h"
 #include "domain/install_config_codec.h"
 
 namespace alga::gateway {
@@ -37,6 +39,10 @@ Result<Config> parse_answer(const Result<domain::HttpResponse>& response, const 
   return std::make_shared<const domain::InstallConfig>(std::move(*config));
 }
 
+bool is_brokered(const Config& config) {
+  return config->envelope && domain::is_broker_token(*config->envelope);
+}
+
 }  // namespace
 
 struct HttpInstallConfigs::State : std::enable_shared_from_this<State> {
@@ -57,19 +63,44 @@ struct HttpInstallConfigs::State : std::enable_shared_from_this<State> {
 
   void ask(const TenantId& tenant, const std::string& extension, Done done) {
     const std::string key = tenant.str() + '\n' + extension;
+    bool alone = false;
     {
       const std::scoped_lock lock(mutex);
-      const auto [waiting, first] = flights.try_emplace(key);
-      waiting->second.push_back(std::move(done));
-      if (!first) return;
+      alone = one_each.contains(key);
+      if (!alone) {
+        const auto [waiting, first] = flights.try_emplace(key);
+        waiting->second.push_back(std::move(done));
+        if (!first) return;
+      }
     }
+    if (alone) return ask_alone(tenant, extension, std::move(done));
     const SteadyTime asked = clock.steady();
+    send(tenant, extension,
+         [self = shared_from_this(), key, asked, tenant, extension](Result<Config> outcome) {
+           self->finish(key, asked, tenant, extension, std::move(outcome));
+         });
+  }
+
+  /// For installs with a broker token: it is minted for one request and belongs to the runner that
+  /// redeems it first, so no two requests share an answer.
+  void ask_alone(const TenantId& tenant, const std::string& extension, Done done) {
+    send(tenant, extension,
+         [self = shared_from_this(), key = tenant.str() + '\n' + extension,
+          done = std::move(done)](Result<Config> outcome) mutable {
+           if (outcome && !is_brokered(*outcome)) {
+             const std::scoped_lock lock(self->mutex);
+             self->one_each.erase(key);
+           }
+           done(std::move(outcome));
+         });
+  }
+
+  void send(const TenantId& tenant, const std::string& extension, Done done) {
     auto request = make_request(tenant, extension);
-    if (!request) return finish(key, asked, unavailable(std::string(request.error().code)));
-    client.send(std::move(*request),
-                [self = shared_from_this(), key, asked, tenant](auto response) {
-                  self->finish(key, asked, parse_answer(response, tenant));
-                });
+    if (!request) return done(unavailable(std::string(request.error().code)));
+    client.send(std::move(*request), [tenant, done = std::move(done)](auto response) mutable {
+      done(parse_answer(response, tenant));
+    });
   }
 
   Result<egress::ClientRequest> make_request(const TenantId& tenant,
@@ -86,19 +117,31 @@ struct HttpInstallConfigs::State : std::enable_shared_from_this<State> {
                                  .tls = options.tls};
   }
 
-  void finish(const std::string& key, SteadyTime asked, Result<Config> outcome) {
+  void finish(const std::string& key, SteadyTime asked, const TenantId& tenant,
+              const std::string& extension, Result<Config> outcome) {
+    const bool brokered = outcome && is_brokered(*outcome);
     std::vector<Done> waiting;
     {
       const std::scoped_lock lock(mutex);
       auto node = flights.extract(key);
       if (!node.empty()) waiting = std::move(node.mapped());
-      if (outcome) {
+      if (brokered) {
+        entries.erase(key);
+        if (one_each.size() >= options.max_entries) one_each.clear();
+        one_each.insert(key);
+      } else if (outcome) {
         keep(key, asked, *outcome);
       } else {
         entries.erase(key);
       }
     }
-    for (Done& done : waiting) done(outcome);
+    for (std::size_t i = 0; i < waiting.size(); ++i) {
+      if (brokered && i > 0) {
+        ask_alone(tenant, extension, std::move(waiting[i]));
+      } else {
+        waiting[i](outcome);
+      }
+    }
   }
 
   void keep(const std::string& key, SteadyTime asked, const Config& config) {
@@ -119,6 +162,7 @@ struct HttpInstallConfigs::State : std::enable_shared_from_this<State> {
   mutable std::mutex mutex;
   std::unordered_map<std::string, Entry> entries;
   std::unordered_map<std::string, std::vector<Done>> flights;
+  std::unordered_set<std::string> one_each;  ///< whose answers hold a broker token
 };
 
 HttpInstallConfigs::HttpInstallConfigs(Options options, egress::HttpClient& client,

@@ -17,7 +17,8 @@ namespace alga::gateway {
 /// lease, counted from the moment the question was asked, and never past half the life of its
 /// grant: so a change that the control plane acknowledged after the lease is seen by every later
 /// request. When the control plane cannot be asked, nothing is served from the cache. Concurrent
-/// questions for one install are one. Bounded. Thread-safe.
+/// questions for one install are one, except where the answer holds a broker token: that is asked
+/// for with each request and never kept. Bounded. Thread-safe.
 class HttpInstallConfigs final : public domain::InstallConfigs {
  public:
   struct Options {

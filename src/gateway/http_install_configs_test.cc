@@ -4,6 +4,8 @@
 
 #include <atomic>
 #include <boost/json/serialize.hpp>
+#include <mutex>
+#include <set>
 #include <thread>
 
 #include "async/spawn.h"
@@ -42,6 +44,13 @@ class HttpInstallConfigsTest : public ::testing::Test {
                                  .endpoints = {{"GET", "/a"}},
                                  .endpoints_declared = true,
                                  .generation = "g1"};
+    if (test->brokered_) {
+      config.envelope =
+          domain::SecretEnvelope{.ciphertext_b64 = "token-" + std::to_string(++test->tokens_),
+                                 .version = "s1",
+                                 .algorithm = "broker-token:v1",
+                                 .key_id = "k1"};
+    }
     co_return httpd::json_response(200,
                                    boost::json::serialize(domain::install_config_to_json(config)));
   }
@@ -63,6 +72,8 @@ class HttpInstallConfigsTest : public ::testing::Test {
   std::atomic<int> questions_ = 0;
   std::atomic<int> generation_ = 1;
   std::atomic<bool> slow_ = false;
+  std::atomic<bool> brokered_ = false;
+  std::atomic<int> tokens_ = 0;
   std::atomic<std::uint16_t> status_ = 200;
   std::string answers_for_ = "t1";
   std::chrono::seconds grant_life_{60};
@@ -115,6 +126,32 @@ TEST_F(HttpInstallConfigsTest, AsksOnceForManyAtOnce) {
   callers.clear();
   EXPECT_EQ(served, 6);
   EXPECT_EQ(questions_, 1);
+}
+
+TEST_F(HttpInstallConfigsTest, GivesEachRequestABrokerTokenOfItsOwn) {
+  brokered_ = true;
+  slow_ = true;
+  std::mutex mutex;
+  std::set<std::string> tokens;
+  const auto ask = [&] {
+    const auto config = async::block_on(configs_->resolve(*TenantId::parse("t1"), "e1"));
+    const std::scoped_lock lock(mutex);
+    tokens.insert((*config)->envelope->ciphertext_b64);
+  };
+  for (int round = 0; round < 2; ++round) {
+    std::vector<std::jthread> callers;
+    for (int i = 0; i < 4; ++i) callers.emplace_back(ask);
+  }
+  EXPECT_EQ(tokens.size(), 8U) << "none is shared, none is kept";
+  EXPECT_EQ(configs_->entries(), 0U);
+  // When the platform goes back to envelopes, so do we.
+  brokered_ = false;
+  slow_ = false;
+  EXPECT_EQ(resolve(), "c1");
+  const int before = questions_;
+  EXPECT_EQ(resolve(), "c1");
+  EXPECT_EQ(resolve(), "c1");
+  EXPECT_LE(questions_, before + 1);
 }
 
 TEST_F(HttpInstallConfigsTest, RefusesTheInstallOfAnotherTenant) {

@@ -54,7 +54,7 @@ Error response_error(const domain::HttpResponse& response) {
       }
       return {Kind::unprocessable, "vault.bad_request", "Vault refused the request: " + text};
     case 401:
-    case 403: return {Kind::unavailable, "vault.denied", "Vault does not permit this"};
+    case 403: return {Kind::unavailable, "vault.denied", "Vault does not permit this", 5};
     case 404: return {Kind::not_found, "vault.not_found", "Vault has nothing there"};
     case 429: return {Kind::unavailable, "vault.rate_limited", "Vault asks to slow down", 1};
     case 503:

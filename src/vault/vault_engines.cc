@@ -227,7 +227,7 @@ Error as_keys_error(Error error) {
   if (error.code == "vault.bad_request") {
     return {Kind::internal, "keys.unwrap_failed", "Vault does not unwrap this key"};
   }
-  return {Kind::unavailable, "keys.unavailable", std::string(error.code) + ": " + error.message};
+  return {Kind::unavailable, "keys.unavailable", std::string(error.code) + ": " + error.message, 1};
 }
 
 /// `vault:v3:…` was made by version 3.

@@ -15,6 +15,7 @@ std::span<const sql::Migration> migrations() {
       sql::Migration{5, "records", kRecordTables},
       sql::Migration{6, "deliveries", kDeliveryColumns},
       sql::Migration{7, "quotas", kQuotaTables},
+      sql::Migration{8, "broker", kBrokerTables},
   };
   return kSteps;
 }

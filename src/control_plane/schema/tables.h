@@ -11,5 +11,6 @@ extern const std::string_view kStorageTables;
 extern const std::string_view kRecordTables;
 extern const std::string_view kDeliveryColumns;
 extern const std::string_view kQuotaTables;
+extern const std::string_view kBrokerTables;
 
 }  // namespace alga::control_plane::schema
