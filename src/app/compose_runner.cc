@@ -37,6 +37,10 @@ Status World::Parts::build_runner() {
   if (spans) {
     traced_records = std::make_unique<telemetry::ExecutionSpans>(*records_door, *spans, random);
   }
+  if (roles.control_plane) {
+    // What runners with keys of their own are to believe: `engine.artefact_keys`.
+    log.info("compiles", {{"artefact_key", artefact_key->public_key().base64()}});
+  }
   engine::Options options;
   options.limits = limits;
   options.threads = static_cast<std::uint32_t>(config.number("engine.threads"));
@@ -45,6 +49,12 @@ Status World::Parts::build_runner() {
       static_cast<std::uint32_t>(limits.value(domain::Limit::executions_per_tenant));
   options.cache = data / "artefacts";
   options.cache_bytes = config.size("engine.disk_cache_bytes");
+  options.memory_cache_bytes = config.size("engine.memory_cache_bytes");
+  options.slice = config.duration("engine.slice");
+  options.compile_processes =
+      static_cast<std::uint32_t>(config.number("engine.compile_processes"));
+  options.compile_time = config.duration("engine.compile_timeout");
+  options.compile_memory = config.size("engine.compile_memory");
   options.trusted_keys = {artefact_key->public_key()};
   options.shared_artefacts = store.get();
   options.publish_artefacts = roles.control_plane;
