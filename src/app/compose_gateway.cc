@@ -33,7 +33,7 @@ Status World::Parts::build_people() {
         gateway::fetch_over(*client, {.authorities_file = config.text("tls.ca")}), *clock,
         log.named("oidc"));
   }
-  if (!config.text("gateway.session.key").empty()) {
+  if (config.is_set("gateway.session.key")) {
     auto key = [this]() -> Result<Secret> {
       TRY(std::optional<Secret> text, config.secret("gateway.session.key"));
       std::optional<std::string> bytes = base64_decode(text ? trim(text->reveal()) : "");

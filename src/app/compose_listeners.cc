@@ -68,6 +68,14 @@ Result<std::unique_ptr<httpd::Server>> World::Parts::open_listener(
   options.address = endpoint.host;
   options.port = endpoint.port;
   options.tls = std::move(tls);
+  for (const std::string& text : config.list("server.trusted_proxies")) {
+    const auto network = domain::parse_network(text);
+    if (!network) {
+      return fail(Kind::invalid, "config.bad_value",
+                  "server.trusted_proxies: " + text + " is no network such as 10.0.0.0/8");
+    }
+    options.trusted_proxies.push_back(*network);
+  }
   options.max_connections = config.number("server.max_connections");
   options.header_timeout = config.duration("server.header_timeout");
   options.body_timeout = config.duration("server.body_timeout");

@@ -122,6 +122,8 @@ struct Options {
   /// Each install gets the host name `<install id>.<domain_root>` for its pages; empty: none.
   std::string domain_root;
   /// Folder for uploads that are being checked; private to this process.
+  /// How long the answers of idempotent requests are kept.
+  std::chrono::seconds idempotency_life{24 * 3600};
   std::filesystem::path scratch;
 };
 

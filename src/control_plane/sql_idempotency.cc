@@ -9,7 +9,6 @@
 namespace alga::control_plane {
 namespace {
 
-constexpr std::chrono::hours kKept{24};
 constexpr std::size_t kLargestAnswer = 1U << 20U;
 
 /// Endpoint and key are the caller's text of any length; their digest is a key column.
@@ -98,7 +97,7 @@ async::Task<Status> SqlIdempotencyStore::complete(domain::IdempotencyScope scope
           "UPDATE idempotency_records SET state = 'done', response = $1, expires_at = "
           "$2 WHERE tenant = $3 AND install_id = $4 AND scope = $5 AND request_digest "
           "= $6",
-          {sql::Blob{encode(answer)}, core_.now() + kKept, scope.tenant, scope.install,
+          {sql::Blob{encode(answer)}, core_.now() + core_.options().idempotency_life, scope.tenant, scope.install,
            scope_key(scope), digest});
     });
     if (!stored) return fail(unavailable());

@@ -6,7 +6,7 @@
 namespace alga::control_plane {
 
 /// Idempotency keys in SQL: one execution of many requests on all gateways together. Answers are
-/// kept for a day; those beyond a megabyte are not kept. Thread-safe.
+/// kept for `Options::idempotency_life`; those beyond a megabyte are not kept. Thread-safe.
 class SqlIdempotencyStore final : public domain::IdempotencyStore {
  public:
   explicit SqlIdempotencyStore(const Core& core) : core_(core) {}

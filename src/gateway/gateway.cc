@@ -373,6 +373,7 @@ async::Task<httpd::Response> Gateway::serve(Surface surface, httpd::Request requ
     response = refusal(ending.error(), request.request_id);
     count(http_status(ending.error().kind) < 500 ? "policy_denied" : "unavailable", begin);
     use_.log.info("refused", {{"request_id", request.request_id},
+                              {"client", request.peer.address},
                               {"code", ending.error().code},
                               {"reason", ending.error().message}});
   }

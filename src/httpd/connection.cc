@@ -11,6 +11,7 @@
 #include "async/deadline.h"
 #include "base/ids.h"
 
+#include "httpd/forwarded.h"
 namespace alga::httpd {
 namespace {
 
@@ -161,6 +162,8 @@ async::Task<bool> Connection::serve_one(RequestHead head) {
   request.peer = peer_;
   const auto id = request.header("x-request-id");
   request.request_id = id && is_identifier(*id) ? std::string(*id) : new_request_id();
+  request.peer.secure = peer_.tls;
+  believe_proxies(request.peer, request.headers, core_->options.trusted_proxies);
   exchange.head = std::move(head);
   exchange.keep_alive = exchange.head.keep_alive;
   exchange.method = request.method;

@@ -19,8 +19,10 @@ namespace alga::httpd {
 
 /// Who is at the other end of the connection.
 struct Peer {
-  std::string address;  ///< textual IP without port
+  std::string address;  ///< textual IP without port; the client's, where a trusted proxy names it
   bool tls = false;
+  /// The client speaks TLS: to us, or to a trusted proxy.
+  bool secure = false;
   /// Identities of a verified client certificate (DNS and URI SANs), empty without mTLS.
   std::vector<std::string> certificate_names;
   std::string certificate_sha256;  ///< hex, empty without mTLS

@@ -5,6 +5,7 @@
 #include <cstdint>
 #include <memory>
 #include <string>
+#include <vector>
 
 #include "async/blocking_pool.h"
 #include "async/io_threads.h"
@@ -13,6 +14,7 @@
 #include "base/metrics.h"
 #include "base/random.h"
 #include "base/result.h"
+#include "domain/address.h"
 #include "httpd/head.h"
 #include "httpd/message.h"
 #include "tls/server_context.h"
@@ -23,7 +25,9 @@ struct ServerOptions {
   std::string address = "127.0.0.1";        ///< textual IP; `::` takes IPv4 as well
   std::uint16_t port = 0;                   ///< 0: any free one
   std::shared_ptr<tls::ServerContext> tls;  ///< null: plain HTTP
-  std::size_t max_connections = 10'000;     ///< more are closed at once
+  /// Whose `X-Forwarded-For` and `-Proto` are believed.
+  std::vector<domain::Network> trusted_proxies;
+  std::size_t max_connections = 10'000;  ///< more are closed at once
   /// Bytes of request bodies in memory over all connections; beyond it bodies are refused with 503.
   std::uint64_t max_buffered_bytes = 512U << 20U;
   HeadLimits head;

@@ -1,0 +1,17 @@
+#pragma once
+
+#include <vector>
+
+#include "domain/address.h"
+#include "httpd/message.h"
+
+namespace alga::httpd {
+
+/// Replaces what `peer` says about a trusted proxy by what the proxy says about its client: the
+/// address is the last one in `X-Forwarded-For` that is no trusted proxy itself, `secure` is the
+/// last `X-Forwarded-Proto`. A peer that is not trusted is left as it is, whatever it sends, and
+/// the certificate stays that of the connection.
+void believe_proxies(Peer& peer, const domain::Headers& headers,
+                     const std::vector<domain::Network>& trusted);
+
+}  // namespace alga::httpd
