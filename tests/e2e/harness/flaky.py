@@ -61,11 +61,14 @@ class Flaky:
             handler.close_connection = True
             return
         status, answer = (self.status, b'{"errors":[]}') if self.status else self._forward(handler, body)
-        handler.send_response(status)
-        handler.send_header("content-type", "application/json")
-        handler.send_header("content-length", str(len(answer)))
-        handler.end_headers()
-        handler.wfile.write(answer)
+        try:
+            handler.send_response(status)
+            handler.send_header("content-type", "application/json")
+            handler.send_header("content-length", str(len(answer)))
+            handler.end_headers()
+            handler.wfile.write(answer)
+        except OSError:
+            handler.close_connection = True  # whoever asked has given up
 
     def _forward(self, handler, body):
         connection = http.client.HTTPConnection("127.0.0.1", self.target, timeout=30)
