@@ -3,10 +3,9 @@
 
 import os
 import sys
-import tempfile
 from pathlib import Path
 
-from harness.author import Author, release_only
+from harness.author import Author, release_only, scratch
 from harness.client import Client
 from harness.server import program
 from harness.tap import eventually, expect, expect_equal, expect_in, main, test
@@ -102,7 +101,7 @@ def ctrl_c(world):
 
 def run():
     release_only("alga dev")
-    with tempfile.TemporaryDirectory(prefix="alga-e2e.") as folder:
+    with scratch() as folder:
         world = World(folder)
         with world.dev:
             return main(world)

@@ -7,9 +7,8 @@ error of route /NAME must be reported at; the column is where the named token be
 
 import re
 import sys
-import tempfile
 
-from harness.author import ROOT, Author, Workshop, release_only
+from harness.author import ROOT, Author, Workshop, release_only, scratch
 from harness.platform import Platform, loopback_rules
 from harness.tap import expect, expect_equal, expect_in, main, test
 from harness.upstream import Upstream
@@ -205,7 +204,7 @@ def without_map(world):
 
 def run():
     release_only("the place of an author's error")
-    with tempfile.TemporaryDirectory(prefix="alga-e2e.") as folder, Upstream() as upstream:
+    with scratch() as folder, Upstream() as upstream:
         with Platform(folder) as platform:
             return main(World(platform, upstream))
 

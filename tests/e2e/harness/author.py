@@ -6,6 +6,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import tempfile
 import time
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,6 +18,7 @@ SDK = ROOT / "sdk"
 ALGA = SDK / "alga-cli" / "bin" / "alga.js"
 COMMAND_SECONDS = 300
 STOP_SECONDS = 45
+MEMORY_WANTED = 4 << 30
 
 
 @dataclass
@@ -49,6 +51,10 @@ class Author:
             **{name: value for name, value in named.items() if value},
             "ALGA_BUILD_CACHE": str(cache / "components"),
             "HOME": str(home),
+            # Other people's tools keep their own state where it is.
+            "CARGO_HOME": os.environ.get("CARGO_HOME") or str(Path.home() / ".cargo"),
+            "RUSTUP_HOME": os.environ.get("RUSTUP_HOME") or str(Path.home() / ".rustup"),
+            "CARGO_TARGET_DIR": str(cache / "guest-tools" / "target"),
             "XDG_CONFIG_HOME": str(home / ".config"),
             "NO_COLOR": "1",
             "npm_config_cache": os.environ.get("npm_config_cache") or str(Path.home() / ".npm"),
@@ -193,6 +199,37 @@ class Running:
             os.killpg(self.process.pid, signal.SIGKILL)
             self.process.wait()
             raise Failed(f"the command did not stop:\n{self.output()[-4000:]}") from None
+
+
+class GuestTools:
+    """Compilers of the other guest languages, which tests/guests/toolchains.sh gets."""
+
+    def __init__(self, author):
+        said = author.program([ROOT / "tests" / "guests" / "toolchains.sh"], seconds=600)
+        self.folder = Path(said.out.strip())
+        author.env["PATH"] = f"{self.folder}{os.pathsep}{author.env['PATH']}"
+
+    def missing(self, language):
+        """Why a language cannot be built here, or None."""
+        reason = self.folder.parent / f"missing-{language}"
+        return reason.read_text().strip() if reason.exists() else None
+
+
+def with_settings(config, section, lines):
+    """A configuration with further lines in one of its sections."""
+    head = f"[{section}]\n"
+    return config.replace(head, head + lines) if head in config else f"{config}\n{head}{lines}"
+
+
+def scratch():
+    """A temporary folder: in memory where there is room, for components are large and disks slow."""
+    memory = Path("/dev/shm")
+    roomy = None
+    if memory.is_dir():
+        found = os.statvfs(memory)
+        if not found.f_flag & os.ST_NOEXEC and found.f_bavail * found.f_frsize > MEMORY_WANTED:
+            roomy = memory
+    return tempfile.TemporaryDirectory(prefix="alga-e2e.", dir=roomy)
 
 
 def release_only(what):

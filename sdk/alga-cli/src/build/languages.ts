@@ -15,14 +15,16 @@ import { WORLD } from './world.js';
 export interface Language {
   name: string;
   marker: string;
+  /** Whether clock and random numbers are those of the build, because there is no WASI below. */
+  frozen: boolean;
   /** Builds the component. @param wit folder with the project's world */
   build: (project: Project, wit: string, tools: Tools) => Promise<Uint8Array>;
 }
 
 const LANGUAGES: readonly Language[] = [
-  { name: 'Rust', marker: 'Cargo.toml', build: buildRust },
-  { name: 'Python', marker: 'src/app.py', build: buildPython },
-  { name: 'C++', marker: 'src/main.cpp', build: buildCpp },
+  { name: 'Rust', marker: 'Cargo.toml', frozen: false, build: buildRust },
+  { name: 'Python', marker: 'src/app.py', frozen: true, build: buildPython },
+  { name: 'C++', marker: 'src/main.cpp', frozen: false, build: buildCpp },
 ];
 
 /** The language that a project without a TypeScript entry is written in. */
