@@ -87,8 +87,9 @@ debian_rust() {
 
 cpp() {
   rm -f "$tools/missing-cpp"
-  command -v clang++-19 >/dev/null && [[ -d /usr/include/wasm32-wasi && -d /usr/lib/llvm-19/lib/clang/19/lib/wasi ]] ||
+  if ! command -v clang++-19 >/dev/null || [[ ! -d /usr/include/wasm32-wasi || ! -d /usr/lib/llvm-19/lib/clang/19/lib/wasi ]]; then
     missing cpp 'clang-19 with wasi-libc, libc++-19-dev-wasm32, libc++abi-19-dev-wasm32 and libclang-rt-19-dev-wasm32 is not installed'
+  fi
 }
 
 python
