@@ -31,9 +31,9 @@ Status World::Parts::build_control_plane() {
   TRY_VOID(build_database());
   fs::path scratch = data / "uploads";
   TRY_VOID(private_folder(scratch));
+  control_plane::Options options;
   options.idempotency_life =
       std::chrono::duration_cast<std::chrono::seconds>(config.duration("gateway.idempotency_ttl"));
-  control_plane::Options options;
   options.gateway_only = !roles.control_plane;
   options.development = config.flag("server.development");
   auto take = [&](std::string_view name, Secret& into) -> Status {

@@ -117,13 +117,13 @@ struct Options {
   /// True when other processes hold leases: a change is then acknowledged when they have run out.
   bool remote_gateways = false;
   std::chrono::seconds grant_life{60};
+  /// How long the answers of idempotent requests are kept.
+  std::chrono::seconds idempotency_life{24 * 3600};
   std::chrono::seconds envelope_life{300};
   BrokerPolicy broker;
   /// Each install gets the host name `<install id>.<domain_root>` for its pages; empty: none.
   std::string domain_root;
   /// Folder for uploads that are being checked; private to this process.
-  /// How long the answers of idempotent requests are kept.
-  std::chrono::seconds idempotency_life{24 * 3600};
   std::filesystem::path scratch;
 };
 
