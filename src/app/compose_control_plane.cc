@@ -4,7 +4,6 @@
 #include "app/world_parts.h"
 
 namespace alga::app {
-
 namespace {
 
 /// 0 stands for no limit in the configuration.
@@ -51,6 +50,9 @@ Status World::Parts::build_control_plane() {
   if (const std::string& until = config.text("publishing.legacy_modules_until"); !until.empty()) {
     options.publishing.legacy_modules_until = parse_rfc3339(until);
   }
+  options.publishing.pilot_tenants = config.list("publishing.pilot_tenants");
+  options.publishing.uploads = static_cast<std::uint32_t>(config.number("publishing.uploads"));
+  options.publishing.uploads_window = config.duration("publishing.uploads_window");
   options.retention.guest_logs =
       std::chrono::duration_cast<std::chrono::hours>(config.duration("records.guest_logs_kept"));
   options.retention.executions =
@@ -63,8 +65,8 @@ Status World::Parts::build_control_plane() {
   options.envelope_life =
       std::chrono::duration_cast<std::chrono::seconds>(config.duration("secrets.envelope_life"));
   options.broker.enabled = secrets_transport() == "broker-token:v1";
-  options.broker.token_life =
-      std::chrono::duration_cast<std::chrono::seconds>(config.duration("secrets.broker_token_life"));
+  options.broker.token_life = std::chrono::duration_cast<std::chrono::seconds>(
+      config.duration("secrets.broker_token_life"));
   options.broker.runners = config.list("secrets.broker_runners");
   options.domain_root = config.text("control_plane.domain_root");
   options.scratch = scratch;

@@ -44,6 +44,11 @@ struct PublishPolicy {
   bool require_signatures = false;
   /// Core modules of the legacy ABI: refused, or accepted until this moment.
   std::optional<WallTime> legacy_modules_until;
+  /// Only these tenants may install; empty: all.
+  std::vector<std::string> pilot_tenants;
+  /// Uploads of one principal within `uploads_window`, in each process.
+  std::uint32_t uploads = 30;
+  std::chrono::milliseconds uploads_window{60'000};
 };
 
 /// Tokens of the internal callers. An empty one means that nobody can use that door.

@@ -187,7 +187,7 @@ CachedInstallConfigs::Answer CachedInstallConfigs::fresh(const Name& name) {
   if (found == entries_.end()) return nullptr;
   const Entry& entry = found->second;
   bool good = entry.changes == changes_.count() && core_.steady() < entry.confirmed_until &&
-              core_.now() < entry.renew_at;
+              core_.now() < entry.renew_at && !is_of_the_future(*entry.config);
   return good ? entry.config : nullptr;
 }
 
@@ -195,7 +195,14 @@ CachedInstallConfigs::Answer CachedInstallConfigs::renewable(const Name& name) {
   std::lock_guard lock(mutex_);
   auto found = entries_.find(name);
   if (found == entries_.end() || core_.now() >= found->second.renew_at) return nullptr;
+  if (is_of_the_future(*found->second.config)) return nullptr;
   return found->second.config;
+}
+
+/// A clock that was ahead and has been set right leaves grants that runners refuse.
+bool CachedInstallConfigs::is_of_the_future(const domain::InstallConfig& config) const {
+  const WallTime issued = config.grant_expires - core_.options().grant_life;
+  return issued > core_.now() + domain::grant_clock_skew;
 }
 
 void CachedInstallConfigs::remember(const Name& name, Entry entry) {

@@ -78,6 +78,7 @@ class CachedInstallConfigs final : public domain::InstallConfigs {
   /// A reusable answer, or none.
   [[nodiscard]] Answer fresh(const Name& name);
   [[nodiscard]] Answer renewable(const Name& name);
+  [[nodiscard]] bool is_of_the_future(const domain::InstallConfig& config) const;
   void remember(const Name& name, Entry entry);
   void forget(const Name& name);
 

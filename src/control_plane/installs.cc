@@ -120,6 +120,13 @@ Status insert_install(sql::Executor& sql, const Core& core, const TenantId& tena
   return {};
 }
 
+/// While the platform opens step by step, only the tenants of the pilot install.
+Status check_pilot(const Core& core, const TenantId& tenant) {
+  const auto& pilots = core.options().publishing.pilot_tenants;
+  if (pilots.empty() || std::ranges::find(pilots, tenant.str()) != pilots.end()) return {};
+  return fail(Kind::denied, "install.not_in_pilot", "the tenant does not take part in the pilot");
+}
+
 }  // namespace
 
 Result<Installs::Outcome> Installs::create(const Caller& caller, const TenantId& tenant,
@@ -127,6 +134,7 @@ Result<Installs::Outcome> Installs::create(const Caller& caller, const TenantId&
   TRY(auto granted, domain::parse_capabilities(request.capabilities));
   TRY(auto policy, consented_policy(caller, request.egress));
   TRY_VOID(check_config(request.config));
+  TRY_VOID(check_pilot(core_, tenant));
   std::string id = core_.new_id();
   TRY(InstallRow made, core_.db().write([&](sql::Executor& sql) -> Result<InstallRow> {
     TRY_VOID(require_tenant(sql, tenant));

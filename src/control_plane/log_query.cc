@@ -65,7 +65,10 @@ class Follower {
   static SteadyTime now() { return std::chrono::steady_clock::now(); }
   static std::string events(const boost::json::array& lines) {
     std::string text;
-    for (const auto& line : lines) text += "data: " + to_text(line) + "\n\n";
+    for (const auto& line : lines) {
+      // With its id a client that was cut off says where to go on (Last-Event-ID).
+      text += "id: " + std::string(line.at("id").as_string()) + "\ndata: " + to_text(line) + "\n\n";
+    }
     return text;
   }
 
@@ -83,11 +86,13 @@ Result<LogPage> read_logs(const Core& core, const LogQuery& query) {
   std::string text =
       "SELECT id, at, level, stream, message, extension_id, install_id, request_id, version_id, "
       "truncated FROM extension_guest_log WHERE tenant = $1 AND level >= $2 AND id > $3 AND ($4 = "
-      "'' OR install_id = $4) AND ($5 = '' OR request_id = $5) ORDER BY id ";
-  text += tail ? "DESC LIMIT $6" : "LIMIT $6";
+      "'' OR install_id = $4) AND ($5 = '' OR request_id = $5) AND ($6 = '' OR stream = $6) ORDER "
+      "BY id ";
+  text += tail ? "DESC LIMIT $7" : "LIMIT $7";
   TRY(sql::Rows rows, core.db().read([&](sql::Executor& sql) {
-    return sql.query(text, {query.tenant, static_cast<std::int64_t>(query.least), query.after,
-                            query.install.value_or(""), query.request.value_or(""), query.limit});
+    return sql.query(
+        text, {query.tenant, static_cast<std::int64_t>(query.least), query.after,
+               query.install.value_or(""), query.request.value_or(""), query.stream, query.limit});
   }));
   if (tail) std::ranges::reverse(rows);
   LogPage page{.last = query.after};
@@ -103,18 +108,20 @@ httpd::BodyStream follow_logs(const Core& core, LogQuery query) {
   return [follower] { return Follower::next(follower); };
 }
 
-Result<boost::json::array> read_executions(const Core& core, const TenantId& tenant,
-                                           const std::optional<std::string>& install,
-                                           std::uint32_t limit) {
+Result<boost::json::array> read_executions(const Core& core, const ExecutionQuery& query) {
   TRY(sql::Rows rows, core.db().read([&](sql::Executor& sql) {
     return sql.query(
         "SELECT id, request_id, install_id, version_id, started_at, finished_at, status, "
         "end_class, "
         "code, error, http_status, config_version, secrets_version, method, path, endpoint, "
         "duration_us, metrics, author_error, extension_id FROM extension_execution_log WHERE "
-        "tenant = $1 AND ($2 "
-        "= '' OR install_id = $2) ORDER BY started_at DESC, id DESC LIMIT $3",
-        {tenant, install.value_or(""), limit});
+        "tenant = $1 AND ($2 = '' OR install_id = $2) AND ($3 = '' OR request_id = $3) AND ($4 = "
+        "'' "
+        "OR status = $4) AND ($5 = '' OR id = $5) AND (CAST($6 AS BIGINT) = 0 OR started_at < "
+        "CAST($6 AS BIGINT)) ORDER BY "
+        "started_at DESC, id DESC LIMIT $7",
+        {query.tenant, query.install, query.request, query.status, query.id,
+         query.before.value_or(WallTime{}), query.limit});
   }));
   boost::json::array executions;
   for (const sql::Row& row : rows) {

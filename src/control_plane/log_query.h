@@ -18,7 +18,8 @@ struct LogQuery {
   std::optional<std::string> request;
   LogLevel least = LogLevel::debug;
   std::uint32_t limit = 100;
-  std::string after;  ///< id of the last line seen; empty: the newest lines
+  std::string stream;  ///< `log`, `stdout` or `stderr`; empty: all
+  std::string after;   ///< id of the last line seen; empty: the newest lines
 };
 
 struct LogPage {
@@ -33,9 +34,16 @@ struct LogPage {
 /// connection alive; after half an hour the stream ends and the client authenticates anew.
 [[nodiscard]] httpd::BodyStream follow_logs(const Core& core, LogQuery query);
 
-/// Executions of a tenant, newest first. Blocks.
-[[nodiscard]] Result<boost::json::array> read_executions(const Core& core, const TenantId& tenant,
-                                                         const std::optional<std::string>& install,
-                                                         std::uint32_t limit);
+/// Which executions. What is empty does not select.
+struct ExecutionQuery {
+  TenantId tenant;
+  std::string id, install, request, status;
+  std::optional<WallTime> before;  ///< started earlier than this
+  std::uint32_t limit = 50;
+};
+
+/// Executions of a tenant, newest first: times, how they ended, what they used. Blocks.
+[[nodiscard]] Result<boost::json::array> read_executions(const Core& core,
+                                                         const ExecutionQuery& query);
 
 }  // namespace alga::control_plane

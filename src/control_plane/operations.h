@@ -18,6 +18,9 @@ namespace alga::control_plane {
 /// Brings the schema up to date.
 Result<sql::MigrationReport> migrate_schema(sql::Database& database, const Clock& clock);
 
+/// The version of the schema that this program needs.
+[[nodiscard]] std::uint32_t newest_schema();
+
 struct AuditVerification {
   std::uint64_t batches = 0;
   std::uint64_t events = 0;

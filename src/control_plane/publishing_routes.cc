@@ -37,6 +37,9 @@ Result<std::optional<std::uint64_t>> size_param(const httpd::Request& request) {
 }
 
 Result<httpd::Response> upload(Services& services, const Call& call) {
+  if (Status admitted = services.uploads.admit(call.caller.principal.id); !admitted) {
+    return refusal_response(Refusal{admitted.error(), "RATE_LIMIT"}, call.request.request_id);
+  }
   TRY(auto size, size_param(call.request));
   auto declared = call.request.query_param("declaredHash");
   if (declared && declared->empty()) declared.reset();

@@ -1,3 +1,6 @@
+#include <algorithm>
+
+#include "base/ids.h"
 #include "control_plane/log_query.h"
 #include "control_plane/services.h"
 
@@ -18,6 +21,14 @@ Result<std::optional<std::string>> named_install(Services& services, const Call&
   return fail(std::move(install).error());
 }
 
+/// A query parameter that must be one of a few words; empty when it is not there.
+Result<std::string> chosen(const Call& call, const char* name,
+                           std::initializer_list<std::string_view> words) {
+  std::string word = call.request.query_param(name).value_or("");
+  if (word.empty() || std::ranges::find(words, word) != words.end()) return word;
+  return invalid(std::string(name) + " is none of the known ones");
+}
+
 Result<LogLevel> least_level(const Call& call) {
   std::string text = call.request.query_param("level").value_or("debug");
   if (text == "debug") return LogLevel::debug;
@@ -33,7 +44,12 @@ Result<httpd::Response> logs(Services& services, const Call& call) {
   TRY(query.install, named_install(services, call, tenant));
   query.request = call.request.query_param("request");
   TRY(query.least, least_level(call));
+  TRY(query.stream, chosen(call, "stream", {"log", "stdout", "stderr"}));
   TRY(query.limit, call.limit(100, 1'000));
+  // A line's id, so that a client that was cut off misses nothing.
+  if (auto last = call.request.header("last-event-id"); last && is_identifier(*last)) {
+    query.after = std::string(*last);
+  }
   std::string follow = call.request.query_param("follow").value_or("");
   if (follow != "1" && follow != "true") {
     TRY(LogPage page, read_logs(services.core, query));
@@ -49,10 +65,29 @@ Result<httpd::Response> logs(Services& services, const Call& call) {
 
 Result<httpd::Response> executions(Services& services, const Call& call) {
   TRY(TenantId tenant, call.tenant());
+  ExecutionQuery query{.tenant = tenant};
   TRY(auto install, named_install(services, call, tenant));
-  TRY(std::uint32_t limit, call.limit(50, 1'000));
-  TRY(auto rows, read_executions(services.core, tenant, install, limit));
+  query.install = install.value_or("");
+  query.request = call.request.query_param("request").value_or("");
+  TRY(query.status,
+      chosen(call, "status",
+             {"started", "ok", "upstream_error", "error", "timeout", "policy_denied"}));
+  if (auto before = call.request.query_param("before")) {
+    query.before = parse_rfc3339(*before);
+    if (!query.before) return invalid("before must be an RFC 3339 date-time");
+  }
+  TRY(query.limit, call.limit(50, 1'000));
+  TRY(auto rows, read_executions(services.core, query));
   return json_answer(200, boost::json::object{{"executions", std::move(rows)}});
+}
+
+Result<httpd::Response> execution(Services& services, const Call& call) {
+  TRY(TenantId tenant, call.tenant());
+  TRY(auto rows, read_executions(services.core, {.tenant = tenant, .id = call.param("id")}));
+  if (rows.empty()) {
+    return fail(Kind::not_found, "execution.not_found", "there is no such execution");
+  }
+  return json_answer(200, boost::json::object{{"execution", std::move(rows.front())}});
 }
 
 /// An operator who names no tenant reads the platform's own trail.
@@ -119,6 +154,8 @@ void add_record_routes(Api& api, Services& services) {
           [&services](const Call& call) { return logs(services, call); });
   api.add("GET", "/api/v1/executions", kAdmins,
           [&services](const Call& call) { return executions(services, call); });
+  api.add("GET", "/api/v1/executions/{id}", kAdmins,
+          [&services](const Call& call) { return execution(services, call); });
   api.add("GET", "/api/v1/audit", kAdmins,
           [&services](const Call& call) { return audit(services, call); });
   api.add("GET", "/api/v1/audit/verify", kAdmins,

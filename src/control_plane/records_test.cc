@@ -124,7 +124,8 @@ TEST_P(Records, FollowsLogsAsEvents) {
   p().plane().records().guest_log(
       {.who = who("a"), .at = p().clock().wall(), .stream = "log", .message = "second"});
   std::string event = next();
-  EXPECT_TRUE(event.starts_with("data: {") && event.contains("second") && event.ends_with("\n\n"));
+  EXPECT_TRUE(event.starts_with("id: ") && event.contains("\ndata: {") &&
+              event.contains("second") && event.ends_with("\n\n"));
 }
 
 TEST_P(Records, SealsTheAuditTrailAndFindsEveryAlteration) {

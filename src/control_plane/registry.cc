@@ -58,6 +58,9 @@ Result<std::vector<boost::json::object>> Registry::select(
     const Caller& caller, const std::optional<std::string>& ref) const {
   const auto& own = caller.principal.tenant;
   std::string tenant = own ? own->str() : "";
+  // A pilot is seen by its tenants, its publisher and operators.
+  std::string publishes_as = caller.principal.publisher.value_or("");
+  int everything = caller.principal.is_operator() ? 1 : 0;
   TRY(sql::Rows rows, core_.db().read([&](sql::Executor& sql) {
     return sql.query(
         "SELECT e.id, e.slug, p.name, e.name, e.display_name, e.description, e.restricted, v.id, "
@@ -65,10 +68,11 @@ Result<std::vector<boost::json::object>> Registry::select(
         "e "
         "JOIN publishers p ON p.id = e.publisher_id JOIN extension_version v ON v.extension_id = "
         "e.id JOIN extension_bundle b ON b.version_id = v.id WHERE ($1 = '' OR e.id = $1 OR e.slug "
-        "= $2) AND (e.restricted = 0 OR $3 = '' OR EXISTS (SELECT 1 FROM extension_pilot_tenant t "
-        "WHERE t.tenant = $3 AND t.extension_id = e.id)) ORDER BY e.slug, v.major DESC, v.minor "
+        "= $2) AND (e.restricted = 0 OR $4 = 1 OR p.name = $5 OR EXISTS (SELECT 1 FROM "
+        "extension_pilot_tenant t WHERE t.tenant = $3 AND t.extension_id = e.id)) ORDER BY e.slug, "
+        "v.major DESC, v.minor "
         "DESC, v.patch DESC, v.created_at DESC",
-        {ref.value_or(""), to_lower(ref.value_or("")), tenant});
+        {ref.value_or(""), to_lower(ref.value_or("")), tenant, everything, publishes_as});
   }));
   std::vector<boost::json::object> extensions;
   auto text = [](const std::optional<std::string>& value) {

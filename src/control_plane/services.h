@@ -23,8 +23,13 @@
 #include "control_plane/storage_records.h"
 #include "control_plane/tenants.h"
 #include "domain/grant.h"
+#include "domain/quota.h"
 
 namespace alga::control_plane {
+
+[[nodiscard]] inline domain::Rate upload_rate(const PublishPolicy& policy) {
+  return {policy.uploads, policy.uploads_window / std::max(policy.uploads, 1U)};
+}
 
 /// The services of one control plane, wired to one another. Declared in the order of their needs.
 struct Services {
@@ -38,6 +43,7 @@ struct Services {
   Publishers publishers{core};
   Registry registry{core};
   Staging staging{core};
+  domain::RateLimiter uploads{*core.deps().clock, upload_rate(core.options().publishing)};
   Publishing publishing{core, staging};
   Installs installs{core, changes};
   DataKeys data_keys{core};

@@ -58,6 +58,8 @@ Status SqlControlPlane::check_schema() {
               "the control plane has not brought the database up to this version yet");
 }
 
+std::uint32_t newest_schema() { return schema::migrations().back().version; }
+
 Status SqlControlPlane::start() {
   if (services_.core.options().gateway_only) return check_schema();
   TRY_VOID(migrate_schema(services_.core.db(), *services_.core.deps().clock));

@@ -44,7 +44,7 @@ ab_err http_error(std::string_view code) {
   if (code == "egress.timeout") return AB_ERR_TIMEOUT;
   if (code == "egress.too_large") return AB_ERR_TOO_LARGE;
   if (code == "egress.transport" || code == "egress.cancelled") return AB_ERR_TRANSPORT;
-  if (code == "egress.overload") return AB_ERR_LIMIT;
+  if (code == "egress.overloaded") return AB_ERR_LIMIT;
   return AB_ERR_INTERNAL;
 }
 

@@ -177,6 +177,34 @@ TEST_P(DatabaseContract, AllowsNoWriteSkew) {
   EXPECT_EQ(left.value().size(), 1U);
 }
 
+TEST_P(DatabaseContract, LetsTheLoserOfARaceForAKeySeeTheWinner) {
+  for (int round = 0; round < 20; ++round) {
+    std::string id = "k" + std::to_string(round);
+    std::atomic<int> won = 0;
+    std::atomic<int> lost = 0;
+    auto claim = [&] {
+      Status done = database_->write([&](Executor& sql) -> Status {
+        TRY(auto row, sql.find("SELECT 1 FROM item WHERE id = $1", {id}));
+        if (row) return fail(Kind::conflict, "test.taken");
+        TRY_VOID(sql.execute("INSERT INTO item (id) VALUES ($1)", {id}));
+        return {};
+      });
+      if (done) {
+        ++won;
+      } else {
+        EXPECT_EQ(done.error().code, "test.taken") << done.error().message;
+        ++lost;
+      }
+    };
+    {
+      std::vector<std::jthread> threads;
+      for (int t = 0; t < 4; ++t) threads.emplace_back(claim);
+    }
+    EXPECT_EQ(won, 1);
+    EXPECT_EQ(lost, 3);
+  }
+}
+
 TEST_P(DatabaseContract, EndsAStatementAtItsDeadline) {
   std::string_view endless =
       "WITH RECURSIVE loop (n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM loop) "
@@ -238,6 +266,30 @@ TEST(PostgresDatabase, OutlivesARestartOfTheServer) {
   ASSERT_TRUE(server->restart());
   EXPECT_TRUE(
       (*database)->write([](Executor& sql) { return sql.execute("INSERT INTO t VALUES (1)"); }));
+  auto rows = (*database)->read([](Executor& sql) { return sql.query("SELECT a FROM t"); });
+  EXPECT_EQ(rows.value().size(), 1U);
+}
+
+TEST(PostgresDatabase, RepeatsWorkWhoseConnectionDiedBeforeTheCommit) {
+  auto server = testing::PostgresServer::start();
+  if (!server) GTEST_SKIP() << "no PostgreSQL on this machine";
+  auto database = open_database(server->address());
+  ASSERT_TRUE(
+      (*database)->write([](Executor& sql) { return sql.script("CREATE TABLE t (a BIGINT)"); }));
+  int attempts = 0;
+  auto work = [&](int deaths) {
+    attempts = 0;
+    return (*database)->write([&, deaths](Executor& sql) -> Status {
+      TRY_VOID(sql.execute("INSERT INTO t VALUES (1)"));
+      if (++attempts <= deaths)
+        TRY_VOID(sql.query("SELECT pg_terminate_backend(pg_backend_pid())"));
+      return {};
+    });
+  };
+  EXPECT_TRUE(work(1));
+  EXPECT_EQ(attempts, 2);
+  EXPECT_EQ(work(1'000).error().code, "sql.unavailable") << "not for ever";
+  EXPECT_LE(attempts, 3);
   auto rows = (*database)->read([](Executor& sql) { return sql.query("SELECT a FROM t"); });
   EXPECT_EQ(rows.value().size(), 1U);
 }

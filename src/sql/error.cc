@@ -71,6 +71,7 @@ Error make(Meaning meaning, std::string message) {
 }  // namespace
 
 bool is_contention(const Error& error) { return error.code == kBusy.code; }
+bool is_unique_violation(const Error& error) { return error.code == kUnique.code; }
 bool is_connection_lost(const Error& error) { return error.code == kUnavailable.code; }
 
 Error from_sqlstate(std::string_view sqlstate, std::string_view message) {

@@ -10,6 +10,8 @@ namespace alga::sql {
 
 /// True for failures that a fresh attempt of the same transaction may not meet again.
 [[nodiscard]] bool is_contention(const Error& error);
+/// True when a row with the same key is there.
+[[nodiscard]] bool is_unique_violation(const Error& error);
 /// True when the connection died under the statement.
 [[nodiscard]] bool is_connection_lost(const Error& error);
 

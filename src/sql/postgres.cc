@@ -4,6 +4,7 @@
 #include <mutex>
 #include <random>
 #include <thread>
+#include <utility>
 
 #include "sql/error.h"
 #include "sql/postgres_connection.h"
@@ -138,12 +139,20 @@ class PostgresDatabase final : public Database {
 
   Status run_write(const WriteOptions& options, Work work) override {
     Backoff backoff;
+    bool again_for_loss = true;
+    bool again_for_rival = true;
     while (true) {
       TRY(auto connection, pool_.take(options.deadline));
       connection->set_deadline(options.deadline);
       Status status = try_write(*connection, options, work);
       if (status) return status;
       if (connection.stale() && is_connection_lost(status.error())) continue;
+      // Nothing was committed (that would be `sql.commit_unknown`): a server that was restarted
+      // under the work gets it once more.
+      if (is_connection_lost(status.error()) && std::exchange(again_for_loss, false)) continue;
+      // Who lost a race for a key learns it from the index before the serialisation check has
+      // spoken; with the winner's row in sight the work can say what it means.
+      if (is_unique_violation(status.error()) && std::exchange(again_for_rival, false)) continue;
       if (!is_contention(status.error())) return status;
       if (!backoff.pause(options.deadline)) return status;
     }

@@ -34,8 +34,8 @@ struct FinishedExecution {
 };
 
 /// The execution log as the gateway writes it. start() answers once the row is stored; a gateway
-/// whose start() fails does not run the guest. Errors: `records.unavailable`, and `quota.…_exceeded`
-/// (Kind::rate_limited) with the time until the tenant's next window.
+/// whose start() fails does not run the guest. Errors: `records.unavailable`, and
+/// `quota.…_exceeded` (Kind::rate_limited) with the time until the tenant's next window.
 class ExecutionLog {
  public:
   virtual ~ExecutionLog() = default;

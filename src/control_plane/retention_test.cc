@@ -1,0 +1,142 @@
+// Logs stay within their bounds of age and size, and can be asked for by what they are.
+
+#include <thread>
+
+#include "control_plane/testing.h"
+
+namespace alga::control_plane {
+namespace {
+
+using boost::json::object;
+using testing::OnPlatform;
+using testing::Platform;
+using testing::Reply;
+
+class Retained : public OnPlatform {
+ protected:
+  void SetUp() override {
+    OnPlatform::SetUp();
+    if (!platform_) return;
+    publish_hello();
+    for (const char* tenant : {"t1", "t2"}) admins_[tenant] = p().admin_of(tenant);
+    install_ = install_hello(admins_["t1"]);
+  }
+  domain::ExecutionIdentity who(const std::string& tenant, const std::string& request) {
+    return {.tenant = tenant,
+            .extension = "e",
+            .install = install_,
+            .version = "v",
+            .request_id = request,
+            .trace_id = ""};
+  }
+  void line(const std::string& tenant, const std::string& message, const char* stream = "log") {
+    p().plane().records().guest_log({.who = who(tenant, "r"),
+                                     .at = p().clock().wall(),
+                                     .level = LogLevel::info,
+                                     .stream = stream,
+                                     .message = message});
+  }
+  /// The queue keeps its order: once this row is there, so is everything before it.
+  void execution(const std::string& tenant, const std::string& id) {
+    ASSERT_TRUE(async::block_on(p().plane().executions().start(
+        {.id = id, .who = who(tenant, "request-" + id), .at = p().clock().wall()})));
+  }
+  std::string messages(const std::string& tenant, const std::string& query = "",
+                       const testing::HeaderMap& headers = {}) {
+    std::string all;
+    Reply reply = p().call("GET", "/api/logs?limit=1000" + query, admins_[tenant], {}, headers);
+    EXPECT_EQ(reply.status, 200) << reply.text;
+    for (const auto& one : reply.at("/lines").as_array()) {
+      all += std::string(one.at("message").as_string()) + ";";
+      last_id_ = std::string(one.at("id").as_string());
+    }
+    return all;
+  }
+  /// A host that starts sweeps at once; waits until `done`.
+  void sweep(const std::function<bool()>& done, std::function<void(Options&)> adjust) {
+    Platform other(open(), std::move(adjust), p().secrets());
+    other.clock().advance(p().clock().wall() - other.clock().wall());
+    for (int i = 0; i < 500 && !done(); ++i) {
+      std::this_thread::sleep_for(std::chrono::milliseconds{20});
+    }
+  }
+  std::map<std::string, std::string> admins_;
+  std::string install_, last_id_;
+};
+
+TEST_P(Retained, ForgetsWhatIsOlderThanItsTime) {
+  line("t1", "old");
+  execution("t1", "x-old");
+  p().clock().advance(std::chrono::days{100});
+  line("t1", "new");
+  execution("t1", "x-new");
+  ASSERT_EQ(messages("t1"), "old;new;");
+  // The sweep is judged by the clock of the host that sweeps, which begins at the same moment as
+  // ours did: its bounds are moved instead.
+  auto past = p().clock().wall() - ManualClock{}.wall();
+  sweep([&] { return messages("t1") == "new;"; },
+        [&](Options& options) {
+          auto keep = std::chrono::duration_cast<std::chrono::hours>(std::chrono::hours{24} - past);
+          options.retention.guest_logs = keep;
+          options.retention.executions = keep;
+        });
+  EXPECT_EQ(messages("t1"), "new;");
+  Reply left = p().call("GET", "/api/v1/executions", admins_["t1"]);
+  ASSERT_EQ(left.at("/executions").as_array().size(), 1U) << left.text;
+  EXPECT_EQ(left.string("/executions/0/id"), "x-new");
+}
+
+TEST_P(Retained, TrimsTheOldestLinesOfATenantThatLogsTooMuch) {
+  for (int i = 0; i < 10; ++i) line("t1", std::to_string(i) + std::string(99, '.'));
+  line("t2", "modest");
+  execution("t2", "after");
+  sweep([&] { return messages("t1").size() < 1'000; },
+        [](Options& options) { options.retention.guest_log_bytes_per_tenant = 500; });
+  std::string left = messages("t1");
+  EXPECT_LE(left.size(), 510U);
+  EXPECT_TRUE(left.starts_with("5")) << left;
+  EXPECT_TRUE(left.contains("9")) << "the newest stay";
+  EXPECT_EQ(messages("t2"), "modest;");
+}
+
+TEST_P(Retained, ShowsOneStreamAndGoesOnBehindALine) {
+  line("t1", "first");
+  line("t1", "printed", "stdout");
+  execution("t1", "x");
+  EXPECT_EQ(messages("t1", "&stream=stdout"), "printed;");
+  EXPECT_EQ(messages("t1"), "first;printed;");
+  std::string seen = last_id_;
+  line("t1", "second");
+  execution("t1", "y");
+  EXPECT_EQ(messages("t1", "", {{"last-event-id", seen}}), "second;");
+  EXPECT_EQ(p().call("GET", "/api/logs?stream=paper", admins_["t1"]).status, 400);
+}
+
+TEST_P(Retained, FindsExecutionsByIdRequestStatusAndTime) {
+  execution("t1", "x1");
+  WallTime between = p().clock().wall() + std::chrono::seconds{5};
+  p().clock().advance(std::chrono::seconds{10});
+  execution("t1", "x2");
+  auto ids = [&](const std::string& query) {
+    std::string all;
+    Reply reply = p().call("GET", "/api/v1/executions" + query, admins_["t1"]);
+    for (const auto& one : reply.at("/executions").as_array()) {
+      all += std::string(one.at("id").as_string()) + ";";
+    }
+    return all;
+  };
+  EXPECT_EQ(ids(""), "x2;x1;");
+  EXPECT_EQ(ids("?request=request-x1"), "x1;");
+  EXPECT_EQ(ids("?status=started&limit=1"), "x2;");
+  EXPECT_EQ(ids("?status=ok"), "");
+  EXPECT_EQ(ids("?before=" + format_rfc3339(between)), "x1;");
+  Reply one = p().call("GET", "/api/v1/executions/x2", admins_["t1"]);
+  EXPECT_EQ(one.string("/execution/request_id"), "request-x2");
+  EXPECT_EQ(p().call("GET", "/api/v1/executions/x2", admins_["t2"]).string("/error/code"),
+            "execution.not_found");
+}
+
+ALGA_ON_EVERY_DATABASE(Retained);
+
+}  // namespace
+}  // namespace alga::control_plane
