@@ -20,6 +20,15 @@ using Flags = std::vector<std::pair<std::string, std::string>>;
 /// Compiles a component and writes the unsigned artefact: shows that it compiles, and how large it
 /// gets. No server loads the file.
 [[nodiscard]] int compile(const std::string& component, const std::string& output);
+/// Brings the schema of the configured database up to date.
+[[nodiscard]] int migrate(const std::string& config_file, const Flags& flags, bool as_json);
+/// Recomputes the chain of the audit trail of `tenant`, or of all, and checks every signature.
+[[nodiscard]] int verify_audit(const std::string& config_file, const Flags& flags,
+                               const std::string& tenant, bool as_json);
+/// Makes a new wrapping key and wraps data keys and signing keys again. May run beside servers.
+[[nodiscard]] int rotate_keys(const std::string& config_file, const Flags& flags, bool as_json);
+/// Prints the versions of the program and of the schema that it needs.
+[[nodiscard]] int version(bool as_json);
 [[nodiscard]] int check_config(const std::string& config_file, const Flags& flags);
 [[nodiscard]] int print_config(const std::string& config_file, const Flags& flags);
 

@@ -2,6 +2,7 @@
 #include <cstdio>
 #include <string_view>
 
+#include "app/admin_command.h"
 #include "app/commands.h"
 #include "crypto/process.h"
 #include "engine/engine.h"
@@ -26,12 +27,17 @@ int main(int argc, char** argv) {
   std::vector<std::string> sets;
   bool as_json = false;
   bool redacted = false;
+  std::string tenant;
 
-  auto with_config = [&](CLI::App* command) {
+  auto with_settings = [&](CLI::App* command) {
     command->add_option("--config", config_file, "TOML file");
     command->add_option("--set", sets, "SETTING=VALUE over file and environment");
-    command->add_option("--role", role, "all, control-plane, gateway or runner");
     command->add_option("--data", data, "Folder for everything that must outlive a restart");
+    return command;
+  };
+  auto with_config = [&](CLI::App* command) {
+    with_settings(command);
+    command->add_option("--role", role, "all, control-plane, gateway or runner");
     command->add_option("--listen", listen, "ADDRESS:PORT of the public listener; port 0: any");
     command->add_option("--port-file", port_file, "File that gets the bound port");
     command->add_option("--bootstrap-token-file", token_file,
@@ -70,12 +76,40 @@ int main(int argc, char** argv) {
   compile->add_option("component", component)->required();
   compile->add_option("-o,--output", output)->required();
 
-  CLI11_PARSE(cli, argc, argv);
+  auto with_json = [&](CLI::App* command) {
+    command->add_flag("--json", as_json, "The result as JSON");
+    return command;
+  };
+  CLI::App* migrate = with_json(
+      with_settings(cli.add_subcommand("migrate", "Bring the schema of the database up to date")));
+  CLI::App* audit = cli.add_subcommand("audit", "The audit trail")->require_subcommand(1);
+  CLI::App* verify = with_json(with_settings(audit->add_subcommand(
+      "verify", "Recompute the chain of the audit trail and check every signature")));
+  verify->add_option("--tenant", tenant, "Only this tenant's trail");
+  CLI::App* keys =
+      cli.add_subcommand("keys", "The keys of this installation")->require_subcommand(1);
+  CLI::App* rotate = with_json(with_settings(keys->add_subcommand(
+      "rotate", "Make a new wrapping key and wrap data keys and signing keys again")));
+  CLI::App* version = with_json(cli.add_subcommand("version", "Print versions"));
+  alga::app::AdminCommand admin(cli);
+  cli.footer("Exit status: 0 good, 1 failed, 2 bad use.");
+
+  try {
+    cli.parse(argc, argv);
+  } catch (const CLI::ParseError& error) {
+    // CLI11 has statuses of its own, 100 and more; ours are few and documented.
+    return cli.exit(error) == 0 ? 0 : 2;
+  }
   if (*serve) return alga::app::serve(config_file, flags());
   if (*check) return alga::app::check_config(config_file, flags());
   if (*print) return alga::app::print_config(config_file, flags());
   if (*smoke) return alga::app::smoke(component, path);
   if (*inspect) return alga::app::inspect(component, as_json);
+  if (*migrate) return alga::app::migrate(config_file, flags(), as_json);
+  if (*verify) return alga::app::verify_audit(config_file, flags(), tenant, as_json);
+  if (*rotate) return alga::app::rotate_keys(config_file, flags(), as_json);
+  if (*version) return alga::app::version(as_json);
+  if (admin.chosen()) return admin.run();
   if (*compile) return alga::app::compile(component, output);
   return 2;
 }

@@ -32,6 +32,7 @@ class World {
   void stop();
 
  private:
+  friend class Workbench;  // offline commands build some of the parts
   struct Parts;
   explicit World(std::unique_ptr<Parts> parts);
   std::unique_ptr<Parts> parts_;

@@ -14,7 +14,9 @@ namespace alga::config {
 namespace {
 
 /// Environment names that begin like ours and belong to building and testing.
-constexpr std::string_view foreign_names[] = {"ALGA_CACHE", "ALGA_JOBS", "ALGA_FIXTURES"};
+constexpr std::string_view foreign_names[] = {"ALGA_CACHE", "ALGA_JOBS",  "ALGA_FIXTURES",
+                                              "ALGA_URL",   "ALGA_TOKEN", "ALGA_TENANT",
+                                              "ALGA_SERVER"};
 
 std::optional<std::vector<std::string>> texts_of(const toml::array& array) {
   std::vector<std::string> out;

@@ -1,0 +1,117 @@
+// migrate, audit verify, keys rotate and version: what is done on the database itself, whether or
+// not a server runs on it.
+
+#include <boost/json/array.hpp>
+#include <boost/json/object.hpp>
+#include <boost/json/serialize.hpp>
+#include <cstdio>
+#include <functional>
+
+#include "app/commands.h"
+#include "app/settings.h"
+#include "app/world_parts.h"
+#include "control_plane/operations.h"
+
+namespace alga::app {
+
+/// The parts that these commands need, without a listener, an engine or housekeeping.
+class Workbench {
+ public:
+  explicit Workbench(const config::Config& config) : parts_(config) {}
+  Status open_database() {
+    TRY_VOID(parts_.build_ground());
+    return parts_.build_database();
+  }
+  Status open_keys() { return parts_.build_secrets(); }
+  [[nodiscard]] sql::Database& database() { return *parts_.database; }
+  [[nodiscard]] domain::KeyProvider& keys() { return *parts_.keys; }
+  [[nodiscard]] const Clock& clock() const { return *parts_.clock; }
+
+ private:
+  World::Parts parts_;
+};
+
+namespace {
+
+using boost::json::object;
+
+int complain(const Error& error) {
+  std::fprintf(stderr, "error: %s: %s\n", std::string(error.code).c_str(), error.message.c_str());
+  return 1;
+}
+
+void print(const object& report, bool as_json, const std::string& text) {
+  std::string line = as_json ? boost::json::serialize(report) : text;
+  std::printf("%s\n", line.c_str());
+}
+
+/// Loads the configuration, opens the database and does `work` on it.
+int on_database(const std::string& config_file, const Flags& flags,
+                const std::function<int(Workbench&)>& work) {
+  std::optional<config::Config> config = load_config(config_file, flags);
+  if (!config) return 2;
+  Workbench bench(*config);
+  if (Status opened = bench.open_database(); !opened) return complain(opened.error());
+  return work(bench);
+}
+
+}  // namespace
+
+int migrate(const std::string& config_file, const Flags& flags, bool as_json) {
+  return on_database(config_file, flags, [&](Workbench& bench) {
+    auto report = control_plane::migrate_schema(bench.database(), bench.clock());
+    if (!report) return complain(report.error());
+    std::string text = report->before == report->after
+                           ? "the schema is at " + std::to_string(report->after) + " already"
+                           : "migrated the schema from " + std::to_string(report->before) + " to " +
+                                 std::to_string(report->after);
+    print({{"before", report->before}, {"after", report->after}}, as_json, text);
+    return 0;
+  });
+}
+
+int verify_audit(const std::string& config_file, const Flags& flags, const std::string& tenant,
+                 bool as_json) {
+  return on_database(config_file, flags, [&](Workbench& bench) {
+    auto report = control_plane::verify_audit(bench.database(), tenant);
+    if (!report) return complain(report.error());
+    bool intact = report->faults.empty();
+    std::string text = std::to_string(report->events) + " events in " +
+                       std::to_string(report->batches) + " batches, " +
+                       std::to_string(report->unsealed) +
+                       " wait for theirs: " + (intact ? "intact" : "NOT intact");
+    boost::json::array faults;
+    for (const std::string& fault : report->faults) {
+      faults.emplace_back(fault);
+      text += "\n" + fault;
+    }
+    print({{"intact", intact},
+           {"batches", report->batches},
+           {"events", report->events},
+           {"unsealed", report->unsealed},
+           {"faults", std::move(faults)}},
+          as_json, text);
+    return intact ? 0 : 1;
+  });
+}
+
+int rotate_keys(const std::string& config_file, const Flags& flags, bool as_json) {
+  return on_database(config_file, flags, [&](Workbench& bench) {
+    if (Status opened = bench.open_keys(); !opened) return complain(opened.error());
+    auto done = control_plane::rotate_keys(bench.database(), bench.keys());
+    if (!done) return complain(done.error());
+    print({{"new_key_id", done->new_key_id}, {"rewrapped", done->rewrapped}}, as_json,
+          "new wrapping key " + done->new_key_id + ", " + std::to_string(done->rewrapped) +
+              " keys wrapped again");
+    return 0;
+  });
+}
+
+int version(bool as_json) {
+  std::uint32_t schema = control_plane::newest_schema();
+  print({{"version", ALGA_VERSION}, {"schema", schema}}, as_json,
+        "algad " ALGA_VERSION ", schema " + std::to_string(schema));
+  return 0;
+}
+
+}  // namespace alga::app
