@@ -46,6 +46,9 @@ rate_interval = "1ms"
 
 [engine]
 cold_wait = "2m"
+
+[publishing]
+uploads = 100000
 """
 
 

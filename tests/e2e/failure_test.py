@@ -1,0 +1,444 @@
+#!/usr/bin/python3
+"""What docs/operations/failures.md promises: PostgreSQL stopped, slow, silent and restarted under load, the bundle
+store stopped, kill -9 at random moments of publishing, rotating and installing, and a full disk. No acknowledged
+write is lost, no version is half published, no secret is served that was not stored, nothing needs a hand."""
+
+import json
+import os
+import random
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from pathlib import Path
+
+from harness import bundle
+from harness.network import Relay
+from harness.platform import CONFIG, Platform
+from harness.servers import ObjectStore, Postgres
+from harness.tap import Skip, eventually, expect, expect_equal, expect_in, main, test
+
+SEED = int(os.environ.get("ALGA_SEED") or time.time())
+ROUNDS = 5
+#: Kinds of failure that tell the caller to come back.
+RETRY = (503, 504)
+
+
+class UnixLink(socket.socket):
+    """Has no Nagle to switch off."""
+
+    def setsockopt(self, *_):
+        pass
+
+
+class SocketRelay(Relay):
+    """A relay to a Unix socket: PostgreSQL listens there and nowhere else."""
+
+    def __init__(self, path):
+        super().__init__()
+        self.path = str(path)
+
+    def _reach(self):
+        link = UnixLink(socket.AF_UNIX)
+        try:
+            link.connect(self.path)
+        except OSError:
+            link.close()
+            return None
+        return link
+
+
+class Tenant:
+    """One tenant with one install of the echo fixture, and what was acknowledged about it."""
+
+    def __init__(self, platform):
+        self.platform = platform
+        self.name = platform.tenant("acme")
+        self.headers = {"x-tenant-id": self.name}
+        self.publisher = platform.publisher("example")
+        self.slug = platform.publish(self.publisher)
+        self.install = platform.install(self.name, self.slug, config={"n": "0"})
+        platform.secret(self.name, self.install, "api_key", "secret-0")
+        self.acknowledged = {"config": 0, "secret": 0, "versions": set(), "installs": set(), "removed": set()}
+
+    def path(self, rest=""):
+        return f"/api/v1/installs/{self.install['id']}{rest}"
+
+    def set_config(self, number, timeout=30):
+        client = self.platform.client(self.token(), timeout)
+        return client.patch(self.path("/config"), {"set": {"n": str(number)}}, headers=self.headers)
+
+    def config(self):
+        return int(self.platform.operator.get(self.path("/config"), headers=self.headers).json()["config"]["n"])
+
+    def call(self, path, timeout=30):
+        client = self.platform.client(self.token(), timeout)
+        return self.platform.call(self.name, self.slug, path, client=client)
+
+    def token(self):
+        return self.platform.token_file.read_text().strip()
+
+    def works(self):
+        """A call that reads configuration and secret through the guest, and a write."""
+        try:
+            return self.call("/config?key=n").status == 200 and self.call("/secret?key=api_key").status == 200
+        except OSError:
+            return False
+
+
+def pages(folder, name, version):
+    """A bundle of pages without a component, which publishes at once."""
+    manifest = {
+        "name": name, "publisher": "example", "version": version, "runtime": "wasm-js@1",
+        "capabilities": [], "ui": {"type": "iframe", "entry": "ui/index.html"},
+    }  # fmt: skip
+    packed = Path(folder) / f"{name}-{version}.tar.zst"
+    with tempfile.TemporaryDirectory() as root:
+        (Path(root) / "manifest.json").write_text(json.dumps(manifest))
+        (Path(root) / "ui").mkdir()
+        (Path(root) / "ui" / "index.html").write_text(f"<!doctype html><title>{version}</title>" + "x" * 50000)
+        subprocess.run(["tar", "--format=ustar", "-C", root, "-cf", f"{packed}.tar", "manifest.json", "ui/index.html"], check=True)
+    subprocess.run(["zstd", "-q", "-f", "--rm", f"{packed}.tar", "-o", packed], check=True)
+    import hashlib
+
+    return packed, "sha256:" + hashlib.sha256(packed.read_bytes()).hexdigest()
+
+
+def is_refusal(answer):
+    return answer.status in RETRY and answer.header("retry-after") is not None
+
+
+class Writers:
+    """Write without a pause: configuration, a secret, versions and installs. What is acknowledged is noted at once."""
+
+    def __init__(self, tenant, folder, round_number):
+        self.tenant, self.folder, self.round = tenant, Path(folder), round_number
+        self.platform = tenant.platform
+        self.strange = []
+        self._stop = threading.Event()
+        self._threads = [threading.Thread(target=self._loop, args=(work,)) for work in (self._config, self._secret, self._publish, self._install)]
+
+    def __enter__(self):
+        for thread in self._threads:
+            thread.start()
+        return self
+
+    def __exit__(self, *_):
+        self._stop.set()
+        for thread in self._threads:
+            thread.join()
+
+    def _loop(self, work):
+        number = 0
+        while not self._stop.is_set():
+            number += 1
+            try:
+                work(number)
+            except (OSError, AssertionError, ValueError) as error:
+                # The server died under the request: nothing was acknowledged.
+                if not isinstance(error, OSError):
+                    self.strange.append(repr(error))
+                time.sleep(0.01)
+
+    def _request(self, method, path, body=None):
+        client = self.platform.client(self.tenant.token(), 20)
+        return client.request(method, path, body=body, headers=self.tenant.headers)
+
+    def _config(self, _):
+        number = self.tenant.acknowledged["config"] + 1
+        if self.tenant.set_config(number).status == 200:
+            self.tenant.acknowledged["config"] = number
+
+    def _secret(self, _):
+        number = self.tenant.acknowledged["secret"] + 1
+        answer = self._request("PUT", self.tenant.path("/secrets/api_key"), {"value": f"secret-{number}"})
+        if answer.status == 200:
+            self.tenant.acknowledged["secret"] = number
+
+    def _publish(self, number):
+        version = f"{self.round}.{number}.0"
+        packed, content_hash = pages(self.folder, "pages", version)
+        answer = self.platform.upload(self.tenant.publisher, packed, content_hash)
+        if answer.status == 200:
+            self.tenant.acknowledged["versions"].add((version, content_hash))
+
+    def _install(self, number):
+        name = f"t{self.round}-{number}"
+        made = self._request("POST", "/api/v1/tenants", {"id": name})
+        if made.status != 201:
+            return
+        client = self.platform.client(self.tenant.token(), 20)
+        sent = {"x-tenant-id": name}
+        wanted = {"extension": self.tenant.slug, "capabilities": ["cap:config.read"], "config": {"who": name}}
+        if client.post("/api/v1/installs", wanted, headers=sent).status == 201:
+            self.tenant.acknowledged["installs"].add(name)
+
+
+def check_state(tenant):
+    """Everything acknowledged is there, and what is there is whole."""
+    told, platform = tenant.acknowledged, tenant.platform
+    expect(tenant.config() in (told["config"], told["config"] + 1), f"configuration {tenant.config()}, acknowledged {told['config']}")
+    secret = tenant.call("/secret?key=api_key").json()["value"].get("ok", "")
+    expect(secret in (f"secret-{told['secret']}", f"secret-{told['secret'] + 1}"), f"secret {secret}, acknowledged {told['secret']}")
+    told["config"], told["secret"] = tenant.config(), int(secret.rsplit("-", 1)[1])
+    extensions = platform.operator.get("/api/v1/extensions").json()["extensions"]
+    listed = {(version["version"], version["content_hash"]) for one in extensions if one["slug"] == "example.pages" for version in one["versions"]}
+    told_versions = {(version, content_hash.removeprefix("sha256:")) for version, content_hash in told["versions"]}
+    listed = {(version, content_hash.removeprefix("sha256:")) for version, content_hash in listed}
+    expect(told_versions <= listed, f"published and lost: {told_versions - listed}")
+    check_bundles(platform, listed)
+    for name in told["installs"]:
+        answer = platform.operator.get(f"/api/v1/installs/{tenant.slug}/config", headers={"x-tenant-id": name})
+        expect_equal((answer.status, answer.json().get("config")), (200, {"who": name}), f"install of {name}")
+
+
+def check_bundles(platform, listed):
+    """Every version that the registry lists is in the bundle store, whole."""
+    import hashlib
+
+    stored = {}
+    for path in (platform.server.folder / "data").rglob("bundle.tar.zst"):
+        stored[hashlib.sha256(path.read_bytes()).hexdigest()] = path
+    for version, content_hash in listed:
+        expect(content_hash in stored, f"version {version} is listed and its bundle is not there")
+
+
+@test("kill -9 at a random moment of publishing, rotating and installing loses nothing that was acknowledged")
+def killed(_):
+    random.seed(SEED)
+    print(f"# ALGA_SEED={SEED}")
+    with tempfile.TemporaryDirectory(prefix="alga-e2e.") as folder, Platform(Path(folder) / "p") as platform:
+        tenant = Tenant(platform)
+        for number in range(1, ROUNDS + 1):
+            with Writers(tenant, folder, number) as writers:
+                time.sleep(random.uniform(0.15, 1.2))
+                platform.server.stop(signal.SIGKILL)
+                writers._stop.set()
+            expect_equal(writers.strange, [], "answers that were neither good nor a refusal")
+            platform.start()
+            check_state(tenant)
+        told = tenant.acknowledged
+        print(f"# acknowledged: {told['config']} configurations, {told['secret']} secrets, {len(told['versions'])} versions")
+        expect(told["config"] > ROUNDS and told["secret"] > ROUNDS and told["versions"] and told["installs"], f"too little was written: {told}")
+        report = platform.operator.get("/api/v1/audit/verify").json()
+        expect_equal((report["intact"], report["faults"]), (True, []), "the audit trail")
+
+
+class OnPostgres:
+    """A platform in one process on PostgreSQL, with a wire between the two."""
+
+    def __init__(self, folder, postgres, objects):
+        self.folder = Path(folder)
+        self.postgres, self.objects = postgres, objects
+        self.wire = SocketRelay(postgres.folder / ".s.PGSQL.5432")
+        s3 = f"""
+[bundles]
+store = "s3"
+
+[bundles.s3]
+endpoint = "{objects.origin}"
+bucket = "{objects.bucket}"
+access_key = "env:S3_ACCESS"
+secret_key = "env:S3_SECRET"
+"""
+        database = f'\n[database]\nurl = "postgresql://alga@127.0.0.1:{self.wire.port}/alga?sslmode=disable"\n'
+        env = {"S3_ACCESS": objects.access_key, "S3_SECRET": objects.secret_key}
+        self.platform = Platform(self.folder / "platform", config=CONFIG + database + s3, env=env)
+
+    def __enter__(self):
+        self.platform.start()
+        self.tenant = Tenant(self.platform)
+        return self
+
+    def __exit__(self, *_):
+        self.wire.mend()
+        self.platform.server.stop()
+        self.wire.__exit__()
+
+    def recovered(self, seconds=20):
+        eventually(self.tenant.works, seconds, "the platform works again without a hand", every=0.2)
+
+
+def timed(work):
+    began = time.monotonic()
+    answer = work()
+    return answer, time.monotonic() - began
+
+
+@test("with PostgreSQL stopped every request is refused at once, and works again when it is back")
+def postgres_stopped(world):
+    tenant = world.tenant
+    tenant.set_config(1)
+    world.postgres.stop()
+    answer, took = timed(lambda: tenant.set_config(2))
+    expect(is_refusal(answer), f"a write ({answer.status} {answer.text()})")
+    expect_in('"code":"sql.', answer.text().replace(" ", ""), "its code")
+    expect(took < 5, f"the refusal took {took:.1f} s")
+    eventually(lambda: tenant.call("/config?key=n").status == 503, 5, "no execution without its record and its lease")
+    expect_equal(world.platform.server.client().get("/healthz").status, 200, "the process lives")
+    world.postgres.start()
+    world.recovered()
+    expect_equal(tenant.config(), 1, "what was acknowledged, and nothing else")
+
+
+@test("a slow PostgreSQL makes requests slow, not wrong")
+def postgres_slow(world):
+    world.wire.delay = 0.05
+    answer, _ = timed(lambda: world.tenant.set_config(3))
+    expect_equal(answer.status, 200, f"a write ({answer.text()})")
+    world.wire.mend()
+    expect_equal(world.tenant.config(), 3, "what was acknowledged")
+    world.recovered()
+
+
+@test("a PostgreSQL that says nothing costs a bounded time and no acknowledged write")
+def postgres_silent(world):
+    world.wire.stall()
+    answer, took = timed(lambda: world.tenant.set_config(4, timeout=60))
+    expect(answer.status in RETRY, f"a write ({answer.status} {answer.text()})")
+    expect(took < 35, f"the refusal took {took:.1f} s")
+    world.wire.cut()
+    world.wire.mend()
+    world.recovered(40)
+    expect(world.tenant.config() in (3, 4), "an unacknowledged write happened wholly or not at all")
+
+
+@test("PostgreSQL restarted under load: refusals in between, nothing acknowledged lost")
+def postgres_restarted(world):
+    tenant = world.tenant
+    acknowledged, refused, strange = [], [], []
+    stop = threading.Event()
+
+    def write(worker):
+        number = 0
+        client = world.platform.client(tenant.token(), 30)
+        while not stop.is_set():
+            number += 1
+            key = f"w{worker}-{number}"
+            answer = client.patch(tenant.path("/config"), {"set": {key: "x"}, "unset": [f"w{worker}-{number - 20}"]}, headers=tenant.headers)
+            if answer.status == 200:
+                acknowledged.append(key)
+            elif answer.status in RETRY:
+                refused.append(key)
+            else:
+                strange.append((answer.status, answer.text()[:200]))
+
+    threads = [threading.Thread(target=write, args=(worker,)) for worker in range(3)]
+    for thread in threads:
+        thread.start()
+    time.sleep(0.7)
+    world.postgres.stop(signal.SIGQUIT)
+    time.sleep(0.5)
+    world.postgres.start()
+    before = len(acknowledged)
+    eventually(lambda: len(acknowledged) > before + 10, 30, "writes after the restart")
+    stop.set()
+    for thread in threads:
+        thread.join()
+    expect_equal(strange, [], "answers that were neither good nor a refusal")
+    expect(refused, "the restart was not noticed")
+    present = world.platform.operator.get(tenant.path("/config"), headers=tenant.headers).json()["config"]
+    for worker in range(3):
+        own = [key for key in acknowledged if key.startswith(f"w{worker}-")]
+        lost = [key for key in own[-15:] if key not in present]
+        expect_equal(lost, [], f"acknowledged and lost, of {len(own)}")
+    world.recovered()
+
+
+@test("with the bundle store stopped, what runs goes on, and publishing is refused and works later")
+def store_stopped(world):
+    packed, content_hash = pages(world.folder, "later", "1.0.0")
+    world.objects.stop()
+    expect_equal(world.tenant.call("/config?key=n").status, 200, "an execution of a known extension")
+    body = packed.read_bytes()
+    path = f"/api/ext-bundles/upload-proxy?filename=b.tar.zst&size={len(body)}&declaredHash={content_hash}"
+    answer, took = timed(lambda: world.platform.operator.post(path, body, headers={"content-type": "application/octet-stream"}))
+    expect(answer.status in (502, 503, 504), f"upload ({answer.status} {answer.text()})")
+    expect(took < 45, f"the refusal took {took:.1f} s")
+    listed = [one["slug"] for one in world.platform.operator.get("/api/v1/extensions").json()["extensions"]]
+    expect("example.later" not in listed, "nothing was half published")
+    world.objects.start()
+    answer = eventually(lambda: retried(world, packed, content_hash), 20, "publishing works again", every=0.3)
+    expect_equal(answer.json()["contentHash"], content_hash, "what was published")
+
+
+def retried(world, packed, content_hash):
+    try:
+        answer = world.platform.upload(world.tenant.publisher, packed, content_hash)
+    except AssertionError:
+        return None
+    return answer if answer.status == 200 else None
+
+
+def small_disk(folder, megabytes):
+    """A file system of its own; unmounted by the caller."""
+    folder.mkdir()
+    done = subprocess.run(["mount", "-t", "tmpfs", "-o", f"size={megabytes}m,mode=0700", "tmpfs", folder], capture_output=True)
+    if done.returncode:
+        raise Skip("a small file system cannot be mounted here")
+
+
+@test("a full disk refuses writes without losing one, and needs no restart once there is room")
+def disk_full(_):
+    with tempfile.TemporaryDirectory(prefix="alga-e2e.") as folder:
+        disk = Path(folder) / "disk"
+        small_disk(disk, 400)
+        platform = Platform(disk / "p")
+        try:
+            platform.start()
+            check_full_disk(platform, disk)
+        finally:
+            platform.server.stop()
+            subprocess.run(["umount", "-l", disk], check=False)
+
+
+def check_full_disk(platform, disk):
+    tenant = Tenant(platform)
+    expect_equal(tenant.set_config(1).status, 200, "a write with room")
+    filler = disk / "filler"
+    with open(filler, "wb", buffering=0) as out:
+        try:
+            while True:
+                out.write(b"\0" * 65536)
+        except OSError:
+            pass
+        try:
+            while True:
+                out.write(b"\0")
+        except OSError:
+            pass
+    refused, acknowledged = None, 1
+    for number in range(2, 400):
+        answer = tenant.set_config(number)
+        if answer.status != 200:
+            refused = answer
+            break
+        acknowledged = number
+    expect(refused is not None, "400 writes fit on a full disk")
+    expect(refused.status in (500, 503), f"a write without room ({refused.status} {refused.text()})")
+    expect_in("sql.", refused.text(), "its code")
+    expect_equal(tenant.config(), acknowledged, "what was acknowledged, and nothing else")
+    upload = "/api/ext-bundles/upload-proxy?filename=b.tar.zst"
+    answer = platform.operator.post(upload, b"x" * 3_000_000, headers={"content-type": "application/octet-stream"})
+    expect_in("http.spool_failed", answer.text(), f"an upload without room ({answer.status})")
+    filler.unlink()
+    eventually(lambda: tenant.set_config(acknowledged + 1).status == 200, 10, "a write with room again", every=0.2)
+    eventually(tenant.works, 10, "executions with room again", every=0.2)
+    expect_equal(platform.operator.get("/api/v1/audit/verify").json()["intact"], True, "the audit trail")
+
+
+def run():
+    with tempfile.TemporaryDirectory(prefix="alga-e2e.") as folder:
+        try:
+            with Postgres() as postgres, ObjectStore(Path(folder) / "objects") as objects:
+                with OnPostgres(folder, postgres, objects) as world:
+                    return main(world)
+        except Skip as reason:
+            print(f"ok failures # SKIP {reason}")
+            return 0
+
+
+sys.exit(run())
