@@ -133,7 +133,7 @@ def storage(world):
     world.admin("storage create", *place, "--key", "a", "--value", '{"n": 1}')
     world.admin("storage set", *place, "b", "--value", '"text"', "--ttl-seconds", "600")
     expect_equal(world.admin("storage show", *place, "a")["value"], {"n": 1}, "value")
-    listed = world.admin("storage list", *place, "--limit", "10", "--include-values")
+    listed = world.admin("storage list", *place, "--limit", "10", "--include-values", "true")
     expect_equal([it["key"] for it in listed["items"]], ["a", "b"], "keys")
     world.admin("storage delete", *place, "a")
     expect_equal(world.admin("storage show", *place, "a", expect_status=1)["error"]["code"], "NOT_FOUND", "after delete")
