@@ -1,0 +1,98 @@
+#!/usr/bin/python3
+"""What deploy/ ships fits the program: every sample configuration is good, and manifests and units only
+name what is there."""
+
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+from harness.server import run as algad
+from harness.tap import Skip, expect, expect_equal, main, test
+
+DEPLOY = Path(__file__).resolve().parents[2] / "deploy"
+SAMPLES = sorted((DEPLOY / "samples").glob("*.toml"))
+MANIFESTS = sorted([*DEPLOY.glob("kubernetes/*.yaml"), *DEPLOY.glob("knative/*.yaml"), DEPLOY / "kustomization.yaml"])
+
+
+def setting(text, table, name):
+    """The text value of a setting in a sample; the samples write one setting a line."""
+    part = re.search(rf"^\[{re.escape(table)}\]$(.*?)(?=^\[|\Z)", text, re.M | re.S)
+    found = part and re.search(rf'^{name} = "([^"]*)"', part.group(1), re.M)
+    return found.group(1) if found else None
+
+
+@test("every sample configuration is good, and a mistake in one would be seen")
+def samples(_):
+    expect(len(SAMPLES) >= 6, f"samples: {SAMPLES}")
+    for sample in SAMPLES:
+        status, out, errors = algad("check-config", "--config", sample)
+        expect_equal((status, errors), (0, ""), f"{sample.name}: {out}")
+    status, _, errors = algad("check-config", "--config", SAMPLES[0], "--set", "server.no_such_setting=1")
+    expect(status == 2 and "no_such_setting" in errors, "an unknown setting is found")
+
+
+@test("every sample for one role starts nothing but that role")
+def roles(_):
+    for name in ("control-plane", "gateway", "runner"):
+        status, out, _ = algad("print-config", "--redacted", "--config", DEPLOY / "samples" / f"{name}.toml")
+        expect_equal(status, 0, name)
+        expect(f'roles = ["{name}"]' in out, f"{name}: {out[:300]}")
+
+
+@test("manifests mount the samples, and their ports and probes are those of the configuration")
+def manifests(_):
+    for manifest in MANIFESTS:
+        for named in re.findall(r"algad\.toml=(\S+?)\]", manifest.read_text()):
+            expect((manifest.parent / named).is_file(), f"{manifest.name} names {named}")
+    for name in ("control-plane", "gateway", "runner"):
+        text = (DEPLOY / "kubernetes" / f"{name}.yaml").read_text()
+        sample = (DEPLOY / "samples" / f"{name}.toml").read_text()
+        listened = {setting(sample, "server", key) for key in ("listen", "internal_listen", "metrics_listen")} - {None}
+        offered = set(re.findall(r"containerPort: (\d+)", text))
+        expect_equal(offered, {address.rsplit(":", 1)[1] for address in listened}, f"ports of {name}")
+        for path in re.findall(r"httpGet: \{path: (\S+),", text):
+            expect(path in ("/readyz", "/healthz"), f"probe of {name}: {path}")
+        mounts = re.findall(r"mountPath: (/[^,}]+)", text)
+        for file in re.findall(r'"(?:file:)?(/etc/alga/[^"]+)"', sample):
+            expect(any(file.startswith(mount) for mount in mounts), f"{name}: {file} is mounted")
+
+
+@test("manifests are valid YAML with one document for each thing")
+def yaml_documents(_):
+    try:
+        import yaml
+    except ImportError:
+        raise Skip("the Python package yaml is not on this machine") from None
+    for manifest in MANIFESTS:
+        for document in yaml.safe_load_all(manifest.read_text()):
+            expect(document["apiVersion"] and document["kind"], manifest.name)
+
+
+@test("the unit for systemd is one, and starts the program with options that it has")
+def unit(_):
+    unit = DEPLOY / "systemd" / "algad@.service"
+    start = re.search(r"^ExecStart=\S+ (.*)$", unit.read_text(), re.M).group(1).split()
+    expect_equal(start[:2], ["serve", "--config"], "the command")
+    status, out, _ = algad("serve", "--help")
+    for option in [part for part in start if part.startswith("--")]:
+        expect(option in out, f"{option} is none of {out}")
+    if not shutil.which("systemd-analyze"):
+        raise Skip("systemd-analyze is not on this machine; the options were checked")
+    done = subprocess.run(["systemd-analyze", "verify", unit], capture_output=True, text=True)
+    faults = [line for line in done.stderr.splitlines() if "algad" in line and "is not executable" not in line and "Command /usr/local/bin/algad" not in line]
+    expect_equal(faults, [], "what systemd says of the unit")
+
+
+@test("the image starts the program with options that it has")
+def image(_):
+    text = (DEPLOY / "Containerfile").read_text()
+    command = re.findall(r'"([^"]+)"', re.search(r"^CMD (\[.*\])$", text, re.M).group(1))
+    expect_equal(command[0], "serve", "the command")
+    _, out, _ = algad("serve", "--help")
+    for option in [part for part in command if part.startswith("--")]:
+        expect(option in out, f"{option} is none of {out}")
+
+
+sys.exit(main(None))
