@@ -8,6 +8,7 @@
 #include <unistd.h>
 
 #include <atomic>
+#include <cerrno>
 #include <chrono>
 #include <csignal>
 #include <cstdint>
@@ -15,6 +16,7 @@
 #include <filesystem>
 #include <memory>
 #include <string>
+#include <string_view>
 #include <thread>
 #include <vector>
 
@@ -87,7 +89,8 @@ class PostgresServer {
   bool restart() {
     process_ =
         spawn({bin_ + "/postgres", "-D", folder_ + "/data", "-k", folder_, "-c",
-               "listen_addresses=", "-c", "max_connections=50", "-c", "log_min_messages=panic"});
+               "listen_addresses=", "-c", "max_connections=50", "-c", "log_min_messages=panic",
+               "-c", "max_wal_size=128MB", "-c", "min_wal_size=32MB"});
     for (int i = 0; i < 300; ++i) {
       auto database = open_database(address(), 1);
       if (database && (*database)->probe()) return true;
@@ -102,7 +105,8 @@ class PostgresServer {
 
  private:
   explicit PostgresServer(std::string bin) : bin_(std::move(bin)) {
-    std::string pattern = (place() / "alga-pg-XXXXXX").string();
+    std::string pattern = (place() / ("alga-pg-" + std::to_string(getpid()) + "-XXXXXX")).string();
+    remove_orphans();
     ALGA_CHECK(mkdtemp(pattern.data()) != nullptr);
     folder_ = pattern;
     if (geteuid() == 0) {
@@ -125,6 +129,19 @@ class PostgresServer {
     const auto memory = std::filesystem::space("/dev/shm", none);
     if (!none && memory.available >= needed) return "/dev/shm";
     return std::filesystem::temp_directory_path();
+  }
+
+  /// A test that was killed could not remove its cluster: those of processes that are gone go now.
+  static void remove_orphans() {
+    std::error_code none;
+    for (const auto& entry : std::filesystem::directory_iterator(place(), none)) {
+      constexpr std::string_view prefix = "alga-pg-";
+      const std::string name = entry.path().filename().string();
+      if (!name.starts_with(prefix)) continue;
+      const auto owner = static_cast<pid_t>(std::atol(name.c_str() + prefix.size()));
+      if (owner <= 0 || kill(owner, 0) == 0 || errno != ESRCH) continue;
+      std::filesystem::remove_all(entry.path(), none);
+    }
   }
 
   bool boot() {
