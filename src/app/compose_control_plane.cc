@@ -43,6 +43,7 @@ Status World::Parts::build_control_plane() {
   TRY_VOID(take("control_plane.token", options.tokens.install_config));
   TRY_VOID(take("runner.storage.token", options.tokens.storage));
   TRY_VOID(take("runner.registry.key", options.tokens.registry));
+  options.limits = limits;
   options.publishing.max_archive_bytes = limits.value(domain::Limit::bundle_archive);
   options.publishing.max_component_bytes = limits.value(domain::Limit::component_size);
   options.publishing.exact_imports = config.text("publishing.imports") == "exact";

@@ -86,6 +86,7 @@ Status World::Parts::build_gateway() {
   options.rate = {static_cast<std::uint32_t>(config.number("gateway.rate_burst")),
                   config.duration("gateway.rate_interval")};
   options.trace_sampling = config.fraction("telemetry.trace_sample");
+  options.max_depth = static_cast<std::uint32_t>(config.number("gateway.max_depth"));
   options.extra_request_headers = config.list("gateway.extra_request_headers");
   gateway = std::make_unique<gateway::Gateway>(
       gateway::Dependencies{.principals = &control_plane->authenticator(),

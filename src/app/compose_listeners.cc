@@ -47,6 +47,7 @@ void World::Parts::add_routes(httpd::Router& routes) {
   if (roles.control_plane) control_plane->add_routes(routes);
   if (gateway) gateway->add_routes(routes);
   if (runner) runner->add_routes(routes);
+  if (ui) ui->add_routes(routes);
 }
 
 Result<std::shared_ptr<tls::ServerContext>> World::Parts::listener_tls(

@@ -18,11 +18,20 @@ Status World::Parts::build_runner() {
   loop.max_in_flight = config.number("egress.max_in_flight");
   loop.max_pool_connections = config.number("egress.connections_per_partition");
   guest_loop = std::make_shared<egress::CurlLoop>(loop, metrics);
+  std::vector<domain::AddressBytes> own = egress::interface_addresses();
+  for (const std::string& text : config.list("egress.own_addresses")) {
+    std::optional<domain::AddressBytes> address = domain::parse_address(text);
+    if (!address) {
+      return fail(Kind::invalid, "config.bad_value", "egress.own_addresses: no address: " + text);
+    }
+    own.push_back(domain::unmapped(*address));
+  }
   egress = std::make_unique<egress::CurlEgress>(
       guest_loop,
       egress::CurlEgressOptions{.authorities_file = config.text("egress.authorities"),
                                 .fixed_addresses = config.list("egress.fixed_addresses"),
-                                .max_request_bytes = limits.value(domain::Limit::host_bytes)});
+                                .max_request_bytes = limits.value(domain::Limit::host_bytes),
+                                .own_addresses = std::move(own)});
   if (!config.text("runner.ui_proxy.url").empty()) {
     ui_proxy = std::make_unique<runner::HttpUiProxy>(
         runner::HttpUiProxy::Options{
@@ -122,6 +131,7 @@ Status World::Parts::build_runner() {
   running.cold_wait = config.duration("engine.cold_wait");
   running.limits = limits;
   running.execution_log_sampling = config.fraction("log.execution_sample");
+  running.cache_max_bytes = caching.max_bytes;
   running.envelopes = envelopes;
   if (drop_in) {
     TRY(domain::EgressPolicy policy, domain::EgressPolicy::parse(config.list("egress.rules")));

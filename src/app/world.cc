@@ -37,6 +37,7 @@ Status World::Parts::build() {
     TRY_VOID(build_control_plane());
   }
   if (roles.gateway) TRY_VOID(build_gateway());
+  if (roles.runner) TRY_VOID(build_ui());
   return listen();
 }
 

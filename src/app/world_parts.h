@@ -27,6 +27,7 @@
 #include "httpd/server.h"
 #include "runner/control_plane_link.h"
 #include "runner/runner.h"
+#include "runner/static_ui.h"
 #include "runner/storage_client.h"
 #include "sql/database.h"
 #include "telemetry/execution_spans.h"
@@ -69,6 +70,8 @@ struct World::Parts {
   Status build_runner();
   Status build_lone_runner();
   Status build_gateway();
+  /// The pages of extensions.
+  Status build_ui();
   Status listen();
   void add_common_routes(httpd::Router& router);
   /// Every route of every role; the router of each listener takes its share.
@@ -136,6 +139,8 @@ struct World::Parts {
   std::unique_ptr<telemetry::RecordShipper> shipper;
   std::unique_ptr<runner::GrantKeyWatch> grant_watch;
   std::unique_ptr<gateway::HttpInstallConfigs> remote_installs;
+  std::unique_ptr<domain::InstallDirectory> install_directory;
+  std::unique_ptr<runner::StaticUi> ui;
   std::unique_ptr<gateway::HttpRunner> remote_runner;
   std::unique_ptr<gateway::Gateway> gateway;
   /// Public; for other roles; for metrics and health. The last two may be absent.

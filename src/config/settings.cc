@@ -247,6 +247,9 @@ void add_egress(std::vector<Setting>& all) {
   t.integer("connections_per_partition", 64, 1, 10'000, "Connections at once for one install");
   t.text("authorities", Type::path, "",
          "PEM authorities that guests' HTTPS is verified against; empty: the system's");
+  t.list("own_addresses", "",
+         "Public addresses of this installation beside those of its network interfaces; guests "
+         "reach them only by a `cidr:` rule");
   t.list("fixed_addresses", "",
          "`host:port:address` in place of DNS; the policy still judges the address");
 }
@@ -387,6 +390,8 @@ void add_gateway(std::vector<Setting>& all) {
   t.duration("rate_interval", second, 1, hour, "Time after which one more is let through");
   t.flag("allow_undeclared_endpoints", false,
          "Extensions that declare no endpoints take every path; else none");
+  t.integer("max_depth", 4, 0, 32,
+            "Extensions that may call one another in a row through this gateway");
   t.list("extra_request_headers", "", "Request headers that guests see beyond the built-in list");
   t.duration("idempotency_ttl", day, second, 30 * day,
              "How long answers of idempotent requests are kept");

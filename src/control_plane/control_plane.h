@@ -18,6 +18,7 @@
 #include "base/secret.h"
 #include "crypto/locked_bytes.h"
 #include "crypto/sign.h"
+#include "domain/limits.h"
 #include "domain/ports/artefact_compiler.h"
 #include "domain/ports/authenticator.h"
 #include "domain/ports/bundle_store.h"
@@ -26,6 +27,7 @@
 #include "domain/ports/execution_log.h"
 #include "domain/ports/idempotency.h"
 #include "domain/ports/install_configs.h"
+#include "domain/ports/install_directory.h"
 #include "domain/ports/key_provider.h"
 #include "domain/ports/records.h"
 #include "domain/ports/storage.h"
@@ -113,6 +115,8 @@ struct Options {
   PublishPolicy publishing;
   RetentionPolicy retention;
   QuotaPolicy quotas;
+  /// What an install may store.
+  domain::ServerLimits limits;
   /// How long a gateway may serve an install's configuration without asking again.
   std::chrono::milliseconds lease{1'000};
   /// Only the state that a gateway shares with the control plane of another process: principals,
@@ -175,6 +179,7 @@ class ControlPlane {
 
   /// The in-process ports for gateway and runner. They live as long as this object.
   [[nodiscard]] virtual domain::InstallConfigs& install_configs() = 0;
+  [[nodiscard]] virtual domain::InstallDirectory& install_directory() = 0;
   [[nodiscard]] virtual domain::ExtensionStorage& storage() = 0;
   [[nodiscard]] virtual domain::RecordSink& records() = 0;
   [[nodiscard]] virtual domain::ExecutionLog& executions() = 0;

@@ -60,34 +60,22 @@ Result<httpd::Response> lookup_by_host(Services& services, const httpd::Request&
   std::string host = to_lower(request.query_param("host").value_or(""));
   host = host.substr(0, host.find(':'));
   if (host.empty()) return invalid("host is missing");
-  TRY(auto row, services.core.db().read([&](sql::Executor& sql) {
-    return sql.find(
-        "SELECT tenant, extension_id, content_hash FROM tenant_extension_install WHERE "
-        "runner_domain = $1 AND is_enabled = 1 AND status = 'enabled'",
-        {host});
-  }));
-  if (!row) return fail(Kind::not_found, "install.not_found", "no install has this host");
-  auto [tenant, extension, hash] = row->as<std::string, std::string, std::string>();
-  return json_answer(200, boost::json::object{{"tenant_id", tenant},
-                                              {"extension_id", extension},
-                                              {"content_hash", "sha256:" + hash}});
+  TRY(auto found, services.install_directory.find_host(host));
+  return json_answer(200, boost::json::object{{"tenant_id", found.tenant.str()},
+                                              {"extension_id", found.extension.str()},
+                                              {"content_hash", found.content_hash.prefixed()}});
 }
 
 Result<httpd::Response> validate(Services& services, const httpd::Request& request) {
   TRY_VOID(check_registry_key(services, request));
-  auto tenant = request.query_param("tenant");
-  auto extension = request.query_param("extension");
+  auto tenant = TenantId::parse(request.query_param("tenant").value_or(""));
+  auto extension = ExtensionId::parse(request.query_param("extension").value_or(""));
   auto hash = ContentHash::parse(request.query_param("hash").value_or(""));
   if (!tenant || !extension || !hash) {
     return json_answer(400, boost::json::object{{"valid", false}});
   }
-  TRY(auto row, services.core.db().read([&](sql::Executor& sql) {
-    return sql.find(
-        "SELECT 1 FROM tenant_extension_install WHERE tenant = $1 AND extension_id = $2 "
-        "AND content_hash = $3 AND is_enabled = 1 AND status = 'enabled'",
-        {*tenant, *extension, hash->hex()});
-  }));
-  return json_answer(200, boost::json::object{{"valid", row.has_value()}});
+  TRY(bool valid, services.install_directory.find_installed({*tenant, *extension, *hash}));
+  return json_answer(200, boost::json::object{{"valid", valid}});
 }
 
 Status check_runner(Services& services, const httpd::Request& request) {

@@ -25,13 +25,14 @@ std::string_view status_of(const domain::ExecutionRecord& record) {
   return record.status >= 400 ? "upstream_error" : "ok";
 }
 
-/// The gateway's row of this request that no runner has completed yet.
+/// The gateway's row: the one whose id the record carries, else (a gateway that names none) one of
+/// this request that no runner has completed yet.
 Result<std::optional<std::string>> open_row(sql::Executor& sql,
                                             const domain::ExecutionRecord& record) {
   TRY(auto row,
-      sql.find("SELECT id FROM extension_execution_log WHERE tenant = $1 AND request_id = $2 AND "
-               "install_id = $3 AND record_id IN ('', $4) ORDER BY record_id DESC, started_at DESC "
-               "LIMIT 1",
+      sql.find("SELECT id FROM extension_execution_log WHERE tenant = $1 AND install_id = $3 AND "
+               "(id = $4 OR (request_id = $2 AND record_id IN ('', $4))) ORDER BY CASE WHEN id = "
+               "$4 THEN 0 ELSE 1 END, record_id DESC, started_at DESC LIMIT 1",
                {record.who.tenant, record.who.request_id, record.who.install, record.id}));
   if (!row) return std::optional<std::string>{};
   return std::optional{row->at<std::string>(0)};

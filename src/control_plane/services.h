@@ -9,6 +9,7 @@
 #include "control_plane/data_keys.h"
 #include "control_plane/envelopes.h"
 #include "control_plane/install_config.h"
+#include "control_plane/install_directory.h"
 #include "control_plane/installs.h"
 #include "control_plane/publishers.h"
 #include "control_plane/publishing.h"
@@ -52,7 +53,8 @@ struct Services {
   Broker broker{core, settings, signing};
   InstallConfigAssembler assembler{core, envelopes, broker, signing};
   CachedInstallConfigs install_configs{core, assembler, broker, changes};
-  StorageRecords storage_records{core};
+  SqlInstallDirectory install_directory{core};
+  StorageRecords storage_records{core, storage_limits(core.options().limits)};
   SqlExtensionStorage storage{core, storage_records};
   SqlIdempotencyStore idempotency{core};
   AuditSealer sealer{core, signing};

@@ -56,6 +56,7 @@ class SqlControlPlane final : public ControlPlane {
 
   void add_routes(httpd::Router& router) override;
   domain::InstallConfigs& install_configs() override { return services_.install_configs; }
+  domain::InstallDirectory& install_directory() override { return services_.install_directory; }
   domain::ExtensionStorage& storage() override { return services_.storage; }
   domain::RecordSink& records() override { return services_.records; }
   domain::ExecutionLog& executions() override { return services_.records; }

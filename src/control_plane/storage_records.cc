@@ -89,6 +89,28 @@ Result<std::string> read_cursor(const std::string& cursor) {
 
 }  // namespace
 
+StorageLimits storage_limits(const domain::ServerLimits& limits) {
+  using domain::Limit;
+  StorageLimits out;
+  out.value_bytes = limits.value(Limit::storage_value);
+  out.metadata_bytes = limits.value(Limit::storage_metadata);
+  out.bulk_items = limits.value(Limit::storage_bulk_items);
+  out.bulk_bytes = limits.value(Limit::storage_bulk_bytes);
+  out.namespaces = limits.value(Limit::storage_namespaces);
+  out.keys_per_namespace = limits.value(Limit::storage_keys);
+  out.bytes = limits.value(Limit::storage_bytes);
+  return out;
+}
+
+/// What an install keeps is a quota, what one request brings a size.
+std::unexpected<Error> StorageRecords::over(domain::Limit limit, std::uint64_t most) const {
+  const domain::LimitInfo& info = domain::info(limit);
+  domain::count_limit_hit(*core_.deps().metrics, limit);
+  const bool quota = info.code == "storage.quota";
+  return fail(quota ? Kind::rate_limited : Kind::too_large, info.code,
+              fmt::format("{}: at most {}", info.description, most));
+}
+
 Status StorageRecords::check_names(const std::string& ns, const std::string& key) const {
   TRY_VOID(check_name("a namespace", ns, limits_.namespace_chars));
   TRY_VOID(check_name("a key", key, limits_.key_chars));
@@ -98,10 +120,11 @@ Status StorageRecords::check_names(const std::string& ns, const std::string& key
 
 Status StorageRecords::check_write(const StorageWrite& write) const {
   TRY_VOID(check_names(write.ns, write.key));
-  if (write.value.size() > limits_.value_bytes ||
-      (write.metadata && write.metadata->size() > limits_.metadata_bytes)) {
-    return fail(Kind::too_large, "storage.too_large",
-                "a value has at most 64 KiB, its metadata at most 4 KiB");
+  if (write.value.size() > limits_.value_bytes) {
+    return over(domain::Limit::storage_value, limits_.value_bytes);
+  }
+  if (write.metadata && write.metadata->size() > limits_.metadata_bytes) {
+    return over(domain::Limit::storage_metadata, limits_.metadata_bytes);
   }
   if (write.ttl_seconds &&
       (*write.ttl_seconds < limits_.shortest_ttl || *write.ttl_seconds > limits_.longest_ttl)) {
@@ -135,8 +158,12 @@ Result<std::vector<StoredRecord>> StorageRecords::put_all(const domain::StorageS
     bytes += write.value.size();
   }
   if (writes.empty()) return bad("there is nothing to store");
-  if (writes.size() > limits_.bulk_items || bytes > limits_.bulk_bytes) {
-    return fail(Kind::too_large, "storage.too_large", "at most 20 records of 512 KiB at once");
+  if (writes.size() > limits_.bulk_items) {
+    return over(domain::Limit::storage_bulk_items, limits_.bulk_items);
+  }
+  // One record alone is held to its own limit.
+  if (writes.size() > 1 && bytes > limits_.bulk_bytes) {
+    return over(domain::Limit::storage_bulk_bytes, limits_.bulk_bytes);
   }
   auto body = [&](sql::Executor& sql) -> Result<std::vector<StoredRecord>> {
     WallTime now = core_.now();
@@ -199,12 +226,13 @@ Status StorageRecords::count(sql::Executor& sql, const domain::StorageScope& sco
                          "ext_storage_namespaces WHERE tenant = $1 AND install_id = $2",
                          {scope.tenant, scope.install, ns}));
   auto [namespaces, all_bytes, all_keys] = row->as<std::uint64_t, std::uint64_t, std::uint64_t>();
-  if (namespaces > limits_.namespaces || all_bytes > limits_.bytes ||
-      all_keys > limits_.keys_per_namespace) {
-    return fail(Kind::rate_limited, "storage.quota",
-                fmt::format("an install has at most {} namespaces of {} keys and {} bytes",
-                            limits_.namespaces, limits_.keys_per_namespace, limits_.bytes));
+  if (namespaces > limits_.namespaces) {
+    return over(domain::Limit::storage_namespaces, limits_.namespaces);
   }
+  if (all_keys > limits_.keys_per_namespace) {
+    return over(domain::Limit::storage_keys, limits_.keys_per_namespace);
+  }
+  if (all_bytes > limits_.bytes) return over(domain::Limit::storage_bytes, limits_.bytes);
   return {};
 }
 

@@ -53,6 +53,9 @@ struct StorageLimits {
   std::uint32_t default_page = 25, longest_page = 100;
 };
 
+/// Those of the operator, with the reference's for the rest.
+[[nodiscard]] StorageLimits storage_limits(const domain::ServerLimits& limits);
+
 /// The records of extensions in SQL. Keys are compared byte by byte; an expired record does not
 /// exist for anybody; quotas are counted in the transaction of the write, so no race gets past
 /// them. Thread-safe; blocks. Errors: `storage.missing`, `storage.conflict`, `storage.invalid`,
@@ -83,6 +86,7 @@ class StorageRecords {
 
  private:
   Status check_names(const std::string& ns, const std::string& key) const;
+  [[nodiscard]] std::unexpected<Error> over(domain::Limit limit, std::uint64_t most) const;
   Status check_write(const StorageWrite& write) const;
   Result<StoredRecord> put_one(sql::Executor& sql, const domain::StorageScope& scope,
                                const StorageWrite& write, WallTime now) const;

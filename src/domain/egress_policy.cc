@@ -239,8 +239,11 @@ Result<EgressPolicy::Target> EgressPolicy::judge(std::string_view method,
 
 bool EgressPolicy::allows_address(const AddressBytes& given, std::uint16_t port) const {
   if (empty() || port == 0) return false;
+  return is_public(unmapped(given)) || names_address(given, port);
+}
+
+bool EgressPolicy::names_address(const AddressBytes& given, std::uint16_t port) const {
   AddressBytes address = unmapped(given);
-  if (is_public(address)) return true;
   return std::ranges::any_of(networks_, [&](const NetworkRule& rule) {
     bool single = rule.network.bits == (rule.network.address.v6 ? 128 : 32);
     return rule.network.contains(address) && (rule.port == 0 || rule.port == port) &&

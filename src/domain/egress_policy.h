@@ -44,6 +44,9 @@ class EgressPolicy {
   /// addresses only by one that names the single address.
   [[nodiscard]] bool allows_address(const AddressBytes& address, std::uint16_t port) const;
 
+  /// Whether a `cidr:` rule, and so an operator, names the address.
+  [[nodiscard]] bool names_address(const AddressBytes& address, std::uint16_t port) const;
+
   /// SHA-256 (hex) of the canonical rules; equal policies have equal digests.
   [[nodiscard]] std::string digest() const;
 

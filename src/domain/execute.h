@@ -58,6 +58,9 @@ struct ExecuteRequest {
   std::optional<std::string> grant;  ///< compact signed token of `x-alga-grant`
   std::optional<std::string> idempotency_key;
   std::optional<std::string> traceparent;
+  /// Id of the row that the gateway wrote before; the record of the execution carries it too.
+  std::optional<std::string> execution_id;
+  std::uint32_t depth = 0;  ///< of `x-alga-depth`: extensions that stand behind this request
   std::optional<std::string> config_version;
   std::optional<std::string> secrets_version;
   /// SHA-256 (hex) of the body as received, for idempotency.

@@ -1,6 +1,7 @@
 #include "domain/http.h"
 
 #include <algorithm>
+#include <charconv>
 
 namespace alga::domain {
 
@@ -18,6 +19,14 @@ bool is_header_value(std::string_view text) {
     auto byte = static_cast<unsigned char>(c);
     return byte == '\t' || (byte >= 0x20 && byte != 0x7F);
   });
+}
+
+std::optional<std::uint32_t> parse_depth(std::string_view text) {
+  std::uint32_t depth = 0;
+  const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), depth);
+  const bool whole = error == std::errc{} && end == text.data() + text.size();
+  if (!whole || depth > bottomless) return std::nullopt;
+  return depth;
 }
 
 }  // namespace alga::domain

@@ -10,6 +10,14 @@
 
 namespace alga::domain {
 
+/// How many extensions stand behind a request: the egress of guests sets it, whatever the guest
+/// says, and the gateway refuses what comes back too deep. Without it somebody else's request.
+inline constexpr std::string_view depth_header = "x-alga-depth";
+/// Deeper than anything that is let through.
+inline constexpr std::uint32_t bottomless = 1'000;
+/// 0 to 1000; none for anything else.
+[[nodiscard]] std::optional<std::uint32_t> parse_depth(std::string_view text);
+
 /// One header field; repeated names are repeated entries, in order.
 struct Header {
   std::string name;

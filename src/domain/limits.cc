@@ -28,7 +28,7 @@ constexpr std::array<LimitInfo, limit_count> table{{
     {Limit::table_elements, "table_elements", count, 20'000, 1, 100'000, "engine.table_limit",
      "table elements of one execution"},
     {Limit::component_size, "component_size", bytes, 64 * MiB, 64 * KiB, 256 * MiB,
-     "limit.component_size", "size of a component at publish"},
+     "component.too_large", "size of a component at publish"},
     {Limit::components_in_memory, "components_in_memory", count, 256, 1, 100'000,
      "limit.components_in_memory", "prelinked components kept in memory"},
     {Limit::components_on_disk, "components_on_disk", count, 10'000, 1, 10'000'000,
@@ -60,24 +60,24 @@ constexpr std::array<LimitInfo, limit_count> table{{
     {Limit::stdio_bytes, "stdio_bytes", bytes, 256 * KiB, 0, 4 * MiB, "limit.stdio_bytes",
      "standard output and error of one execution; the rest is dropped and counted"},
     {Limit::bundle_archive, "bundle_archive", bytes, 64 * MiB, 1 * KiB, 200 * MiB,
-     "limit.bundle_archive", "size of a bundle"},
+     "archive.too_large", "size of a bundle"},
     {Limit::bundle_unpacked, "bundle_unpacked", bytes, 256 * MiB, 1 * KiB, 1 * GiB,
-     "limit.bundle_unpacked", "all files of a bundle together"},
-    {Limit::bundle_entries, "bundle_entries", count, 10'000, 1, 50'000, "limit.bundle_entries",
+     "archive.unpacked_too_large", "all files of a bundle together"},
+    {Limit::bundle_entries, "bundle_entries", count, 10'000, 1, 50'000, "archive.too_many_entries",
      "files and folders of a bundle"},
-    {Limit::storage_value, "storage_value", bytes, 64 * KiB, 1, 1 * MiB, "limit.storage_value",
+    {Limit::storage_value, "storage_value", bytes, 64 * KiB, 1, 1 * MiB, "storage.too_large",
      "one stored value"},
     {Limit::storage_metadata, "storage_metadata", bytes, 4 * KiB, 0, 64 * KiB,
-     "limit.storage_metadata", "metadata of a stored record"},
+     "storage.too_large", "metadata of a stored record"},
     {Limit::storage_bulk_items, "storage_bulk_items", count, 20, 1, 1'000,
-     "limit.storage_bulk_items", "records of one bulk write"},
+     "storage.too_large", "records of one bulk write"},
     {Limit::storage_bulk_bytes, "storage_bulk_bytes", bytes, 512 * KiB, 1, 16 * MiB,
-     "limit.storage_bulk_bytes", "values of one bulk write together"},
+     "storage.too_large", "values of one bulk write together"},
     {Limit::storage_namespaces, "storage_namespaces", count, 32, 1, 10'000,
-     "limit.storage_namespaces", "namespaces of an install"},
-    {Limit::storage_keys, "storage_keys", count, 5'120, 1, 10'000'000, "limit.storage_keys",
+     "storage.quota", "namespaces of an install"},
+    {Limit::storage_keys, "storage_keys", count, 5'120, 1, 10'000'000, "storage.quota",
      "keys of one namespace"},
-    {Limit::storage_bytes, "storage_bytes", bytes, 256 * MiB, 1, 1024 * GiB, "limit.storage_bytes",
+    {Limit::storage_bytes, "storage_bytes", bytes, 256 * MiB, 1, 1024 * GiB, "storage.quota",
      "stored values of an install together"},
     {Limit::executions, "executions", count, 256, 1, 20'000, "limit.executions",
      "executions at once in this process"},
@@ -134,6 +134,13 @@ std::uint64_t settle(const ServerLimits& server, Limit limit,
 std::span<const LimitInfo, limit_count> all_limits() { return table; }
 
 const LimitInfo& info(Limit limit) { return table[static_cast<std::size_t>(limit)]; }
+
+void count_limit_hit(Metrics& metrics, Limit limit) {
+  metrics
+      .counter(limit_hits_metric, "Limits that stopped or refused something",
+               {{"limit", info(limit).name}})
+      .add();
+}
 
 std::optional<Limit> parse_limit(std::string_view name) {
   const auto* found = std::ranges::find(table, name, &LimitInfo::name);

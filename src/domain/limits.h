@@ -7,6 +7,7 @@
 #include <span>
 #include <string_view>
 
+#include "base/metrics.h"
 #include "base/result.h"
 #include "domain/execute.h"
 #include "json/parse.h"
@@ -70,6 +71,9 @@ struct LimitInfo {
 
 /// Every hit counts here, with the label `limit` = name.
 inline constexpr std::string_view limit_hits_metric = "alga_limit_hits_total";
+
+/// Counts one hit.
+void count_limit_hit(Metrics& metrics, Limit limit);
 
 /// Instructions that count as one millisecond of CPU time when a caller gives `fuel`.
 inline constexpr std::uint64_t fuel_per_cpu_ms = 1'000'000;

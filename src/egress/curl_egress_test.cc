@@ -154,6 +154,33 @@ TEST_F(CurlEgressTest, DeniesWithoutARuleOrAPolicy) {
   EXPECT_EQ(hits, 0);
 }
 
+TEST_F(CurlEgressTest, KeepsGuestsFromTheAddressesOfThisInstallation) {
+  const std::string port = std::to_string(server_.port());
+  const auto own = [](std::string_view text) { return *domain::parse_address(text); };
+  TestingClient there(
+      {.fixed_addresses = {"own.example.com:" + port + ":93.184.216.34",
+                           "mapped.example.com:" + port + ":[::ffff:93.184.216.34]"},
+       .own_addresses = {own("93.184.216.34"), own("127.0.0.1")}});
+  for (const char* name : {"own.example.com", "mapped.example.com", "93.184.216.34"}) {
+    EXPECT_EQ(there.code(request_to("http://" + std::string(name) + ":" + port + "/",
+                                    policy({"http://*:" + port}))),
+              "egress.denied")
+        << name;
+  }
+  EXPECT_EQ(there.code(request()), "ok") << "an operator's rule names the address";
+  EXPECT_FALSE(interface_addresses().empty());
+}
+
+TEST_F(CurlEgressTest, SaysHowManyExtensionsStandBehindARequest) {
+  auto asked = request();
+  asked.depth = 3;
+  asked.http.headers = {{"X-Alga-Depth", "0"}};
+  const auto response = client_.fetch(std::move(asked));
+  ASSERT_TRUE(response.has_value());
+  EXPECT_THAT(*response->body, ::testing::HasSubstr("\nx-alga-depth: 3\n"));
+  EXPECT_THAT(*response->body, ::testing::Not(::testing::HasSubstr("x-alga-depth: 0")));
+}
+
 TEST_F(CurlEgressTest, DeniesNamesThatResolveToLoopbackWithoutConsent) {
   const std::string port = std::to_string(server_.port());
   TestingClient pinned({.fixed_addresses = {"api.example.com:" + port + ":127.0.0.1",

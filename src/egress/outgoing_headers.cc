@@ -20,7 +20,8 @@ bool is_ours(std::string_view name) {
       "connection", "content-length", "expect",   "host",    "http2-settings",   "keep-alive",
       "te",         "trailer",        "trailers", "upgrade", "transfer-encoding"};
   const std::string lower = to_lower(name);
-  return lower.starts_with("proxy-") || std::ranges::find(names, lower) != names.end();
+  return lower == domain::depth_header || lower.starts_with("proxy-") ||
+         std::ranges::find(names, lower) != names.end();
 }
 
 /// Names that the `connection` fields declare to be for one hop only.

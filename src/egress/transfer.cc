@@ -156,7 +156,15 @@ bool Transfer::allowed(const sockaddr* address) const {
   } else {
     return false;
   }
-  return spec_.policy->allows_address(bytes, port);
+  return permits(bytes, port);
+}
+
+bool Transfer::permits(const domain::AddressBytes& address, std::uint16_t port) const {
+  if (!spec_.policy->allows_address(address, port)) return false;
+  const bool own =
+      spec_.own_addresses && std::ranges::find(*spec_.own_addresses, domain::unmapped(address)) !=
+                                 spec_.own_addresses->end();
+  return !own || spec_.policy->names_address(address, port);
 }
 
 void Transfer::tell_resolved() {
@@ -181,8 +189,7 @@ int Transfer::on_connected(void* self, char* remote_ip, char*, int remote_port, 
   transfer.connected_ = true;
   if (!transfer.spec_.policy) return CURL_PREREQFUNC_OK;
   const auto address = domain::parse_address(remote_ip);
-  const bool good = address && transfer.spec_.policy->allows_address(
-                                   *address, static_cast<std::uint16_t>(remote_port));
+  const bool good = address && transfer.permits(*address, static_cast<std::uint16_t>(remote_port));
   if (good) return CURL_PREREQFUNC_OK;
   transfer.denied_ = true;
   transfer.dialled_ = false;

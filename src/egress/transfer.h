@@ -37,6 +37,8 @@ struct TransferSpec {
   std::uint64_t max_header_bytes = 64U << 10U;  ///< interim answers and trailers count as well
   /// Judges every address that is connected to. Null: our own request, any address.
   std::shared_ptr<const domain::EgressPolicy> policy;
+  /// Addresses of this machine, which only a `cidr:` rule of the policy opens. May be null.
+  std::shared_ptr<const std::vector<domain::AddressBytes>> own_addresses;
   ClientTls tls;
   /// `host:port:address` entries that stand for name resolution; still judged by the policy.
   std::vector<std::string> fixed_addresses;
@@ -76,6 +78,7 @@ class Transfer {
   bool take_header(std::string_view line);
   [[nodiscard]] bool feeds_sink() const;
   [[nodiscard]] bool allowed(const sockaddr* address) const;
+  [[nodiscard]] bool permits(const domain::AddressBytes& address, std::uint16_t port) const;
   Status prepare_body(CURL* easy);
   void prepare_headers(CURL* easy);
   void prepare_security(CURL* easy);

@@ -347,6 +347,7 @@ void Execution::fetch(ab_call* call, const ab_http_request& request) {
   out.deadline = std::min(deadline_, std::chrono::steady_clock::now() + shared_.max_fetch_time);
   out.max_response_bytes = shared_.max_fetch_response;
   out.max_response_headers = static_cast<std::uint32_t>(shared_.max_fetch_headers);
+  out.depth = invocation_.request.depth + 1;
   ledger_->egress_bytes += out.http.body ? out.http.body->size() : 0;
 
   std::uint64_t call_id = ab_call_id(call);

@@ -126,6 +126,7 @@ class Gateway::Call {
     }
     // Reading twice is harmless; a stored answer would only be stale.
     if (method_ == "GET" || method_ == "HEAD") idempotency_key_.reset();
+    TRY(depth_, depth_of(request_.headers));
     // A bad or repeated header begins a new trace, as the standard asks.
     const auto parent = single_header(request_.headers, "traceparent").value_or(std::nullopt);
     const auto theirs = domain::TraceContext::parse(parent.value_or(""));
@@ -137,6 +138,16 @@ class Gateway::Call {
       trace_.sampled = domain::is_sampled(trace_.trace_id, use_.options.trace_sampling);
     }
     return {};
+  }
+
+  /// The egress of guests says how deep its request is; a caller that lies only harms itself.
+  [[nodiscard]] Result<std::uint32_t> depth_of(const domain::Headers& headers) const {
+    TRY(const auto text, single_header(headers, domain::depth_header));
+    if (!text) return 0U;
+    const auto depth = domain::parse_depth(*text);
+    if (depth && *depth <= use_.options.max_depth) return *depth;
+    return fail(Kind::denied, "gateway.too_deep",
+                "too many extensions that call one another stand behind this request");
   }
 
   static bool is_idempotency_key(std::string_view key) {
@@ -155,7 +166,7 @@ class Gateway::Call {
   }
 
   /// Once: the body goes with it.
-  [[nodiscard]] domain::ExecuteRequest make_request() {
+  [[nodiscard]] domain::ExecuteRequest make_request(std::string execution_id) {
     const domain::InstallConfig& install = *access_->install;
     domain::HttpRequest http{
         .method = method_ == "HEAD" && !access_->declares_head ? "GET" : method_,
@@ -187,6 +198,8 @@ class Gateway::Call {
                                    .config_version = install.config_version,
                                    .secrets_version = install.secrets_version};
     const auto ours = static_cast<std::uint64_t>(use_.options.timeout.count());
+    request.execution_id = std::move(execution_id);
+    request.depth = depth_;
     request.limits.timeout_ms = std::min(request.limits.timeout_ms.value_or(ours), ours);
     return request;
   }
@@ -260,7 +273,7 @@ class Gateway::Call {
     const SteadyTime begin = use_.clock->steady();
     const SteadyTime deadline =
         std::chrono::steady_clock::now() + use_.options.timeout + use_.options.grace;
-    auto outcome = co_await async::with_deadline(run(use_.runner, make_request()), deadline);
+    auto outcome = co_await async::with_deadline(run(use_.runner, make_request(id)), deadline);
     Ending ending = outcome ? conclude(std::move(*outcome), request_.request_id)
                             : conclude_failure(outcome.error());
     if (method_ == "HEAD") ending.response.body.clear();
@@ -323,6 +336,7 @@ class Gateway::Call {
   domain::TraceContext trace_;  ///< with our own span as the parent of what comes next
   std::string caller_span_;
   std::optional<std::string> body_, idempotency_key_;
+  std::uint32_t depth_ = 0;
   std::optional<Access> access_;
 };
 

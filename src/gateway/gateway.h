@@ -36,6 +36,8 @@ struct Options {
   domain::Rate rate;  ///< per tenant and extension
   /// Share of the traces that begin here which are sampled; a caller's decision is kept.
   double trace_sampling = 1.0;
+  /// How many extensions may stand behind a request that an extension makes of this gateway.
+  std::uint32_t max_depth = 4;
   /// Request headers that guests see beyond the built-in list, such as a webhook's signature.
   std::vector<std::string> extra_request_headers;
 };

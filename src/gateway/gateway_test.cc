@@ -283,6 +283,25 @@ TEST_F(GatewayTest, LimitsTheRateOfATenantAndExtension) {
       << "another name is the same extension";
 }
 
+TEST_F(GatewayTest, EndsExtensionsThatCallOneAnother) {
+  make({.max_depth = 2});
+  EXPECT_EQ(ask({.headers = {{"x-alga-depth", "2"}}}).status, 200);
+  EXPECT_EQ(runner_.requests.back().depth, 2U);
+  for (const char* depth : {"3", "", "-1", "1.0", "2 ", "4294967297"}) {
+    EXPECT_EQ(refused({.headers = {{"x-alga-depth", depth}}}), "403 gateway.too_deep") << depth;
+  }
+  EXPECT_EQ(refused({.headers = {{"x-alga-depth", "1"}, {"X-Alga-Depth", "1"}}}),
+            "400 gateway.ambiguous_header");
+  EXPECT_EQ(ask({}).status, 200);
+  EXPECT_EQ(runner_.requests.back().depth, 0U);
+}
+
+TEST_F(GatewayTest, NamesTheExecutionThatItWroteDown) {
+  EXPECT_EQ(ask({}).status, 200);
+  ASSERT_TRUE(runner_.requests.back().execution_id);
+  EXPECT_EQ(*runner_.requests.back().execution_id, log_.started.back().id);
+}
+
 TEST_F(GatewayTest, ServesNothingWhenADependencyIsDown) {
   const Error down{Kind::unavailable, "sql.unavailable", "host db-7 is down"};
   principals_.error = down;

@@ -41,6 +41,8 @@ constexpr auto kNeverForwarded = std::to_array<std::string_view>({"authorization
                                                                   "x-forwarded-proto",
                                                                   "forwarded",
                                                                   "traceparent",
+                                                                  "x-alga-depth",
+                                                                  "x-alga-execution",
                                                                   "tracestate"});
 
 constexpr auto kAnswered =

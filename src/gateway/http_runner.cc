@@ -196,6 +196,8 @@ Result<egress::ClientRequest> HttpRunner::prepare(const ExecuteRequest& request)
   add("x-alga-grant", request.grant);
   add("traceparent", request.traceparent);
   add("x-idempotency-key", request.idempotency_key);
+  add("x-alga-execution", request.execution_id);
+  if (request.depth != 0) add(std::string(domain::depth_header), std::to_string(request.depth));
   if (request.envelope) add("x-ext-secrets-envelope", domain::envelope_header(*request.envelope));
   if (options_.service_token) {
     TRY(const Secret token, options_.service_token());

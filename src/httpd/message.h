@@ -65,6 +65,8 @@ struct Response {
   /// Serve this file instead of `body`: Range, HEAD and, with an `etag`, If-None-Match and If-Range
   /// are handled by the server.
   std::string file;
+  /// Lives until the answer has been sent; for whoever holds `file` in its place.
+  std::shared_ptr<const void> keep;
   BodyStream stream;
 
   /// Replaces every field of that name.

@@ -148,9 +148,8 @@ std::string text_of(std::string_view value) {
 
 }  // namespace
 
-Result<ExecuteRequest> execute_request_from_json(std::string_view text) {
-  TRY(const json::Value document,
-      json::parse(text, {.max_bytes = max_execute_body, .max_depth = 16}));
+Result<ExecuteRequest> execute_request_from_json(std::string_view text, std::size_t max_bytes) {
+  TRY(const json::Value document, json::parse(text, {.max_bytes = max_bytes, .max_depth = 16}));
   TRY(json::Object root, json::Object::of(document));
   TRY(json::Object context, root.object("context"));
   TRY(TenantId tenant, required_id<TenantId>(context, "tenant_id"));

@@ -141,7 +141,8 @@ RunnerRole::Call::Refusal RunnerRole::Call::authorise() {
 RunnerRole::Call::Refusal RunnerRole::Call::check_shape() {
   const domain::HttpRequest& http = request_.http;
   const domain::ServerLimits& limits = role_.options_.limits;
-  const auto too_large = [](domain::Limit limit) {
+  const auto too_large = [this](domain::Limit limit) {
+    domain::count_limit_hit(*role_.use_.metrics, limit);
     return refusal({Kind::too_large, domain::info(limit).code, {}});
   };
   if (http.body && http.body->size() > limits.value(domain::Limit::request_body)) {
@@ -379,7 +380,9 @@ void RunnerRole::Call::conclude(const Response& response) {
   }
   // What an unauthorised caller claims is in the log; it is not that tenant's execution.
   if (!authorised_ || replayed_ || role_.use_.records == nullptr) return;
-  role_.use_.records->execution({.id = uuid_v7(*role_.use_.clock, *role_.use_.random),
+  role_.use_.records->execution({.id = request_.execution_id
+                                           ? *request_.execution_id
+                                           : uuid_v7(*role_.use_.clock, *role_.use_.random),
                                  .who = who,
                                  .started = started_,
                                  .finished = finished,

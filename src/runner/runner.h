@@ -51,6 +51,7 @@ struct Options {
   Idempotency::Options idempotency;
   /// Share of the executions that ended well whose line is logged; the others always are.
   double execution_log_sampling = 1.0;
+  std::uint64_t cache_max_bytes = 0;  ///< of the bundle cache, for `/healthz`; 0: not known
 };
 
 /// All of it outlives the role.
@@ -105,6 +106,7 @@ class RunnerRole final : public domain::Runner {
     Histogram &queue, &cold, &instantiate, &call;
   };
   [[nodiscard]] bool is_trusted_caller(const httpd::Request& request) const;
+  [[nodiscard]] std::size_t max_body() const;
   async::Task<domain::ExecuteResponse> execute_once(domain::ExecuteRequest request);
   async::Task<httpd::Response> handle_execute(httpd::Request request);
   async::Task<httpd::Response> handle_warmup(httpd::Request request);

@@ -70,6 +70,13 @@ Status check_identity(const httpd::Request& http, const ExecuteRequest& request)
   return domain::check_envelope_header(*request.envelope, *envelope);
 }
 
+/// Whoever may call us is believed; what is no number counts as deep, so that no loop hides in it.
+std::uint32_t depth_of(const httpd::Request& http) {
+  const auto text = http.header(domain::depth_header);
+  if (!text) return 0;
+  return domain::parse_depth(*text).value_or(domain::bottomless);
+}
+
 struct WarmupRequest {
   TenantId tenant;
   ExtensionId extension;
@@ -105,6 +112,10 @@ bool RunnerRole::is_trusted_caller(const httpd::Request& request) const {
   return token && options_.service_token.equals(*token);
 }
 
+std::size_t RunnerRole::max_body() const {
+  return max_execute_body(options_.limits.value(domain::Limit::request_body));
+}
+
 void RunnerRole::add_routes(httpd::Router& router) {
   const auto admit = [this](httpd::Request request) -> async::Task<std::optional<httpd::Response>> {
     if (is_trusted_caller(request)) co_return std::nullopt;
@@ -112,7 +123,7 @@ void RunnerRole::add_routes(httpd::Router& router) {
                                       "the caller is not known to this runner", request.request_id);
   };
   router.add("POST", "/v1/execute",
-             {.max_body = max_execute_body, .admit = admit, .cancel_when_client_leaves = true},
+             {.max_body = max_body(), .admit = admit, .cancel_when_client_leaves = true},
              [this](httpd::Request request) { return handle_execute(std::move(request)); });
   router.add("POST", "/warmup", {.max_body = 4096, .admit = admit},
              [this](httpd::Request request) { return handle_warmup(std::move(request)); });
@@ -130,7 +141,7 @@ async::Task<httpd::Response> RunnerRole::handle_execute(httpd::Request http) {
     co_return httpd::problem_response(415, "runner.not_json", "the content type must be JSON",
                                       http.request_id);
   }
-  auto parsed = execute_request_from_json(http.body);
+  auto parsed = execute_request_from_json(http.body, max_body());
   http.body = {};
   if (!header_of(http, "x-alga-tenant") || !header_of(http, "x-alga-extension")) {
     if (!parsed && parsed.error().code.starts_with("json.")) {
@@ -159,6 +170,9 @@ async::Task<httpd::Response> RunnerRole::handle_execute(httpd::Request http) {
   request.traceparent = header_of(http, "traceparent");
   request.config_version = header_of(http, "x-ext-config-version");
   request.secrets_version = header_of(http, "x-ext-secrets-version");
+  request.execution_id = header_of(http, "x-alga-execution");
+  if (request.execution_id && !is_identifier(*request.execution_id)) request.execution_id.reset();
+  request.depth = depth_of(http);
   request.idempotency_key = header_of(http, "x-idempotency-key");
   if (request.idempotency_key && request.idempotency_key->size() > 255) {
     co_return answer(
@@ -224,6 +238,10 @@ async::Task<httpd::Response> RunnerRole::handle_healthz(httpd::Request) {
   boost::json::object body;
   body["cache_writable"] = seen.cache_writable;
   body["bundle_store"] = seen.store_reachable ? "ok" : "bundle_store_unreachable";
+  body["ext_cache_max_bytes"] = nullptr;
+  if (options_.cache_max_bytes != 0) {
+    body["ext_cache_max_bytes"] = std::to_string(options_.cache_max_bytes);
+  }
   co_return httpd::json_response(seen.cache_writable ? 200 : 503, boost::json::serialize(body));
 }
 

@@ -197,6 +197,17 @@ TEST_F(RunnerTest, RunsWhatAGrantAllowsAndWritesItDown) {
   EXPECT_EQ(records_.executions[0].end_class, "ok");
 }
 
+TEST_F(RunnerTest, WritesTheExecutionDownUnderTheIdOfItsGateway) {
+  auto with = granted(grant({}));
+  with.execution_id = "gateways-id";
+  with.depth = 3;
+  EXPECT_EQ(execute(role(), std::move(with)).status, 201);
+  EXPECT_EQ(records_.executions.at(0).id, "gateways-id");
+  EXPECT_EQ(engine_.invocations.at(0).request.depth, 3U);
+  EXPECT_EQ(execute(role(), granted(grant({}))).status, 201);
+  EXPECT_NE(records_.executions.at(1).id, "gateways-id");
+}
+
 TEST_F(RunnerTest, RefusesWithoutGrantAndWithAForeignOne) {
   EXPECT_EQ(execute(role(), request()).code, "runner.grant_required");
   auto foreign = grant({});
@@ -323,6 +334,20 @@ TEST_F(RunnerHttpTest, AnswersAsTheReferenceAndMore) {
   EXPECT_EQ(engine_.invocations.at(0).request.http.body, "");
 }
 
+TEST_F(RunnerHttpTest, TakesBodiesUpToTheConfiguredLimit) {
+  Options options = drop_in();
+  ASSERT_TRUE(options.limits.set_value(domain::Limit::request_body, 3000));
+  serve(std::move(options));
+  const auto with = [this](std::size_t size) {
+    std::string text = body();
+    const std::string given = base64_encode(as_bytes(std::string(size, 'x')));
+    return text.replace(text.find(R"("body_b64":"")") + 12, 0, given);
+  };
+  EXPECT_THAT(post(routed, with(3000)), HasSubstr(R"("status":201)"));
+  EXPECT_THAT(post(routed, with(3001)), HasSubstr("limit.request_body"));
+  EXPECT_THAT(post(routed, with(2'000'000)), HasSubstr("http.body_too_large"));
+}
+
 TEST_F(RunnerHttpTest, BelievesNobodyWithoutTheToken) {
   serve(drop_in());
   EXPECT_THAT(post("x-alga-tenant: t1\r\nx-alga-extension: e1\r\n", body()), HasSubstr(" 401 "));
@@ -372,8 +397,9 @@ TEST_F(RunnerHttpTest, WarmsUpAndTellsItsHealth) {
   EXPECT_THAT(httpd::exchange_raw(server_->port(), "GET /readyz" + get), HasSubstr(" 200 "));
   store_.fail_with(Error{Kind::unavailable, "blob.unavailable", "down"});
   EXPECT_THAT(httpd::exchange_raw(server_->port(), "GET /readyz" + get), HasSubstr(" 503 "));
-  EXPECT_THAT(httpd::exchange_raw(server_->port(), "GET /healthz" + get),
-              HasSubstr("bundle_store_unreachable"));
+  const std::string health = httpd::exchange_raw(server_->port(), "GET /healthz" + get);
+  EXPECT_THAT(health, HasSubstr("bundle_store_unreachable"));
+  EXPECT_THAT(health, HasSubstr(R"("ext_cache_max_bytes":null)"));
 }
 
 }  // namespace
