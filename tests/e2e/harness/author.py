@@ -54,6 +54,7 @@ class Author:
             # Other people's tools keep their own state where it is.
             "CARGO_HOME": os.environ.get("CARGO_HOME") or str(Path.home() / ".cargo"),
             "RUSTUP_HOME": os.environ.get("RUSTUP_HOME") or str(Path.home() / ".rustup"),
+            "NPM_CONFIG_USERCONFIG": os.environ.get("NPM_CONFIG_USERCONFIG") or str(Path.home() / ".npmrc"),
             "CARGO_TARGET_DIR": str(cache / "guest-tools" / "target"),
             "XDG_CONFIG_HOME": str(home / ".config"),
             "NO_COLOR": "1",

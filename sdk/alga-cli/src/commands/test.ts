@@ -18,8 +18,10 @@ export function registerTest(program: Command, environment: Environment): void {
       const vitest = findVitest(project);
       const options_ = [options.watch === true ? 'watch' : 'run', '--root', project];
       if (output.json) options_.push('--reporter=json');
-      const code = await run([vitest, ...options_, ...args], project);
-      if (code !== 0) {
+      const { signal } = environment;
+      const code = await run([vitest, ...options_, ...args], project, signal);
+      // Who watches ends it with an interrupt; that is no failure.
+      if (code !== 0 && !(options.watch === true && signal.aborted)) {
         throw new Failure('test.failed', 'The tests did not pass', {
           hint: 'alga test <part of a file name> runs fewer',
         });
@@ -41,9 +43,10 @@ function findVitest(project: string): string {
   }
 }
 
-function run(options: string[], cwd: string): Promise<number | null> {
+function run(options: string[], cwd: string, signal: AbortSignal): Promise<number | null> {
   return new Promise((resolve, reject) => {
     const child = spawn(process.execPath, options, { cwd, stdio: 'inherit' });
+    signal.addEventListener('abort', () => child.kill('SIGTERM'), { once: true });
     child.once('error', reject);
     child.once('exit', resolve);
   });

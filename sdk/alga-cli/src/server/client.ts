@@ -156,7 +156,10 @@ export class ApiClient {
     const { status } = response;
     const error = serverError(text);
     const denied = status === 401 || status === 403;
-    const message = error.message ?? `the server answered ${status}`;
+    const message = [
+      error.message ?? `the server answered ${status}`,
+      ...issues(error.issues),
+    ].join('\n  - ');
     const hint = HINTS[status];
     return new Failure(error.code ?? `server.http_${status}`, message, {
       exitCode: denied ? ExitCode.Denied : ExitCode.Server,
@@ -201,6 +204,14 @@ function serverError(text: string): ServerError {
   } catch {
     return {};
   }
+}
+
+/** What is wrong in particular, where the server lists it. */
+function issues(value: unknown): string[] {
+  if (!Array.isArray(value)) return [];
+  return value.flatMap((issue: { message?: unknown } | null) =>
+    typeof issue?.message === 'string' ? [issue.message] : [],
+  );
 }
 
 function reason(error: unknown): string {
