@@ -1,5 +1,6 @@
 """The `alga` command and the server's API, as the demo uses them."""
 
+import itertools
 import json
 import os
 import subprocess
@@ -13,9 +14,10 @@ COMMAND_SECONDS = 300
 
 
 class Alga:
-    """Runs `alga` with its own home below `folder`, so that the user's logins stay untouched."""
+    """Runs `alga` with its own home below `folder`, so that the user's logins stay untouched. `gateways`
+    are the origins through which extensions are called, in turn; by default that of the API."""
 
-    def __init__(self, root, folder, origin, token_file):
+    def __init__(self, root, folder, origin, token_file, gateways=()):
         self.token_file = Path(token_file)
         self._program = ["node", str(Path(root) / "sdk" / "alga-cli" / "bin" / "alga.js")]
         self._folder = Path(folder)
@@ -29,7 +31,9 @@ class Alga:
             "NO_COLOR": "1",
             "npm_config_cache": os.environ.get("npm_config_cache") or str(Path.home() / ".npm"),
         }
-        self._client = Client(origin, {"authorization": f"Bearer {self.token_file.read_text().strip()}"})
+        token = {"authorization": f"Bearer {self.token_file.read_text().strip()}"}
+        self._client = Client(origin, token)
+        self._gateways = itertools.cycle([Client(gateway, token) for gateway in gateways] or [self._client])
 
     def cli(self, *arguments, cwd=None, feed=""):
         """Runs a command to its end; returns its output. A failing command ends the demo."""
@@ -74,7 +78,7 @@ class Alga:
 
     def invoke(self, extension, path, tenant):
         """A call of the extension through the gateway, whatever it answers."""
-        return self._client.get(f"/api/ext/{extension}{path}", headers={"x-tenant-id": tenant})
+        return next(self._gateways).get(f"/api/ext/{extension}{path}", headers={"x-tenant-id": tenant})
 
     def eventually_lines(self, extension, tenant, wanted, seconds=10):
         """The log lines of an extension, read until one holds `wanted`: records come in batches."""

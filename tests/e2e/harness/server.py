@@ -31,6 +31,7 @@ class Algad:
             self.config.chmod(0o600)
         self.process = None
         self.port = None
+        self.ready_origin = None  # where /readyz is, when it is not on the public listener
 
     def __enter__(self):
         self.start()
@@ -86,7 +87,7 @@ class Algad:
     def _ready(self):
         try:
             self.port = int(self.port_file.read_text().strip().rsplit(":", 1)[-1])
-            return Client(self.origin, timeout=5).get("/readyz").status == 200
+            return Client(self.ready_origin or self.origin, timeout=5).get("/readyz").status == 200
         except (OSError, ValueError):
             return False
 

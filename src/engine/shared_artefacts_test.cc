@@ -1,0 +1,149 @@
+#include "engine/shared_artefacts.h"
+
+#include <gtest/gtest.h>
+#include <unistd.h>
+
+#include <array>
+#include <filesystem>
+#include <fstream>
+#include <iterator>
+#include <map>
+#include <mutex>
+
+#include "engine/artefact_store.h"
+
+namespace alga::engine {
+namespace {
+
+namespace fs = std::filesystem;
+
+/// A bundle store in memory; can be away.
+class Objects final : public domain::BundleStore {
+ public:
+  Status get(std::string_view key, std::uint64_t max_bytes, domain::ByteSink sink) override {
+    if (away) return fail(Kind::unavailable, "blob.unavailable", "away");
+    const auto found = objects.find(std::string(key));
+    if (found == objects.end()) return fail(Kind::not_found, "blob.not_found", "none");
+    if (found->second.size() > max_bytes) return fail(Kind::too_large, "blob.too_large", "big");
+    return sink(as_bytes(found->second));
+  }
+  Status put_file(std::string_view key, const std::string& path) override {
+    if (away) return fail(Kind::unavailable, "blob.unavailable", "away");
+    std::ifstream file(path, std::ios::binary);
+    objects[std::string(key)] = std::string(std::istreambuf_iterator<char>(file), {});
+    order.emplace_back(key);
+    return {};
+  }
+  Status remove(std::string_view key) override {
+    objects.erase(std::string(key));
+    return {};
+  }
+  Result<bool> exists(std::string_view key) override { return objects.contains(std::string(key)); }
+  Status probe() override { return {}; }
+
+  bool away = false;
+  std::map<std::string, std::string> objects;
+  std::vector<std::string> order;
+};
+
+class SharedArtefactsTest : public ::testing::Test {
+ protected:
+  SharedArtefactsTest() {
+    std::string pattern = (fs::temp_directory_path() / "alga-shared-XXXXXX").string();
+    EXPECT_NE(::mkdtemp(pattern.data()), nullptr);
+    folder_ = pattern;
+  }
+  ~SharedArtefactsTest() override { fs::remove_all(folder_); }
+
+  /// The store of one process. Without `signer` it compiles nothing.
+  std::unique_ptr<ArtefactStore> process(const std::string& name,
+                                         std::shared_ptr<const crypto::SigningKey> signer,
+                                         std::vector<crypto::PublicKey> trusted,
+                                         const std::string& compat = std::string(64, 'e')) {
+    auto shared = std::make_shared<SharedArtefacts>(
+        SharedArtefacts::Options{.store = &objects_, .publish = signer != nullptr}, metrics_,
+        Logger{});
+    return *ArtefactStore::open({.directory = folder_ / name,
+                                 .max_bytes = 1U << 20U,
+                                 .max_artefacts = 100,
+                                 .compat = compat,
+                                 .signer = std::move(signer),
+                                 .trusted = std::move(trusted),
+                                 .shared = std::move(shared)},
+                                random_, metrics_, {});
+  }
+  void compile(ArtefactStore& store, const std::string& code) {
+    auto draft = store.draft();
+    ASSERT_TRUE(draft);
+    ASSERT_EQ(::write(draft->file.fd(), code.data(), code.size()),
+              static_cast<ssize_t>(code.size()));
+    ASSERT_TRUE(store.keep(bundle_, std::move(*draft)));
+  }
+  /// What a process would map; empty when it finds nothing.
+  std::string found(ArtefactStore& store) {
+    auto file = store.find(bundle_);
+    if (!file || !*file) return {};
+    std::array<char, 100> bytes{};
+    const ssize_t got = ::pread((*file)->fd(), bytes.data(), bytes.size(), 0);
+    return {bytes.data(), static_cast<std::size_t>(got)};
+  }
+
+  fs::path folder_;
+  SystemRandom random_;
+  NoMetrics metrics_;
+  Objects objects_;
+  const ContentHash bundle_ = *ContentHash::parse(std::string(64, 'a'));
+  const std::shared_ptr<const crypto::SigningKey> key_ =
+      std::make_shared<const crypto::SigningKey>(crypto::SigningKey::generate());
+};
+
+TEST_F(SharedArtefactsTest, OneCompileServesAProcessThatOnlyKnowsThePublicKey) {
+  const auto compiler = process("compiler", key_, {key_->public_key()});
+  const auto runner = process("runner", nullptr, {key_->public_key()});
+  EXPECT_EQ(found(*runner), "") << "nobody has compiled yet";
+  compile(*compiler, "native code");
+  EXPECT_EQ(found(*runner), "native code");
+  ASSERT_EQ(objects_.order.size(), 2U);
+  EXPECT_TRUE(objects_.order[0].ends_with(".cwasm"));
+  EXPECT_TRUE(objects_.order[1].ends_with(".sig")) << "whoever finds it finds the artefact";
+  objects_.away = true;
+  EXPECT_EQ(found(*runner), "native code") << "it is kept here now";
+}
+
+TEST_F(SharedArtefactsTest, NothingIsTakenThatWasAlteredSwappedOrSignedByAStranger) {
+  const auto compiler = process("compiler", key_, {key_->public_key()});
+  compile(*compiler, "native code");
+  const auto good = objects_.objects;
+  const auto strangers =
+      process("runner-a", nullptr, {crypto::SigningKey::generate().public_key()});
+  EXPECT_EQ(found(*strangers), "");
+  const auto runner = process("runner-b", nullptr, {key_->public_key()});
+  for (auto& [name, bytes] : objects_.objects) {
+    const std::string whole = bytes;
+    bytes[bytes.size() / 2] ^= 1;
+    EXPECT_EQ(found(*runner), "") << name;
+    bytes = whole;
+  }
+  // The artefact of another engine under the name of ours.
+  const auto other = process("other", nullptr, {key_->public_key()}, std::string(64, 'f'));
+  for (const auto& [name, bytes] : good) {
+    std::string renamed = name;
+    renamed.replace(renamed.find(std::string(16, 'e')), 16, std::string(16, 'f'));
+    objects_.objects[renamed] = bytes;
+  }
+  EXPECT_EQ(found(*other), "");
+  EXPECT_EQ(found(*runner), "native code");
+}
+
+TEST_F(SharedArtefactsTest, AStoreThatIsAwayCostsACompileAndNothingElse) {
+  const auto compiler = process("compiler", key_, {key_->public_key()});
+  objects_.away = true;
+  compile(*compiler, "native code");
+  EXPECT_EQ(found(*compiler), "native code");
+  const auto runner = process("runner", nullptr, {key_->public_key()});
+  EXPECT_EQ(found(*runner), "");
+  EXPECT_TRUE(runner->find(bundle_)) << "not an error: the caller compiles";
+}
+
+}  // namespace
+}  // namespace alga::engine

@@ -1,0 +1,154 @@
+"""Real servers that a platform on several hosts stands on: PostgreSQL and an S3 server."""
+
+import os
+import pwd
+import shutil
+import signal
+import socket
+import subprocess
+import tempfile
+import time
+from pathlib import Path
+
+from .tap import Skip
+
+PLACES = ("/usr/lib/postgresql/17/bin", "/usr/lib/postgresql/16/bin", "/usr/lib/postgresql/15/bin", "/usr/local/bin", "/usr/bin")
+
+
+class Postgres:
+    """A cluster of its own in a temporary folder, on a Unix socket there and nowhere else.
+
+    PostgreSQL refuses to run as root, so root hands it to the user `postgres` or `nobody`.
+    """
+
+    def __init__(self):
+        self.bin = next((Path(place) for place in PLACES if Path(place, "initdb").exists() and Path(place, "postgres").exists()), None)
+        if self.bin is None:
+            raise Skip("PostgreSQL (initdb, postgres) is not on this machine")
+        self.folder = Path(tempfile.mkdtemp(prefix="alga-pg.", dir=_place()))
+        self._as = {}
+        if os.geteuid() == 0:
+            user = next(entry for entry in map(_user, ("postgres", "nobody")) if entry)
+            os.chown(self.folder, user.pw_uid, user.pw_gid)
+            self._as = {"user": user.pw_uid, "group": user.pw_gid, "extra_groups": []}
+        self.process = None
+
+    def __enter__(self):
+        cluster = ["-D", self.folder / "data", "-U", "alga", "-A", "trust", "-N", "--no-locale", "-E", "UTF8"]
+        try:
+            self._run("initdb", *cluster)
+            self.start()
+            self.sql("CREATE DATABASE alga", database="postgres")
+        except BaseException:
+            self.__exit__()
+            raise
+        return self
+
+    def __exit__(self, *_):
+        self.stop()
+        shutil.rmtree(self.folder, ignore_errors=True)
+
+    @property
+    def url(self):
+        return f"postgresql:///alga?host={self.folder}&user=alga"
+
+    def start(self):
+        command = [self.bin / "postgres", "-D", self.folder / "data", "-k", self.folder, "-c", "listen_addresses="]
+        command += ["-c", "max_connections=100", "-c", "fsync=off"]
+        with open(self.folder / "server.log", "ab") as out:
+            self.process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=out, stderr=out, cwd=self.folder, **self._as)
+        deadline = time.monotonic() + 30
+        while self._run("psql", *self._client("postgres"), "-c", "SELECT 1", check=False).returncode:
+            if time.monotonic() > deadline or self.process.poll() is not None:
+                raise RuntimeError("PostgreSQL did not start:\n" + (self.folder / "server.log").read_text()[-2000:])
+            time.sleep(0.05)
+
+    def stop(self, sign=signal.SIGINT):
+        if self.process and self.process.poll() is None:
+            self.process.send_signal(sign)
+            self.process.wait(30)
+
+    def sql(self, text, database="alga"):
+        """What psql prints, one row a line, columns with `|` between them."""
+        return self._run("psql", *self._client(database), "-c", text).stdout
+
+    def dump(self):
+        return self._run("pg_dump", "-h", self.folder, "-U", "alga", "alga").stdout
+
+    def _client(self, database):
+        return ["-h", self.folder, "-U", "alga", "-d", database, "-At", "-v", "ON_ERROR_STOP=1"]
+
+    def _run(self, program, *arguments, check=True):
+        command = [str(self.bin / program), *map(str, arguments)]
+        done = subprocess.run(command, capture_output=True, text=True, cwd=self.folder, **self._as)
+        if check and done.returncode:
+            raise RuntimeError(f"{program} ended with {done.returncode}:\n{done.stdout}{done.stderr}")
+        return done
+
+
+class ObjectStore:
+    """versitygw: S3 in front of a folder, with one bucket."""
+
+    access_key, secret_key, bucket = "alga-test", "canary-s3-secret-1f0e", "bundles"
+
+    def __init__(self, folder):
+        program = os.environ.get("ALGA_VERSITYGW") or shutil.which("versitygw")
+        if not program:
+            raise Skip("no S3 server: versitygw is neither on the PATH nor in ALGA_VERSITYGW")
+        self.program = program
+        self.folder = Path(folder)
+        (self.folder / "s3" / self.bucket).mkdir(parents=True)
+        self.process = None
+        self.port = None
+
+    def __enter__(self):
+        self.start()
+        return self
+
+    def __exit__(self, *_):
+        self.stop()
+
+    @property
+    def origin(self):
+        return f"http://127.0.0.1:{self.port}"
+
+    def start(self):
+        self.port = self.port or free_port()
+        command = [self.program, "--port", f"127.0.0.1:{self.port}", "--access", self.access_key, "--secret", self.secret_key]
+        command += ["--quiet", "posix", "--nometa", str(self.folder / "s3")]
+        with open(self.folder / "s3.log", "ab") as out:
+            self.process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=out, stderr=out)
+        deadline = time.monotonic() + 30
+        while True:
+            try:
+                socket.create_connection(("127.0.0.1", self.port), timeout=1).close()
+                return
+            except OSError:
+                if time.monotonic() > deadline or self.process.poll() is not None:
+                    raise RuntimeError("versitygw did not start") from None
+                time.sleep(0.05)
+
+    def stop(self):
+        if self.process and self.process.poll() is None:
+            self.process.terminate()
+            self.process.wait(30)
+
+
+def _place():
+    """Memory where there is enough: a slow disk takes seconds to make and remove a cluster."""
+    try:
+        return "/dev/shm" if shutil.disk_usage("/dev/shm").free > 2 << 30 else None
+    except OSError:
+        return None
+
+
+def free_port():
+    with socket.create_server(("127.0.0.1", 0)) as probe:
+        return probe.getsockname()[1]
+
+
+def _user(name):
+    try:
+        return pwd.getpwnam(name)
+    except KeyError:
+        return None
