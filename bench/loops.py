@@ -15,10 +15,14 @@ class Loops:
 
     def __init__(self, folder):
         self.folder = Path(folder)
+        build = [str(ROOT / "tools" / "bench-bridge"), "--program"]
+        self.program = subprocess.run(build, capture_output=True, text=True, check=True, stdin=subprocess.DEVNULL).stdout.strip()
 
     def run(self, kind, component, count, threads, processors=None, settings=None):
-        artefact = self.folder / f"{kind}-{Path(component).stem}.cwasm"
-        command = [str(ROOT / "tools" / "bench-bridge"), kind, str(component), "/", str(count), str(threads)]
+        # Artefacts of an engine with `concurrency_support` are others.
+        concurrent = (settings or {}).get("CONCURRENCY", "0")
+        artefact = self.folder / f"{kind}-{concurrent}-{Path(component).stem}.cwasm"
+        command = [self.program, kind, str(component), "/", str(count), str(threads)]
         if processors is not None:
             command = ["taskset", "-c", ",".join(map(str, sorted(processors)))] + command
         environment = {**os.environ, "ARTEFACT": str(artefact), **(settings or {})}

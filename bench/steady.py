@@ -84,6 +84,8 @@ def endurance(folder, components, count, steps=20, path="/"):
     """`count` executions of twenty tenants: resident memory after each step, and its slope."""
     with Server(folder) as server:
         installs = [(f"tenant-{i}", server.add(components[i % len(components)], f"tenant-{i}")) for i in range(TENANTS)]
+        for tenant, content_hash in installs[: len(components)]:
+            server.warm(content_hash, tenant, path, 1)
         failed, points = 0, []
 
         def run(number):
@@ -118,8 +120,9 @@ def waiting(folder, component, count, seconds=8):
         origin = f"http://127.0.0.1:{upstream.port}"
         egress = [origin, f"cidr:127.0.0.1/32:{upstream.port}"]
         content_hash = server.add(component, "tenant")
-        request = server.request(content_hash, "tenant", f"/fetch?url={origin}/slow", egress)
-        server.warm([request], 2)
+        path = f"/fetch?url={origin}/slow"
+        server.warm(content_hash, path=path, times=2, egress=egress)
+        request = server.request(content_hash, "tenant", path, egress)
         before = machine.status(server.pid, "VmRSS")
         seen = {"threads": machine.status(server.pid, "Threads"), "rss": before}
         threads = seen["threads"]
@@ -146,7 +149,7 @@ def hogs(folder, victim, hog, count=200, seconds=6):
     """p99 of a quiet tenant, alone and beside a tenant with `count` endless loops."""
     with Server(folder, '[limits]\ncpu_time = "1s"\nqueue_wait = "1s"\n') as server:
         quiet, greedy = server.add(victim, "quiet"), server.add(hog, "greedy")
-        server.warm([server.request(quiet, "quiet")], 20)
+        server.warm(quiet, "quiet")
         server.call(server.request(greedy, "greedy", "/nothing"))
         alone = server.load([server.request(quiet, "quiet")], 2, seconds)
         over = threading.Event()

@@ -75,6 +75,10 @@ typedef struct {
    * produce and accept the same artefacts. */
   uint8_t pooling;
   uint8_t async_stack_zeroing;
+  /* 1: a slot of the pool keeps up to memory_keep_resident bytes of the pages that its guest wrote and
+   * resets exactly those, as the kernel names them (PAGEMAP_SCAN, Linux 6.7). The caller MUST know that
+   * nothing is swapped: a page that was swapped out is not reset and reaches the next guest. */
+  uint8_t pagemap_scan;
   uint32_t max_executions;           /* slots; the admission limit must be below */
   uint64_t max_memory_bytes;         /* hard ceiling of one linear memory */
   uint32_t max_table_elements;       /* hard ceiling of one table */

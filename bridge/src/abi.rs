@@ -169,6 +169,7 @@ pub struct AbEngineConfig {
     pub abi: u32,
     pub pooling: u8,
     pub async_stack_zeroing: u8,
+    pub pagemap_scan: u8,
     pub max_executions: u32,
     pub max_memory_bytes: u64,
     pub max_table_elements: u32,

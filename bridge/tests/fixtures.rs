@@ -12,7 +12,8 @@ use host::guests::{ECHO, V1, guest, plain, repository};
 
 /// Imports of the functions that the guests below call.
 const LOGGING: &str = "alga:extension/logging@1.0.0";
-const LOG: &str = r#"(import "alga:extension/logging@1.0.0" "log" (func $log (param i32 i32 i32)))"#;
+const LOG: &str =
+    r#"(import "alga:extension/logging@1.0.0" "log" (func $log (param i32 i32 i32)))"#;
 const CONFIG: &str = "alga:extension/config@1.0.0";
 const GET_CONFIG: &str =
     r#"(import "alga:extension/config@1.0.0" "get" (func $get (param i32 i32 i32)))"#;
@@ -150,7 +151,10 @@ fn guests() -> Vec<(&'static str, Vec<u8>)> {
                 V1,
                 &[LOGGING],
                 &format!(r#"{LOG} (data (i32.const 256) "the guest ran")"#),
-                &format!("(call $log (i32.const 1) (i32.const 256) (i32.const 13)) {}", answer(200)),
+                &format!(
+                    "(call $log (i32.const 1) (i32.const 256) (i32.const 13)) {}",
+                    answer(200)
+                ),
             ),
         ),
         (
@@ -169,7 +173,10 @@ fn guests() -> Vec<(&'static str, Vec<u8>)> {
                 V1,
                 &[LOGGING],
                 LOG,
-                &format!("(call $log (i32.const 1) (i32.const 256) (i32.const 60000)) {}", answer(200)),
+                &format!(
+                    "(call $log (i32.const 1) (i32.const 256) (i32.const 60000)) {}",
+                    answer(200)
+                ),
             ),
         ),
         (

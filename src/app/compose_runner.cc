@@ -60,6 +60,7 @@ Status World::Parts::build_runner() {
   options.cache_bytes = config.size("engine.disk_cache_bytes");
   options.memory_cache_bytes = config.size("engine.memory_cache_bytes");
   options.slice = config.duration("engine.slice");
+  options.keep_pages = config.flag("engine.keep_pages");
   options.compile_processes =
       static_cast<std::uint32_t>(config.number("engine.compile_processes"));
   options.compile_time = config.duration("engine.compile_timeout");

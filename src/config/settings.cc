@@ -185,6 +185,10 @@ void add_engine(std::vector<Setting>& all) {
   t.integer("compile_processes", 1, 1, 64, "Compilers at once");
   t.duration("compile_timeout", 120 * second, second, hour, "Of one component");
   t.size("compile_memory", 2 * GiB, 256 * MiB, 64 * GiB, "Of one compiler process");
+  t.flag(
+      "keep_pages", false,
+      "Instances reset the pages their guest wrote in place of giving them back: half the CPU time "
+      "for small JavaScript handlers; needs Linux 6.7 and a machine without swap");
   t.list("artefact_keys", "",
          "Public keys (base64, Ed25519) of further compile roles whose artefacts are believed");
 }
@@ -363,9 +367,10 @@ void add_control_plane(std::vector<Setting>& all) {
   records.size("spool_bytes", 256 * MiB, 1 * MiB, 64 * GiB,
                "Records that wait on disk for the control plane");
   Table quotas(all, "quotas");
-  quotas.choice("period", "day", {"hour", "day", "month"},
-                "How long the windows of tenants' quotas are; they begin with the hour, day or month "
-                "of UTC");
+  quotas.choice(
+      "period", "day", {"hour", "day", "month"},
+      "How long the windows of tenants' quotas are; they begin with the hour, day or month "
+      "of UTC");
   constexpr std::uint64_t most = 9'007'199'254'740'991;
   quotas.integer("invocations", 0, 0, most,
                  "Invocations of a tenant within `period`; 0: no limit. An operator may set others "

@@ -140,6 +140,20 @@ TEST_F(EngineTest, StartsEveryExecutionFromTheSameState) {
   }
 }
 
+TEST_F(EngineTest, StartsFromTheSameStateWithPagesKept) {
+  if (testing::read_file("/proc/swaps").find("partition") != std::string::npos) {
+    GTEST_SKIP() << "this machine swaps";
+  }
+  options.keep_pages = true;
+  options.max_executions = 1;  // every execution gets the slot of the one before
+  auto component = load("counter");
+  ASSERT_TRUE(component);
+  for (int i = 0; i < 50; ++i) {
+    Outcome outcome = start(*component, invocation()).outcome.get();
+    ASSERT_EQ(outcome.response.body, std::string(1, '\1')) << "execution " << i;
+  }
+}
+
 TEST_F(EngineTest, GivesTheLogToTheRecordsWithItsIdentity) {
   EXPECT_EQ(run("log").end, EndClass::ok);
   EXPECT_EQ(records.lines(), std::vector<std::string>{"the guest ran"});

@@ -38,14 +38,14 @@ Scheduler::~Scheduler() { stop(now()); }
 void Scheduler::submit(std::shared_ptr<Job> job) {
   bool tenant_busy = false;
   {
-    std::lock_guard lock(mutex_);
+    std::unique_lock lock(mutex_);
     job->submitted_ = now();
     if (!closed_) {
       Tenant& tenant = tenants_[job->tenant()];
       if (running_ < options_.max_running && tenant.running < options_.max_running_per_tenant &&
           tenant.waiting.empty()) {
         admit(job, tenant);
-        return;
+        return announce(lock);
       }
       tenant_busy = tenant.waiting.size() >= options_.max_waiting_per_tenant;
       if (!tenant_busy && waiting_ < options_.max_waiting && options_.queue_wait.count() > 0) {
@@ -55,8 +55,7 @@ void Scheduler::submit(std::shared_ptr<Job> job) {
         job->timer_ = timers_.emplace(job->submitted_ + options_.queue_wait, job);
         job->has_timer_ = true;
         ++waiting_;
-        if (pulse_sleeps_) pulse_.notify_one();
-        return;
+        return announce(lock);
       }
       tenant_busy = tenant_busy || tenant.running >= options_.max_running_per_tenant;
     }
@@ -65,17 +64,27 @@ void Scheduler::submit(std::shared_ptr<Job> job) {
 }
 
 void Scheduler::wake(Job& job) {
-  std::lock_guard lock(mutex_);
+  std::unique_lock lock(mutex_);
   if (job.state_ == Job::State::idle && !job.waiting_) {
     make_runnable(job.shared_from_this());
+    announce(lock);
   } else if (job.state_ == Job::State::running) {
     job.state_ = Job::State::running_woken;
   }
 }
 
 void Scheduler::end(Job& job, domain::EndClass reason) {
-  std::lock_guard lock(mutex_);
+  std::unique_lock lock(mutex_);
   request_end(job, reason);
+  announce(lock);
+}
+
+void Scheduler::announce(std::unique_lock<std::mutex>& lock) {
+  const bool wanted = !ring_.empty() && idle_threads_ > 0;
+  const bool pulse = pulse_sleeps_;
+  lock.unlock();
+  if (wanted) work_.notify_one();
+  if (pulse) pulse_.notify_one();
 }
 
 void Scheduler::request_end(Job& job, domain::EndClass reason) {
@@ -110,7 +119,6 @@ void Scheduler::make_runnable(const JobPtr& job) {
     tenant.in_ring = true;
     ring_.push_back(&tenant);
   }
-  work_.notify_one();
 }
 
 void Scheduler::admit(const JobPtr& job, Tenant& tenant) {
@@ -160,7 +168,9 @@ void Scheduler::retire(const JobPtr& job) {
 void Scheduler::run_thread() {
   std::unique_lock lock(mutex_);
   while (true) {
+    ++idle_threads_;
     work_.wait(lock, [this] { return stopping_ || !ring_.empty(); });
+    --idle_threads_;
     if (ring_.empty()) return;
     Tenant* tenant = ring_.front();
     ring_.pop_front();
@@ -172,19 +182,19 @@ void Scheduler::run_thread() {
       ring_.push_back(tenant);
     }
     ++busy_threads_;
-    if (pulse_sleeps_) pulse_.notify_one();
     drive(lock, job);
     --busy_threads_;
   }
 }
 
-/// Starts, steps or ends one job; the lock is held on entry and on return.
+/// Starts, steps or ends one job; the lock is held on entry and on return. What else waits is for
+/// the next thread, which each one wakes when it takes a job.
 void Scheduler::drive(std::unique_lock<std::mutex>& lock, const JobPtr& job) {
   const bool first = !std::exchange(job->started_, true);
   auto queued = std::chrono::duration_cast<std::chrono::microseconds>(now() - job->submitted_);
   job->state_ = Job::State::running;
   std::optional<domain::EndClass> reason = job->end_reason_;
-  lock.unlock();
+  announce(lock);
   if (first && !job->start(queued)) {
     lock.lock();
     retire(job);
@@ -202,8 +212,7 @@ void Scheduler::drive(std::unique_lock<std::mutex>& lock, const JobPtr& job) {
     job->timer_ = timers_.emplace(deadline, job);
     job->has_timer_ = true;
     if (cancelling_ && !job->end_reason_) job->end_reason_ = domain::EndClass::cancelled;
-    if (pulse_sleeps_) pulse_.notify_one();
-    lock.unlock();
+    announce(lock);
   }
   Job::Step step = job->step();
   lock.lock();
@@ -246,9 +255,10 @@ void Scheduler::pulse_thread() {
     if (busy_threads_ > 0) busy_at = at;
     std::vector<JobPtr> refused;
     expire(refused, at);
-    if (busy_threads_ > 0 || !refused.empty()) {
-      lock.unlock();
-      tick_();
+    const bool tick = busy_threads_ > 0 || !refused.empty();
+    if (tick || !ring_.empty()) {
+      announce(lock);
+      if (tick) tick_();
       for (const JobPtr& job : refused) {
         job->refuse(false);
       }
@@ -299,6 +309,7 @@ void Scheduler::stop(SteadyTime deadline) {
       job->has_timer_ = false;
       request_end(*job, domain::EndClass::cancelled);
     }
+    work_.notify_all();
     idle_.wait(lock, [this] { return running_ == 0; });
     stopping_ = true;
     work_.notify_all();

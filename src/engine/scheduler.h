@@ -100,6 +100,9 @@ class Scheduler {
 
   void run_thread();
   void pulse_thread();
+  /// Lets go of the lock and wakes a thread when a job waits for one: a thread that is woken under
+  /// the lock would go to sleep again at once.
+  void announce(std::unique_lock<std::mutex>& lock);
   void drive(std::unique_lock<std::mutex>& lock, const JobPtr& job);
   void make_runnable(const JobPtr& job);
   void admit(const JobPtr& job, Tenant& tenant);
@@ -119,7 +122,7 @@ class Scheduler {
   std::deque<std::string> wait_ring_;  ///< tenants with waiting jobs, in turn
   std::multimap<SteadyTime, std::weak_ptr<Job>> timers_;
   std::uint32_t running_ = 0, waiting_ = 0;
-  std::uint32_t busy_threads_ = 0;
+  std::uint32_t busy_threads_ = 0, idle_threads_ = 0;
   bool pulse_sleeps_ = false;
   bool closed_ = false, cancelling_ = false, stopping_ = false;
   std::vector<std::thread> threads_;

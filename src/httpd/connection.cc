@@ -1,5 +1,6 @@
 #include "httpd/connection.h"
 
+#include <boost/asio/as_tuple.hpp>
 #include <boost/asio/bind_cancellation_slot.hpp>
 #include <boost/asio/co_spawn.hpp>
 #include <boost/asio/experimental/awaitable_operators.hpp>
@@ -17,6 +18,7 @@ namespace {
 
 constexpr std::size_t kReadSize = 16U << 10U;
 constexpr std::chrono::milliseconds kLookForClient{200};
+constexpr auto kAsTuple = boost::asio::as_tuple(boost::asio::use_awaitable);
 
 std::string_view text_of(const boost::beast::flat_buffer& buffer) {
   return {static_cast<const char*>(buffer.data().data()), buffer.size()};
@@ -263,7 +265,9 @@ async::Task<void> Connection::client_leaves() {
   boost::asio::steady_timer timer(context_);
   while (!transport_->peer_has_left()) {
     timer.expires_after(kLookForClient);
-    co_await timer.async_wait(boost::asio::use_awaitable);
+    // Cancelled for every answer: an exception each time would cost more than the rest of this.
+    const auto [stopped] = co_await timer.async_wait(kAsTuple);
+    if (stopped) co_return;
   }
 }
 

@@ -104,15 +104,18 @@ void JsonLog::write(LogLevel level, std::string_view component, std::string_view
                     std::span<const LogField> fields) noexcept {
   try {
     const std::string line = format_line(level, component, message, fields);
-    const std::scoped_lock lock(mutex_);
-    if (queue_.size() + line.size() > options_.max_queued_bytes) {
-      ++dropped_lines_;
-      dropped_.add();
-      return;
+    bool was_empty = false;
+    {
+      const std::scoped_lock lock(mutex_);
+      if (queue_.size() + line.size() > options_.max_queued_bytes) {
+        ++dropped_lines_;
+        dropped_.add();
+        return;
+      }
+      was_empty = queue_.empty();
+      queue_ += line;
+      queued_total_ += line.size();
     }
-    const bool was_empty = queue_.empty();
-    queue_ += line;
-    queued_total_ += line.size();
     if (was_empty) wake_.notify_one();
   } catch (...) {  // out of memory: a log line is not worth the process
     dropped_.add();
@@ -141,6 +144,8 @@ void JsonLog::run() {
   while (true) {
     wake_.wait(lock, [this] { return closed_ || !queue_.empty(); });
     if (queue_.empty()) return;
+    // One write for all lines of a moment: waking up for each would cost more than the line.
+    if (!closed_) wake_.wait_for(lock, options_.linger, [this] { return closed_; });
     std::string batch = std::exchange(queue_, {});
     const std::uint64_t lines = std::exchange(dropped_lines_, 0);
     const std::size_t size = batch.size();

@@ -1,6 +1,7 @@
 #pragma once
 
 #include <atomic>
+#include <chrono>
 #include <condition_variable>
 #include <cstddef>
 #include <cstdint>
@@ -25,7 +26,8 @@ struct JsonLogOptions {
   LogLevel level = LogLevel::info;
   LogFormat format = LogFormat::json;
   std::size_t max_queued_bytes = 4U << 20U;
-  std::size_t max_value_bytes = 4096;  ///< of the message and of each text field
+  std::chrono::milliseconds linger{3};  ///< how long a line waits for others before it is written
+  std::size_t max_value_bytes = 4096;   ///< of the message and of each text field
 };
 
 /// Writes one line for each call, JSON or text: `at`, `level`, `component`, `message` and the

@@ -168,14 +168,17 @@ void RecordSpool::take(Record record) noexcept {
     auto* execution = std::get_if<domain::ExecutionRecord>(&record);
     std::string id =
         execution != nullptr && !execution->id.empty() ? execution->id : uuid_v7(clock_, random_);
-    const std::scoped_lock lock(mutex_);
-    if (closed_ || queue_.size() >= options_.max_queued_records) {
-      dropped_.add();
-      return;
+    bool was_empty = false;
+    {
+      const std::scoped_lock lock(mutex_);
+      if (closed_ || queue_.size() >= options_.max_queued_records) {
+        dropped_.add();
+        return;
+      }
+      was_empty = queue_.empty();
+      queue_.push_back({std::move(id), std::move(record)});
+      ++queued_total_;
     }
-    const bool was_empty = queue_.empty();
-    queue_.push_back({std::move(id), std::move(record)});
-    ++queued_total_;
     if (was_empty) wake_.notify_one();
   } catch (...) {  // out of memory
     dropped_.add();
@@ -187,6 +190,8 @@ void RecordSpool::run() {
   while (true) {
     wake_.wait(lock, [this] { return closed_ || !queue_.empty(); });
     if (queue_.empty()) return;
+    // One write and one sync for all that come within a moment; they cost more than the records.
+    if (!closed_) wake_.wait_for(lock, options_.linger, [this] { return closed_; });
     std::vector<DeliveredRecord> batch = std::exchange(queue_, {});
     const std::size_t records = batch.size();
     lock.unlock();

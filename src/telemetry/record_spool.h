@@ -25,6 +25,7 @@ struct RecordSpoolOptions {
   std::uint64_t max_disk_bytes = 256U << 20U;   ///< records beyond it are dropped
   std::uint64_t max_segment_bytes = 4U << 20U;  ///< a file is removed once it has been delivered
   std::size_t max_queued_records = 10'000;      ///< in memory, before they are written
+  std::chrono::milliseconds linger{10};         ///< a record waits so long for others
   bool sync = false;  ///< fdatasync after each write: also survives a crash of the machine
 };
 

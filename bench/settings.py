@@ -1,0 +1,56 @@
+#!/usr/bin/python3
+"""What each setting of the engine costs or gains: bench/settings.py COMPONENT [ROUNDS] [COUNT]
+
+Runs the bare loop on one processor with one setting changed at a time. The settings take turns in every
+round, and the table shows the best and the median round: on a machine that is shared the best says what
+the work costs, the median what one sees. The open questions of docs/benchmarks.md were answered with it.
+"""
+
+import sys
+import tempfile
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parent))
+
+import machine  # noqa: E402
+import report  # noqa: E402
+from loops import Loops  # noqa: E402
+
+MIB = 1 << 20
+CASES = {
+    "as shipped": {},
+    "keep_resident 1 MiB": {"KEEP_RESIDENT": MIB},
+    "keep_resident 16 MiB": {"KEEP_RESIDENT": 16 * MIB},
+    "pagemap_scan": {"PAGEMAP": 1},
+    "pagemap_scan, keep_resident 1 MiB": {"PAGEMAP": 1, "KEEP_RESIDENT": MIB},
+    "pagemap_scan, keep_resident 16 MiB": {"PAGEMAP": 1, "KEEP_RESIDENT": 16 * MIB},
+    "no ticker": {"TICK_US": 0},
+    "tick 5 ms": {"TICK_US": 5000},
+    "tick 10 ms": {"TICK_US": 10_000},
+    "stacks not zeroed": {"STACK_ZEROING": 0},
+    "decommit batch 1": {"DECOMMIT_BATCH": 1},
+    "decommit batch 64": {"DECOMMIT_BATCH": 64},
+}
+
+
+def main():
+    component = Path(sys.argv[1]).resolve()
+    rounds = int(sys.argv[2]) if len(sys.argv) > 2 else 7
+    count = int(sys.argv[3]) if len(sys.argv) > 3 else 400
+    print(f"{machine.describe()}, load average {machine.load_average():.1f}; {component.name}, {rounds} rounds of {count}\n")
+    results = {name: [] for name in CASES}
+    with tempfile.TemporaryDirectory(prefix="alga-settings.") as folder:
+        loops = Loops(folder)
+        for _ in range(rounds):
+            for name, settings in CASES.items():
+                environment = {key: str(value) for key, value in settings.items()}
+                results[name].append(loops.run("bare", component, count, 1, {0}, environment))
+    rows = []
+    for name, runs in results.items():
+        cpu, p50 = [run["cpu_us"] for run in runs], [run["p50_us"] for run in runs]
+        rows.append((name, min(cpu), machine.median(cpu), min(p50), machine.median(p50), runs[0]["faults"]))
+    print(report.table(("setting", "CPU µs, best", "median", "p50 µs, best", "median", "page faults"), rows))
+
+
+if __name__ == "__main__":
+    main()
