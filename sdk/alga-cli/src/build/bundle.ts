@@ -1,11 +1,10 @@
 import { existsSync, readFileSync } from 'node:fs';
 import { basename, dirname, join, relative, resolve, sep } from 'node:path';
 
-import { build, type Plugin } from 'esbuild';
+import type { Plugin } from 'esbuild';
 import { isBuiltin } from 'node:module';
 
 import { bundleFailure, isBuildFailure } from './bundle-failure.js';
-import { regexpPlugin } from './regexp.js';
 
 /** Name of the bundled module inside the component; stack frames name it. */
 export const BUNDLE_NAME = 'main.js';
@@ -21,6 +20,10 @@ export interface Bundle {
 /** Bundles a module and all it imports into one ES module for the engine. */
 export async function bundle(project: string, entry: string): Promise<Bundle> {
   try {
+    const [{ build }, { regexpPlugin }] = await Promise.all([
+      import('esbuild'),
+      import('./regexp.js'),
+    ]);
     const result = await build({
       stdin: { contents: entry, resolveDir: project, sourcefile: '.alga/entry.js', loader: 'js' },
       absWorkingDir: project,

@@ -3,8 +3,6 @@ import { existsSync } from 'node:fs';
 import { cp, mkdir, readFile } from 'node:fs/promises';
 import { delimiter, join } from 'node:path';
 
-import { componentNew, preview1AdapterReactorPath } from '@bytecodealliance/jco';
-
 import { PACKAGE_ROOT } from '../contracts.js';
 import { Failure } from '../failure.js';
 import type { Output } from '../output.js';
@@ -83,6 +81,7 @@ async function buildRust(project: Project, _wit: string, tools: Tools): Promise<
       hint: 'Cargo.toml needs: [lib] crate-type = ["cdylib"]',
     });
   }
+  const { componentNew } = await import('@bytecodealliance/jco');
   return componentNew(await readFile(file));
 }
 
@@ -115,6 +114,7 @@ async function buildCpp(project: Project, _wit: string, tools: Tools): Promise<U
   const options = ['-std=c++20', '-fno-exceptions', '-mexec-model=reactor', 'src/main.cpp'];
   const objects = [bindings, join(work, 'extension_component_type.o')];
   await tools.run(cpp, [...target, ...options, ...objects, '-o', module], hint);
+  const { componentNew, preview1AdapterReactorPath } = await import('@bytecodealliance/jco');
   const adapter = await readFile(preview1AdapterReactorPath());
   return componentNew(await readFile(module), [['wasi_snapshot_preview1', adapter]]);
 }

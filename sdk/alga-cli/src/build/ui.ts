@@ -2,8 +2,6 @@ import { existsSync } from 'node:fs';
 import { cp, mkdir, rm } from 'node:fs/promises';
 import { basename, join } from 'node:path';
 
-import { build } from 'esbuild';
-
 import type { Project } from '../project/project.js';
 import { bundleFailure, isBuildFailure } from './bundle-failure.js';
 
@@ -26,6 +24,7 @@ export async function buildUi(project: Project): Promise<boolean> {
     filter: (file) => !SOURCES.test(file) && basename(file) !== basename(entry),
   });
   try {
+    const { build } = await import('esbuild');
     await build({
       entryPoints: [join(project.root, entry)],
       absWorkingDir: project.root,

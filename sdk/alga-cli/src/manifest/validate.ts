@@ -1,6 +1,8 @@
 import { readFileSync } from 'node:fs';
+import { createRequire } from 'node:module';
 
-import { Ajv2020, type ErrorObject } from 'ajv/dist/2020.js';
+import type * as Ajv from 'ajv/dist/2020.js';
+import type { ErrorObject, ValidateFunction } from 'ajv/dist/2020.js';
 import { findNodeAtLocation, parseTree, type Node, type ParseError } from 'jsonc-parser';
 
 import { contractFile } from '../contracts.js';
@@ -30,9 +32,17 @@ const schema = JSON.parse(
   readFileSync(contractFile('schema/manifest.schema.json'), 'utf8'),
 ) as SchemaObject;
 
-const check = new Ajv2020({ allErrors: true, strict: false, validateFormats: false }).compile(
-  schema,
-);
+let compiled: ValidateFunction | undefined;
+
+/** Loaded and compiled when first needed: most commands read no manifest and start faster without. */
+function schemaCheck(): ValidateFunction {
+  if (compiled !== undefined) return compiled;
+  const { Ajv2020 } = createRequire(import.meta.url)('ajv/dist/2020.js') as typeof Ajv;
+  compiled = new Ajv2020({ allErrors: true, strict: false, validateFormats: false }).compile(
+    schema,
+  );
+  return compiled;
+}
 
 /** Parses and checks the text of a manifest. Problems come in the order of the text. */
 export function validateManifest(text: string): ManifestResult {
@@ -60,6 +70,7 @@ function syntaxProblem(text: string, error: ParseError | undefined): ManifestPro
 }
 
 function schemaProblems(value: unknown): Found[] {
+  const check = schemaCheck();
   if (check(value)) return [];
   const errors = (check.errors ?? []).filter(
     (error) => error.keyword !== 'anyOf' && !(error.keyword === 'enum' && inCapability(error)),

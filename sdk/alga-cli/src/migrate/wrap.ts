@@ -1,7 +1,5 @@
 import { readFile } from 'node:fs/promises';
 
-import { componentEmbed, componentNew, parse } from '@bytecodealliance/jco';
-
 import { contractFile } from '../contracts.js';
 import { Failure } from '../failure.js';
 import { wasmKind } from '../component/binary.js';
@@ -36,6 +34,8 @@ export async function wrapLegacyModule(module: Uint8Array): Promise<Uint8Array> 
       hint: 'components need no wrapping',
     });
   }
+  // Large, and of no use to other commands.
+  const { componentEmbed, componentNew, parse } = await import('@bytecodealliance/jco');
   const text = await readFile(contractFile('generated/legacy-adapter.wat'), 'utf8');
   const adapter = await componentEmbed({
     binary: await parse(text),
