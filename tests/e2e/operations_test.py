@@ -32,6 +32,7 @@ class Walk:
         tools.mkdir()
         (tools / "algad").symlink_to(program())
         self.env = surroundings({"PATH": f"{tools}:{os.environ['PATH']}"})
+        self.server_env = dict(self.env)
         self.server = None
         manifest = bundle.manifest("echo", "1.0.0", ["cap:config.read", "cap:secrets.get"])
         del manifest["api"]
@@ -56,7 +57,7 @@ class Walk:
 
     def start(self, text):
         with open(self.folder / ".tools" / "server.log", "ab") as log:
-            self.server = subprocess.Popen(text.split(), cwd=self.folder, env=surroundings(), stdin=subprocess.DEVNULL, stdout=log, stderr=log)
+            self.server = subprocess.Popen(text.split(), cwd=self.folder, env=self.server_env, stdin=subprocess.DEVNULL, stdout=log, stderr=log)
         deadline = time.monotonic() + READY_SECONDS
         while True:
             expect(self.server.poll() is None and time.monotonic() < deadline, f"the server is not ready:\n{self.log()[-3000:]}")
