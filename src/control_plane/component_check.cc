@@ -38,6 +38,10 @@ bool is_known(const Import& import) {
     bool version = import.version.empty() || import.version.starts_with("1.");
     return version && std::ranges::find(kOwnInterfaces, import.interface) != kOwnInterfaces.end();
   }
+  // Between a core module's adapter and the host; each call is gated as a component's would be.
+  if (import.package == "alga:legacy") {
+    return import.interface == "host" && import.version == "1.0.0";
+  }
   return std::ranges::find(kWasiPackages, import.package) != kWasiPackages.end() &&
          import.version.starts_with("0.2.");
 }

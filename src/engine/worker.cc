@@ -9,6 +9,8 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include <algorithm>
+#include <array>
 #include <cerrno>
 #include <cstdio>
 #include <cstdlib>
@@ -142,15 +144,37 @@ int run_confined(Work work) {
   return write_output(out);
 }
 
+/// Version 1 of the binary format, layer 0; components have layer 1.
+bool is_core_module(ab_view wasm) {
+  constexpr std::array<std::uint8_t, 8> head{0x00, 0x61, 0x73, 0x6D, 0x01, 0x00, 0x00, 0x00};
+  return wasm.len >= head.size() && std::equal(head.begin(), head.end(), wasm.data);
+}
+
+Status precompile(ab_view component, ab_owned& out) {
+  TRY(EngineHandle engine, compile_engine());
+  ab_error* error = nullptr;
+  ab_status status = ab_precompile(engine.get(), component, &out, &error);
+  if (status != AB_OK) return bridge_error(status, error);
+  return {};
+}
+
+/// A module of the legacy ABI runs inside an adapter; whether it may be here at all, publishing
+/// has decided.
+Status precompile_legacy(ab_view module, ab_owned& out) {
+  ab_owned component{};
+  ab_error* error = nullptr;
+  ab_status status = ab_adapt_legacy(module, &component, &error);
+  if (status != AB_OK) return bridge_error(status, error);
+  Status done = precompile({component.data, component.len}, out);
+  if (component.release != nullptr) component.release(component.ctx);
+  return done;
+}
+
 }  // namespace
 
 int compile_worker_main() {
-  return run_confined([](ab_view wasm, ab_owned& out) -> Status {
-    TRY(EngineHandle engine, compile_engine());
-    ab_error* error = nullptr;
-    ab_status status = ab_precompile(engine.get(), wasm, &out, &error);
-    if (status != AB_OK) return bridge_error(status, error);
-    return {};
+  return run_confined([](ab_view wasm, ab_owned& out) {
+    return is_core_module(wasm) ? precompile_legacy(wasm, out) : precompile(wasm, out);
   });
 }
 
