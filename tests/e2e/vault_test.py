@@ -2,6 +2,7 @@
 """Secrets by way of Vault, held to a real OpenBao: provider chain, wrapping key, `vault-transit:v1`, trouble."""
 
 import json
+import sqlite3
 import sys
 import tempfile
 import threading
@@ -11,6 +12,7 @@ from pathlib import Path
 from harness.flaky import Flaky
 from harness.openbao import OpenBao, program
 from harness.platform import CONFIG, Platform
+from harness.server import run as run_algad
 from harness.tap import eventually, expect, expect_equal, expect_in, main, test
 
 FIRST = "canary-71c0de-first-secret"
@@ -126,6 +128,37 @@ def transit_rotation(world):
     world.rotate("canary-71c0de-third-secret")
     expect_equal(world.read()[:2], (200, world.secrets[-1]), "a newer envelope")
     expect_equal(world.install_config()["secretEnvelope"]["key_id"], "alga-envelopes.v2", "key id")
+
+
+@test("`algad keys rotate` wraps the data keys again while the server runs, and leaves the secrets' ciphertext alone")
+def wrapping_rotation(world):
+    database = world.platform.folder / "server/data/alga.db"
+
+    def rows(query):
+        with sqlite3.connect(f"file:{database}?mode=ro", uri=True) as sql:
+            return sql.execute(query).fetchall()
+
+    ciphertext = rows("SELECT tenant, install_id, ciphertext, version FROM tenant_extension_install_secrets")
+    before = rows("SELECT tenant, key_version, wrapping_key_id, wrapped_key FROM tenant_data_keys")
+    role, secret_id = world.bao.approle("alga-key-rotation")
+    (world.folder / "rotation-id").write_text(secret_id)
+    config = world.folder / "rotation.toml"
+    config.write_text(VAULT.format(address=world.flaky.address, role=role, secret_id=world.folder / "rotation-id"))
+    data = world.platform.folder / "server/data"
+    status, out, err = run_algad("keys", "rotate", "--config", config, "--data", data, "--json", env={"TEST_CONFIG_TOKEN": CONFIG_TOKEN})
+    expect_equal(status, 0, f"exit status ({out}{err})")
+    after = rows("SELECT tenant, key_version, wrapping_key_id, wrapped_key FROM tenant_data_keys")
+    expect_equal([row[:2] for row in after], [row[:2] for row in before], "data keys")
+    newest = world.bao.api("GET", "transit/keys/alga-data-keys")["data"]["latest_version"]
+    expect_equal({row[2] for row in after}, {f"alga-data-keys.v{newest}"}, "what wraps them")
+    expect_equal(rows("SELECT DISTINCT wrapping_key_id FROM signing_keys"), [(f"alga-data-keys.v{newest}",)], "what wraps signing keys")
+    expect_equal(json.loads(out)["rewrapped"], len(after) + rows("SELECT count(*) FROM signing_keys")[0][0], "how many")
+    expect_equal(rows("SELECT tenant, install_id, ciphertext, version FROM tenant_extension_install_secrets"), ciphertext, "ciphertext")
+    # Nothing needs the older versions any more, and Vault may refuse them.
+    world.bao.api("POST", "transit/keys/alga-data-keys/config", {"min_decryption_version": newest})
+    world.platform.server.stop()
+    world.platform.start()
+    expect_equal(world.read()[:2], (200, world.secrets[-1]), "after a restart")
 
 
 def trouble(world, begin, codes, end=lambda: None):
@@ -370,6 +403,44 @@ def environment(world):
         replacement.rename(token)
         inside("POST", "auth/token/revoke-accessor", {"accessor": first["accessor"]})
         expect_equal(read(), "canary-71c0de-by-environment", "with the new token")
+
+
+@test("a platform that began with local keys moves its wrapping key into Vault and loses nothing")
+def moving(world):
+    token = world.folder / "moving-token"
+    token.write_text(world.bao.token("alga-control-plane", "alga-key-rotation"))
+    vault = f"""
+[secrets]
+wrapping_keys = "vault"
+
+[vault]
+address = "{world.flaky.address}"
+token = "file:{token}"
+wrapping_key = "alga-data-keys"
+"""
+    platform = Platform(world.folder / "moving", config=CONFIG)
+    with platform:
+        tenant = platform.tenant("acme")
+        slug = platform.publish(platform.publisher("example"))
+        platform.secret(tenant, platform.install(tenant, slug), "api_key", "canary-71c0de-moved")
+
+        def read():
+            return platform.call(tenant, slug, "/secret?key=api_key").json()["value"]
+
+        expect_equal(read(), {"ok": "canary-71c0de-moved"}, "with local keys")
+        platform.server.stop()
+        platform.server.config.write_text(CONFIG + vault)
+        platform.start()
+        expect_equal(read(), {"ok": "canary-71c0de-moved"}, "wrapped by the local ring, opened beside Vault")
+        data = platform.folder / "server/data"
+        status, out, err = run_algad("keys", "rotate", "--config", platform.server.config, "--data", data)
+        expect_equal(status, 0, f"exit status ({out}{err})")
+        ring = data / "secrets/alga_wrapping_keys"
+        expect(ring.exists(), "there was no local ring")
+        ring.unlink()
+        platform.server.stop()
+        platform.start()
+        expect_equal(read(), {"ok": "canary-71c0de-moved"}, "without the local ring")
 
 
 @test("no log, metric, file or database of the server holds a secret, nor does Vault's log")
