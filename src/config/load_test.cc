@@ -60,6 +60,8 @@ execution_sample = 0.25
 level = "warn"
 [runner]
 service_token = "env:TOKEN"
+[control_plane]
+url = "https://control-plane.example"
 )");
   ASSERT_TRUE(loaded.config) << texts(loaded.faults);
   const Config& config = *loaded.config;
@@ -222,8 +224,10 @@ TEST(ConfigLoad, DemandsSettingsThatNeedOneAnother) {
         "[vault]\naddress = \"https://v\"\nlogin = \"kubernetes\"",
         "[secrets]\nallow_inline = true", "[server]\nroles = []",
         "[gateway.oidc]\nissuer = \"https://issuer\"",
-        "[server]\nroles = [\"gateway\", \"runner\"]",
-        "[server]\nroles = [\"gateway\", \"control-plane\"]",
+        "[server]\nroles = [\"gateway\", \"runner\"]\n[control_plane]\nurl = \"https://c\"",
+        "[server]\nroles = [\"gateway\", \"runner\"]\n[database]\nurl = \"postgres://d\"\n"
+        "[runner]\ngrant_keys = [\"k\"]",
+        "[server]\nroles = [\"runner\"]", "[server]\nroles = [\"gateway\", \"control-plane\"]",
         "[vault]\naddress = \"https://v\"\n[secrets]\ntransport = \"vault-transit:v1\""}) {
     EXPECT_EQ(only_code(load_file(text)), "config.incomplete") << text;
   }

@@ -85,6 +85,13 @@ class Rules {
     bool control_plane = has_role("control-plane");
     if (has_role("gateway") && !control_plane) {
       need("control_plane.url", "the gateway runs without a control plane in this process");
+      need("database.url", "the gateway shares the database of a control plane elsewhere");
+    }
+    const bool believes_grants = config_.text("runner.trust") == "grant";
+    if (has_role("runner") && !control_plane && believes_grants &&
+        config_.list("runner.grant_keys").empty()) {
+      need("control_plane.url",
+           "the runner asks there for the keys of grants, unless runner.grant_keys names them");
     }
     if (has_role("gateway") && !has_role("runner")) {
       need("runner.url", "the gateway runs without a runner in this process");

@@ -6,6 +6,8 @@ import base64
 import hashlib
 import hmac
 import json
+import socket
+import ssl
 import subprocess
 import sys
 import tempfile
@@ -14,8 +16,10 @@ import time
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
+from harness.authority import Authority
 from harness.client import Client
 from harness.platform import CONFIG, Platform
+from harness.server import Algad
 from harness.servers import free_port
 from harness.tap import eventually, expect, expect_equal, expect_in, main, test
 
@@ -229,6 +233,45 @@ def text_lines(world):
     eventually(lambda: "end_class=\"guest_error\"" in world.platform.server.output(), 5, "the line of an execution that failed")
     good = [line for line in world.platform.server.output().splitlines() if ": \"execution\"" in line and "end_class=\"ok\"" in line]
     expect_equal((before, good), (0, []), "lines of executions that ended well, of which none are asked for")
+
+
+@test("the public listener speaks TLS, asks for a client certificate where it shall, and follows a renewed certificate")
+def public_tls(world):
+    folder = world.platform.folder / "tls"
+    authority = Authority(folder / "ca")
+    certificate, key = authority.issue("public.test")
+    visitor = authority.issue("visitor.test")
+    watched = free_port()
+    config = f"""
+[server]
+metrics_listen = "127.0.0.1:{watched}"
+
+[tls]
+certificate = "{certificate}"
+key = "{key}"
+client_ca = "{authority.ca}"
+"""
+    server = Algad("all", folder / "server", config=config)
+    server.ready_origin = f"http://127.0.0.1:{watched}"
+
+    def serial():
+        with socket.create_connection(("127.0.0.1", server.port), timeout=5) as plain:
+            with authority.context(visitor).wrap_socket(plain, server_hostname="public.test") as secure:
+                secure.sendall(b"GET /api/v1/tenants HTTP/1.1\r\nhost: public.test\r\nconnection: close\r\n\r\n")
+                expect_in(b" 401 ", secure.recv(1000).split(b"\r\n")[0], "an answer over TLS")
+                return secure.getpeercert()["serialNumber"]
+
+    with server:
+        first = serial()
+        try:
+            with socket.create_connection(("127.0.0.1", server.port), timeout=5) as plain:
+                with authority.context().wrap_socket(plain, server_hostname="public.test") as secure:
+                    secure.sendall(b"GET / HTTP/1.1\r\nhost: public.test\r\n\r\n")
+                    expect_equal(secure.recv(1000), b"", "an answer without a client certificate")
+        except (ssl.SSLError, ConnectionError):
+            pass
+        authority.issue("public.test")
+        eventually(lambda: serial() != first, 15, "the renewed certificate", every=0.5)
 
 
 def run():
