@@ -1,6 +1,10 @@
 #include "control_plane/log_query.h"
 
+#include <fmt/format.h>
+
 #include <algorithm>
+#include <charconv>
+#include <set>
 
 #include "async/deadline.h"
 
@@ -10,6 +14,21 @@ namespace {
 constexpr std::chrono::milliseconds kLookEvery{300};
 constexpr std::chrono::seconds kHeartbeat{15};
 constexpr std::chrono::minutes kLongestStream{30};
+/// Ids are made before they are committed, by several writers: for so long a follower looks again
+/// for lines that sort before one it has seen.
+constexpr std::chrono::seconds kLate{5};
+
+/// The least id that a line of `kLate` before `id` can have; see Core::new_ordered_id().
+std::string earlier(const std::string& id) {
+  std::uint64_t time = 0;
+  auto [end, code] =
+      std::from_chars(id.data(), id.data() + std::min<std::size_t>(id.size(), 16), time, 16);
+  if (code != std::errc{}) return id;
+  const auto back =
+      static_cast<std::uint64_t>(std::chrono::duration_cast<WallTime::duration>(kLate).count())
+      << 16U;
+  return fmt::format("{:016x}", time - std::min(time, back));
+}
 
 std::string_view level_name(std::int64_t level) {
   switch (level) {
@@ -47,13 +66,11 @@ class Follower {
     SteadyTime heartbeat = now() + kHeartbeat;
     while (now() < self->ends_) {
       auto page = co_await self->core_.deps().blocking->run(
-          [&self] { return read_logs(self->core_, self->query_); });
+          [&self] { return read_logs(self->core_, self->question()); });
       if (!page) co_return fail(std::move(page).error());
       bool first = std::exchange(self->first_, false);
-      if (!page->lines.empty()) {
-        self->query_.after = page->last;
-        co_return events(page->lines);
-      }
+      boost::json::array lines = self->unseen(std::move(page->lines));
+      if (!lines.empty()) co_return events(lines);
       // Something at once tells the client that it is connected.
       if (first || now() >= heartbeat) co_return std::string(": waiting\n\n");
       co_await async::sleep_for(&self->system_clock_, kLookEvery);
@@ -62,6 +79,24 @@ class Follower {
   }
 
  private:
+  /// What to ask next. Where a client was cut off, its next line is the first one wanted.
+  [[nodiscard]] LogQuery question() const {
+    LogQuery query = query_;
+    if (first_ || newest_.empty()) return query;
+    query.after = earlier(newest_);
+    query.limit += static_cast<std::uint32_t>(seen_.size());
+    return query;
+  }
+  boost::json::array unseen(boost::json::array lines) {
+    boost::json::array fresh;
+    for (auto& line : lines) {
+      std::string id(line.at("id").as_string());
+      newest_ = std::max(newest_, id);
+      if (seen_.insert(std::move(id)).second) fresh.push_back(std::move(line));
+    }
+    seen_.erase(seen_.begin(), seen_.lower_bound(earlier(newest_)));
+    return fresh;
+  }
   static SteadyTime now() { return std::chrono::steady_clock::now(); }
   static std::string events(const boost::json::array& lines) {
     std::string text;
@@ -77,6 +112,8 @@ class Follower {
   SteadyTime ends_;
   SystemClock system_clock_;
   bool first_ = true;
+  std::string newest_;
+  std::set<std::string> seen_;  ///< of the last `kLate`
 };
 
 }  // namespace

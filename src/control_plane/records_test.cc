@@ -1,3 +1,5 @@
+#include <fmt/format.h>
+
 #include "control_plane/operations.h"
 #include "control_plane/testing.h"
 #include "telemetry/record_json.h"
@@ -126,6 +128,31 @@ TEST_P(Records, FollowsLogsAsEvents) {
   std::string event = next();
   EXPECT_TRUE(event.starts_with("id: ") && event.contains("\ndata: {") &&
               event.contains("second") && event.ends_with("\n\n"));
+}
+
+TEST_P(Records, FollowsLinesThatWereCommittedOutOfOrder) {
+  auto add = [&](std::uint64_t time, const std::string& message) {
+    auto done = p().database().write([&](sql::Executor& sql) {
+      return sql.execute(
+          "INSERT INTO extension_guest_log (tenant, id, install_id, extension_id, version_id, "
+          "request_id, at, level, stream, message, truncated) VALUES ('t1', $1, $2, 'e', 'v', 'r', "
+          "0, 1, 'log', $3, 0)",
+          {fmt::format("{:016x}-host", time << 16U), install_, message});
+    });
+    ASSERT_TRUE(done) << done.error().message;
+  };
+  constexpr std::uint64_t kNow = 1'800'000'000'000;  // milliseconds
+  add(kNow, "first");
+  Reply reply = p().call("GET", "/api/logs?follow=1", admin_);
+  auto next = [&] { return async::block_on(reply.response.stream()).value(); };
+  EXPECT_TRUE(next().contains("first"));
+  add(kNow + 50, "second");
+  EXPECT_TRUE(next().contains("second"));
+  // Another writer made its id earlier and committed later.
+  add(kNow + 20, "late");
+  std::string event = next();
+  EXPECT_TRUE(event.contains("late")) << event;
+  EXPECT_FALSE(event.contains("second")) << "no line twice";
 }
 
 TEST_P(Records, SealsTheAuditTrailAndFindsEveryAlteration) {

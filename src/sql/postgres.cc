@@ -48,7 +48,9 @@ class ConnectionPool {
       std::unique_lock lock(mutex_);
       bool got =
           returned_.wait_until(lock, deadline, [&] { return !idle_.empty() || made_ < limit_; });
-      if (!got) return fail(Kind::unavailable, "sql.busy", "no connection became free in time");
+      if (!got) {
+        return fail(Error{Kind::unavailable, "sql.busy", "no connection became free in time", 1});
+      }
       if (!idle_.empty()) {
         Connection connection = std::move(idle_.back());
         idle_.pop_back();
