@@ -31,6 +31,8 @@ std::unexpected<Error> bridge_error(ab_status status, ab_error* error) {
 ab_engine_config artefact_settings() {
   ab_engine_config config;
   ab_engine_config_default(&config);
+  // componentize-py makes 38 core modules of one handler. An instance costs what it is, not a slot.
+  config.core_instances_per_component = 64;
   return config;
 }
 
