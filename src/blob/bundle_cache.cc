@@ -345,13 +345,6 @@ Status BundleCache::download(const ContentHash& hash, const std::string& key,
               "the stored bundle does not have the hash " + hash.prefixed());
 }
 
-void BundleCache::count_limit(std::string_view code) const {
-  using domain::Limit;
-  for (Limit limit : {Limit::bundle_archive, Limit::bundle_unpacked, Limit::bundle_entries}) {
-    if (domain::info(limit).code == code) domain::count_limit_hit(use_.metrics, limit);
-  }
-}
-
 Result<archive::ExtractedBundle> BundleCache::extract(const ContentHash& hash,
                                                       const fs::path& file) {
   // Nobody else fetches this hash and no entry names the directory: what is there is rubbish.
@@ -361,7 +354,7 @@ Result<archive::ExtractedBundle> BundleCache::extract(const ContentHash& hash,
     TRY(archive::ByteSource source, archive::file_source(file));
     auto index =
         archive::extract_bundle(std::move(source), directory(hash), options_.limits, use_.random);
-    if (!index) count_limit(index.error().code);
+    if (!index) domain::count_limit_hit(use_.metrics, index.error().code);
     const bool again = !index && attempt == 0 && index.error().code == "archive.disk_full";
     if (!again) return index;
     evict(0);  // the disk is fuller than our bound knows: give back all that nobody holds

@@ -134,7 +134,6 @@ class BundleCache {
                   const std::filesystem::path& file);
   Result<archive::ExtractedBundle> extract(const ContentHash& hash,
                                            const std::filesystem::path& file);
-  void count_limit(std::string_view code) const;
   void evict(std::uint64_t target);
 
   const Options options_;

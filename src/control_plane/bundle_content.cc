@@ -127,8 +127,13 @@ PublishResult<BundleContent> open_bundle(const Core& core, const std::filesystem
   TRY(auto source, archive::file_source(archive));
   archive::Limits limits;
   limits.archive_bytes = core.options().publishing.max_archive_bytes;
-  TRY(content.files,
-      archive::extract_bundle(std::move(source), content.folder, limits, *core.deps().random));
+  limits.unpacked_bytes = core.options().limits.value(domain::Limit::bundle_unpacked);
+  limits.entries =
+      static_cast<std::uint32_t>(core.options().limits.value(domain::Limit::bundle_entries));
+  auto files =
+      archive::extract_bundle(std::move(source), content.folder, limits, *core.deps().random);
+  if (!files) domain::count_limit_hit(*core.deps().metrics, files.error().code);
+  TRY(content.files, std::move(files));
   for (const std::string& hidden : content.files.skipped) {
     content.warnings.push_back({"publish.hidden_file", hidden + " is hidden and was left out"});
   }

@@ -142,6 +142,12 @@ void count_limit_hit(Metrics& metrics, Limit limit) {
       .add();
 }
 
+void count_limit_hit(Metrics& metrics, std::string_view code) {
+  const auto* found = std::ranges::find(table, code, &LimitInfo::code);
+  if (found == table.end() || std::ranges::count(table, code, &LimitInfo::code) != 1) return;
+  count_limit_hit(metrics, found->limit);
+}
+
 std::optional<Limit> parse_limit(std::string_view name) {
   const auto* found = std::ranges::find(table, name, &LimitInfo::name);
   if (found == table.end()) return std::nullopt;

@@ -74,6 +74,8 @@ inline constexpr std::string_view limit_hits_metric = "alga_limit_hits_total";
 
 /// Counts one hit.
 void count_limit_hit(Metrics& metrics, Limit limit);
+/// The same for the one limit that `code` reports; nothing when there is none or more than one.
+void count_limit_hit(Metrics& metrics, std::string_view code);
 
 /// Instructions that count as one millisecond of CPU time when a caller gives `fuel`.
 inline constexpr std::uint64_t fuel_per_cpu_ms = 1'000'000;

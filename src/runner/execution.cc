@@ -312,6 +312,14 @@ async::Task<ExecuteResponse> RunnerRole::Call::run() {
 }
 
 ExecuteResponse RunnerRole::Call::answer_of(engine::Outcome& outcome) {
+  // An interim status, or none at all, is nothing that anybody could pass on.
+  const std::uint16_t said = outcome.response.status;
+  if (outcome.end == EndClass::ok && (said < 200 || said > 599)) {
+    outcome.end = EndClass::guest_error;
+    author_error_ = "the handler answered with the status " + std::to_string(said);
+    return failure(domain::info(outcome.end).status, execute_failed,
+                   {.code = "runner.bad_guest_status", .message = {}}, outcome.end);
+  }
   const domain::EndClassInfo& end = domain::info(outcome.end);
   if (outcome.end == EndClass::ok) {
     return {.status = outcome.response.status,

@@ -266,6 +266,16 @@ TEST_F(RunnerTest, TellsThePublicOnlyHowAFailureIsCalled) {
   EXPECT_EQ(records_.executions.at(0).author_error, "password=hunter2\nat main.js:1");
 }
 
+TEST_F(RunnerTest, TakesAnImpossibleStatusForTheGuestsError) {
+  for (const int status : {0, 99, 100, 199, 600, 65535}) {
+    engine_.outcome.response.status = static_cast<std::uint16_t>(status);
+    const auto response = execute(role(drop_in()), request());
+    EXPECT_EQ(response.error, "execute_failed: runner.bad_guest_status") << status;
+    EXPECT_EQ(response.end_class, "guest_error") << status;
+    EXPECT_FALSE(response.body) << status;
+  }
+}
+
 TEST_F(RunnerTest, SaysWhenToComeBack) {
   engine_.outcome = {.end = domain::EndClass::overload,
                      .response = {},
