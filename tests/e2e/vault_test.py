@@ -1,14 +1,17 @@
 #!/usr/bin/python3
 """Secrets by way of Vault, held to a real OpenBao: provider chain, wrapping key, `vault-transit:v1`, trouble."""
 
+import base64
 import json
 import sqlite3
 import sys
 import tempfile
 import threading
 import time
+from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 
+from harness.authority import Authority
 from harness.flaky import Flaky
 from harness.openbao import OpenBao, program
 from harness.platform import CONFIG, Platform
@@ -403,6 +406,85 @@ def environment(world):
         replacement.rename(token)
         inside("POST", "auth/token/revoke-accessor", {"accessor": first["accessor"]})
         expect_equal(read(), "canary-71c0de-by-environment", "with the new token")
+
+
+class TokenReviews:
+    """What Vault asks of a Kubernetes cluster: whose service account a token is. Believes one token."""
+
+    def __init__(self, account):
+        self.token = ".".join(
+            base64.urlsafe_b64encode(json.dumps(part).encode()).rstrip(b"=").decode()
+            for part in (
+                {"alg": "RS256"},
+                {"sub": f"system:serviceaccount:alga:{account}", "kubernetes.io": {"namespace": "alga", "serviceaccount": {"name": account, "uid": "u1"}}},
+                "signature",
+            )
+        )
+        outer = self
+
+        class Handler(BaseHTTPRequestHandler):
+            def log_message(self, *_):
+                pass
+
+            def do_POST(self):
+                review = json.loads(self.rfile.read(int(self.headers["content-length"])))
+                user = {"username": f"system:serviceaccount:alga:{account}", "uid": "u1"}
+                review["status"] = {"authenticated": review["spec"]["token"] == outer.token, "user": user}
+                answer = json.dumps(review).encode()
+                self.send_response(201)
+                self.send_header("content-type", "application/json")
+                self.send_header("content-length", str(len(answer)))
+                self.end_headers()
+                self.wfile.write(answer)
+
+        self._server = HTTPServer(("127.0.0.1", 0), Handler)
+        self.origin = f"http://127.0.0.1:{self._server.server_address[1]}"
+        threading.Thread(target=self._server.serve_forever, args=(0.05,), daemon=True).start()
+
+    def close(self):
+        self._server.shutdown()
+        self._server.server_close()
+
+
+@test("the login of Kubernetes, and a whole platform by the reference's names: chain, paths, token of the service account")
+def kubernetes(world):
+    cluster = TokenReviews("alga-all")
+    bao, account = world.bao, world.folder / "service-account-token"
+    bao.api("POST", "sys/auth/kubernetes", {"type": "kubernetes"})
+    about = {"kubernetes_host": cluster.origin, "disable_local_ca_jwt": True, "kubernetes_ca_cert": Authority(world.folder / "cluster").ca.read_text()}
+    bao.api("POST", "auth/kubernetes/config", about)
+    bound = {"bound_service_account_names": ["alga-all"], "bound_service_account_namespaces": ["alga"]}
+    rights = 'path "kv/data/elsewhere/*" { capabilities = ["create", "read", "update"] }'
+    bao.api("PUT", "sys/policies/acl/elsewhere", {"policy": rights})
+    bao.api("POST", "auth/kubernetes/role/alga-all", {**bound, "policies": ["alga-control-plane", "alga-runner", "elsewhere"], "ttl": "20m"})
+    account.write_text(cluster.token)
+    config = f"""
+[vault]
+login = "kubernetes"
+role = "alga-all"
+service_account_token = "{account}"
+"""
+    env = {
+        "VAULT_ADDR": world.flaky.address,
+        "SECRET_READ_CHAIN": "env,vault",
+        "SECRET_WRITE_PROVIDER": "vault",
+        "VAULT_APP_SECRET_PATH": "kv/data/elsewhere/app",
+        "VAULT_TENANT_SECRET_PATH_TEMPLATE": "kv/data/elsewhere/{tenantId}",
+        "ALGA_VAULT_TRANSIT_KEY": "alga-envelopes",
+        "ALGA_VAULT_TRANSIT_MOUNT": "transit",
+    }
+    try:
+        with Platform(world.folder / "kubernetes", config=CONFIG + config, env=env) as platform:
+            tenant = platform.tenant("acme")
+            slug = platform.publish(platform.publisher("example"))
+            platform.secret(tenant, platform.install(tenant, slug), "api_key", "canary-71c0de-in-a-pod")
+            answer = platform.call(tenant, slug, "/secret?key=api_key")
+            expect_equal((answer.status, answer.json()["value"]), (200, {"ok": "canary-71c0de-in-a-pod"}), "what the guest read")
+            names = set(bao.api("GET", "kv/data/elsewhere/app")["data"]["data"])
+            expect_equal(names, {"alga_wrapping_keys", "alga_artefact_key"}, "application secrets where the environment says")
+            expect_equal(platform.files_holding(cluster.token), [], "files that hold the service account's token")
+    finally:
+        cluster.close()
 
 
 @test("a platform that began with local keys moves its wrapping key into Vault and loses nothing")
