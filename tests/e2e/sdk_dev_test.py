@@ -1,6 +1,7 @@
 #!/usr/bin/python3
 """`alga dev` with the real server, on a project that `alga new` made."""
 
+import json
 import os
 import sys
 from pathlib import Path
@@ -20,7 +21,8 @@ class World:
         self.author.run("new", "hello", "--dir", "hello")
         self.project = self.author.link(Path(folder) / "hello")
         self.source = self.project / "src" / "index.ts"
-        (self.project / "alga.dev.json").write_text('{"config": {"api_url": "http://127.0.0.1:9"}, "secrets": {"alga_api_key": "k"}}')
+        settings = {"config": {"api_url": "http://127.0.0.1:9"}, "secrets": {"alga_api_key": "k"}, "headers": ["x-signature"]}
+        (self.project / "alga.dev.json").write_text(json.dumps(settings))
         self.dev = self.author.start("dev", "--algad", program(), "--port", "0", cwd=self.project)
         ready = self.dev.next(lambda event: event.get("event") == "ready", BUILD_SECONDS, "the first build")
         self.client = Client(ready["url"])
@@ -62,12 +64,14 @@ def line_and_limits(world):
     expect(call["metrics"]["cpu_us"] > 0 and call["metrics"]["call_us"] > 0, f"metrics: {call['metrics']}")
 
 
-@test("an edited handler gives the new answer, at the same address")
+@test("an edited handler gives the new answer at the same address, and sees the headers that alga.dev.json names")
 def hot_reload(world):
-    world.edit("    return json({ hello: name });", "    if (name === 'Nil') nobody();\n    return json({ hello: name.toUpperCase() });")
+    world.edit("    return json({ hello: name });", "    if (name === 'Nil') nobody();\n    return json({ hello: name.toUpperCase(), signed: request.headers.get('x-signature'), key: request.headers.get('x-other') });")
     world.edit("import {", "declare function nobody(): void;\nimport {")
     world.rebuilt()
-    expect_equal(world.client.get("/hello?name=Ann").json(), {"hello": "ANN"}, "answer of the edited handler")
+    headers = {"x-signature": "abc", "x-other": "never"}
+    answer = world.client.get("/hello?name=Ann", headers=headers)
+    expect_equal(answer.json(), {"hello": "ANN", "signed": "abc"}, "answer of the edited handler")
 
 
 @test("an error of the handler is shown at the author's line while it runs")
@@ -84,7 +88,7 @@ def error_in_dev(world):
 
 @test("what does not compile is reported at its line, and the version before goes on running")
 def broken_source(world):
-    world.edit("name.toUpperCase() })", "name.toUpperCase( })")
+    world.edit("name.toUpperCase(),", "name.toUpperCase(,")
     failed = world.dev.next(lambda event: event.get("ok") is False, BUILD_SECONDS, "the failed build")["error"]
     expect_equal((failed["code"], failed["location"]["file"]), ("build.bundle_failed", "src/index.ts"), "failure")
     expect_equal(world.client.get("/hello?name=Bo").json(), {"hello": "BO"}, "answer of the version before")

@@ -43,8 +43,12 @@ export function registerDev(program: Command, environment: Environment): void {
       }
       // A project that cannot be read is reported before anything is started.
       const first = await openProject(project);
-      await readDevSettings(project);
-      const session = await DevSession.start(first.root, algad, Number(options.port), output);
+      const { headers } = await readDevSettings(project);
+      const session = await DevSession.start(first.root, algad, {
+        port: Number(options.port),
+        headers,
+        output,
+      });
       try {
         await session.run(environment.signal, options.watch);
       } finally {
@@ -74,12 +78,11 @@ class DevSession {
   static async start(
     root: string,
     algad: string,
-    port: number,
-    output: Output,
+    { port, headers, output }: { port: number; headers: readonly string[]; output: Output },
   ): Promise<DevSession> {
     const folder = join(root, '.alga', 'dev');
     const starting = output.progress('Starting algad');
-    const server = await LocalAlgad.start(algad, folder);
+    const server = await LocalAlgad.start(algad, folder, headers);
     starting.done(server.url);
     try {
       const client = new ApiClient({ url: server.url, token: server.token, tenant: DEV_TENANT });

@@ -1,6 +1,6 @@
 import { spawn, type ChildProcess } from 'node:child_process';
 import { existsSync } from 'node:fs';
-import { mkdir, open, readFile, rm } from 'node:fs/promises';
+import { mkdir, open, readFile, rm, writeFile } from 'node:fs/promises';
 import { delimiter, join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 
@@ -43,8 +43,14 @@ export class LocalAlgad {
   /**
    * Starts the server over a data folder and waits until it is ready. The folder keeps its state
    * from one start to the next. Throws a Failure with the end of the server's log.
+   *
+   * @param headers names of request headers that the gateway lets through beyond its own list
    */
-  static async start(program: string, folder: string): Promise<LocalAlgad> {
+  static async start(
+    program: string,
+    folder: string,
+    headers: readonly string[] = [],
+  ): Promise<LocalAlgad> {
     await mkdir(folder, { recursive: true, mode: 0o700 });
     const portFile = join(folder, 'port');
     const tokenFile = join(folder, 'bootstrap-token');
@@ -54,6 +60,12 @@ export class LocalAlgad {
     const options = ['serve', '--role', 'all', '--data', join(folder, 'data')];
     options.push('--listen', '127.0.0.1:0', '--port-file', portFile);
     options.push('--bootstrap-token-file', tokenFile);
+    if (headers.length > 0) {
+      const config = join(folder, 'algad.toml');
+      const text = `[gateway]\nextra_request_headers = ${JSON.stringify(headers)}\n`;
+      await writeFile(config, text, { mode: 0o600 });
+      options.push('--config', config);
+    }
     const child = spawn(program, options, { stdio: ['ignore', log.fd, log.fd] });
     let problem: string | undefined;
     child.once('error', (error) => (problem = error.message));

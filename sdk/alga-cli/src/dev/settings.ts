@@ -11,6 +11,8 @@ export interface DevSettings {
   secrets: Record<string, string>;
   /** Outgoing addresses beyond those of the manifest, `cidr:` rules included. */
   egress: string[];
+  /** Request headers that the handler sees beyond the gateway's own list; read when dev starts. */
+  headers: string[];
 }
 
 /** Reads `alga.dev.json`; all of it is optional. */
@@ -24,19 +26,27 @@ export async function readDevSettings(project: string): Promise<DevSettings> {
   }
   if (typeof value !== 'object' || value === null || Array.isArray(value))
     throw bad('it must hold an object');
-  const { config, secrets, egress, ...others } = value as Record<string, unknown>;
+  const { config, secrets, egress, headers, ...others } = value as Record<string, unknown>;
   const unknown = Object.keys(others)[0];
   if (unknown !== undefined) throw bad(`"${unknown}" is unknown`);
   if (egress !== undefined && !isTexts(egress)) throw bad('"egress" must be a list of rules');
+  if (headers !== undefined && !isHeaderNames(headers)) {
+    throw bad('"headers" must be a list of header names');
+  }
   return {
     config: texts(config, 'config'),
     secrets: texts(secrets, 'secrets'),
     egress: egress ?? [],
+    headers: headers ?? [],
   };
 }
 
 function isTexts(value: unknown): value is string[] {
   return Array.isArray(value) && value.every((item) => typeof item === 'string');
+}
+
+function isHeaderNames(value: unknown): value is string[] {
+  return isTexts(value) && value.every((name) => /^[A-Za-z0-9-]{1,100}$/.test(name));
 }
 
 function texts(value: unknown, name: string): Record<string, string> {
@@ -48,6 +58,6 @@ function texts(value: unknown, name: string): Record<string, string> {
 
 function bad(why: string): Failure {
   return new Failure('dev.bad_settings', `${DEV_SETTINGS_FILE}: ${why}`, {
-    hint: 'for example: { "config": { "region": "eu" }, "secrets": { "alga_api_key": "…" }, "egress": ["http://127.0.0.1:9000"] }',
+    hint: 'for example: { "config": { "region": "eu" }, "secrets": { "alga_api_key": "…" }, "egress": ["http://127.0.0.1:9000"], "headers": ["x-signature"] }',
   });
 }
