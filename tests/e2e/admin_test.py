@@ -156,6 +156,16 @@ def records(world):
     expect_equal(world.admin("audit verify")["intact"], True, "intact")
 
 
+@test("a used-up quota is 429 with the time until the next window, and lifting it helps at once")
+def quota(world):
+    world.admin("quota set", "acme", "--invocations", "0", tenant=None)
+    refused = world.platform.call("acme", "example.echo", "/counter")
+    expect_equal((refused.status, refused.json()["code"]), (429, "quota.invocations_exceeded"), f"answer ({refused.text()})")
+    expect(0 < int(refused.header("retry-after")) <= 86400, f"retry-after: {refused.header('retry-after')}")
+    world.admin("quota set", "acme", "--invocations", "none", tenant=None)
+    expect_equal(world.platform.call("acme", "example.echo", "/counter").status, 200, "after lifting it")
+
+
 @test("admin: for people the answer is a table, and a refusal goes to the error output")
 def readable(world):
     common = ["--server", world.platform.server.origin, "--token-file", world.platform.token_file]
