@@ -41,12 +41,15 @@ Status World::Parts::build_runner() {
             .tls = {.authorities_file = config.text("tls.ca")}},
         *client, *clock);
   }
-  TRY(std::shared_ptr<const crypto::SigningKey> artefact_key,
-      load_or_make_signing_key(*secrets, artefact_key_secret));
+  // Who compiles signs; a runner that only loads what others compiled holds no private key.
+  std::shared_ptr<const crypto::SigningKey> artefact_key;
+  if (config.number("engine.compile_processes") > 0) {
+    TRY(artefact_key, load_or_make_signing_key(*secrets, artefact_key_secret));
+  }
   if (spans) {
     traced_records = std::make_unique<telemetry::ExecutionSpans>(*records_door, *spans, random);
   }
-  if (roles.control_plane) {
+  if (roles.control_plane && artefact_key) {
     // What runners with keys of their own are to believe: `engine.artefact_keys`.
     log.info("compiles", {{"artefact_key", artefact_key->public_key().base64()}});
   }
@@ -61,11 +64,10 @@ Status World::Parts::build_runner() {
   options.memory_cache_bytes = config.size("engine.memory_cache_bytes");
   options.slice = config.duration("engine.slice");
   options.keep_pages = config.flag("engine.keep_pages");
-  options.compile_processes =
-      static_cast<std::uint32_t>(config.number("engine.compile_processes"));
+  options.compile_processes = static_cast<std::uint32_t>(config.number("engine.compile_processes"));
   options.compile_time = config.duration("engine.compile_timeout");
   options.compile_memory = config.size("engine.compile_memory");
-  options.trusted_keys = {artefact_key->public_key()};
+  if (artefact_key) options.trusted_keys.push_back(artefact_key->public_key());
   options.shared_artefacts = store.get();
   options.publish_artefacts = roles.control_plane;
   options.compile_key = std::move(artefact_key);

@@ -227,6 +227,9 @@ TEST(ConfigLoad, DemandsSettingsThatNeedOneAnother) {
         "[server]\nroles = [\"gateway\", \"runner\"]\n[control_plane]\nurl = \"https://c\"",
         "[server]\nroles = [\"gateway\", \"runner\"]\n[database]\nurl = \"postgres://d\"\n"
         "[runner]\ngrant_keys = [\"k\"]",
+        "[engine]\ncompile_processes = 0\nartefact_keys = [\"k\"]",
+        "[server]\nroles = [\"runner\"]\n[control_plane]\nurl = \"https://c\"\n"
+        "[engine]\ncompile_processes = 0",
         "[server]\nroles = [\"runner\"]", "[server]\nroles = [\"gateway\", \"control-plane\"]",
         "[vault]\naddress = \"https://v\"\n[secrets]\ntransport = \"vault-transit:v1\""}) {
     EXPECT_EQ(only_code(load_file(text)), "config.incomplete") << text;

@@ -87,6 +87,12 @@ class Rules {
       need("control_plane.url", "the gateway runs without a control plane in this process");
       need("database.url", "the gateway shares the database of a control plane elsewhere");
     }
+    if (config_.number("engine.compile_processes") == 0) {
+      if (control_plane) report("engine.compile_processes", "a control plane compiles at publish");
+      if (config_.list("engine.artefact_keys").empty()) {
+        report("engine.artefact_keys", "is needed because engine.compile_processes is 0");
+      }
+    }
     const bool believes_grants = config_.text("runner.trust") == "grant";
     if (has_role("runner") && !control_plane && believes_grants &&
         config_.list("runner.grant_keys").empty()) {

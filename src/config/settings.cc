@@ -182,7 +182,9 @@ void add_engine(std::vector<Setting>& all) {
   t.size("memory_cache_bytes", 2 * GiB, 16 * MiB, 1024 * GiB, "Prelinked components kept mapped");
   t.size("disk_cache_bytes", 20 * GiB, 64 * MiB, 1024 * 1024 * GiB,
          "Compiled components kept on disk");
-  t.integer("compile_processes", 1, 1, 64, "Compilers at once");
+  t.integer("compile_processes", 1, 0, 64,
+            "Compilers at once; 0: this process only loads what others compiled and signed with a "
+            "key of `artefact_keys`");
   t.duration("compile_timeout", 120 * second, second, hour, "Of one component");
   t.size("compile_memory", 2 * GiB, 256 * MiB, 64 * GiB, "Of one compiler process");
   t.flag(
