@@ -416,7 +416,10 @@ class TokenReviews:
             base64.urlsafe_b64encode(json.dumps(part).encode()).rstrip(b"=").decode()
             for part in (
                 {"alg": "RS256"},
-                {"sub": f"system:serviceaccount:alga:{account}", "kubernetes.io": {"namespace": "alga", "serviceaccount": {"name": account, "uid": "u1"}}},
+                {
+                    "sub": f"system:serviceaccount:alga:{account}",
+                    "kubernetes.io": {"namespace": "alga", "serviceaccount": {"name": account, "uid": "u1"}},
+                },
                 "signature",
             )
         )
@@ -451,12 +454,14 @@ def kubernetes(world):
     cluster = TokenReviews("alga-all")
     bao, account = world.bao, world.folder / "service-account-token"
     bao.api("POST", "sys/auth/kubernetes", {"type": "kubernetes"})
-    about = {"kubernetes_host": cluster.origin, "disable_local_ca_jwt": True, "kubernetes_ca_cert": Authority(world.folder / "cluster").ca.read_text()}
+    authority = Authority(world.folder / "cluster").ca.read_text()
+    about = {"kubernetes_host": cluster.origin, "disable_local_ca_jwt": True, "kubernetes_ca_cert": authority}
     bao.api("POST", "auth/kubernetes/config", about)
     bound = {"bound_service_account_names": ["alga-all"], "bound_service_account_namespaces": ["alga"]}
     rights = 'path "kv/data/elsewhere/*" { capabilities = ["create", "read", "update"] }'
     bao.api("PUT", "sys/policies/acl/elsewhere", {"policy": rights})
-    bao.api("POST", "auth/kubernetes/role/alga-all", {**bound, "policies": ["alga-control-plane", "alga-runner", "elsewhere"], "ttl": "20m"})
+    role = {**bound, "policies": ["alga-control-plane", "alga-runner", "elsewhere"], "ttl": "20m"}
+    bao.api("POST", "auth/kubernetes/role/alga-all", role)
     account.write_text(cluster.token)
     config = f"""
 [vault]
