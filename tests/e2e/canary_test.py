@@ -38,6 +38,25 @@ def holds(content, secret):
     return any(spelling in content for spelling in spellings(secret))
 
 
+class TracedFleet(Fleet):
+    """Every role traces every request, logs every capability call, and sends its traces to `collector`."""
+
+    def __init__(self, folder, collector):
+        super().__init__(folder, gateways=1, runners=1)
+        self.collector = collector
+
+    def _tls(self, name):
+        return f"""
+[telemetry]
+otlp_url = "{self.collector.origin}"
+trace_sample = 1.0
+
+[log]
+level = "debug"
+capability_sample = 1.0
+{super()._tls(name)}"""
+
+
 class World:
     def __init__(self, fleet, upstream):
         self.fleet, self.upstream = fleet, upstream
@@ -62,6 +81,12 @@ class World:
             yield path, answer.body
         for process in self.fleet.processes():
             yield f"{process.role} /metrics", process.client().get("/metrics").body
+        traces = self.traces()
+        expect(len(traces) > 1000 and b"traceId" in traces, f"only {len(traces)} bytes of traces")
+        yield "traces", traces
+
+    def traces(self):
+        return b"".join(body for _, _, _, body in self.fleet.collector.seen())
 
 
 @test("secrets are set, used, repeated, rotated, mistyped and removed")
@@ -92,8 +117,9 @@ def live(world):
         expect(world.use(f"key-{path}", path).status >= 500, path)
 
 
-@test("no API answer and no metric shows it")
+@test("no API answer, no metric and no trace shows it")
 def apis(world):
+    eventually(lambda: b"traceId" in world.traces(), 20, "traces")
     time.sleep(2)  # records are on their way
     for path, body in world.answers():
         for secret in (CANARY, ROTATED):
@@ -214,8 +240,8 @@ def crash(world):
 
 
 def run():
-    with tempfile.TemporaryDirectory(prefix="alga-canary.") as folder, Upstream() as upstream:
-        with Fleet(Path(folder), gateways=1, runners=1) as fleet:
+    with tempfile.TemporaryDirectory(prefix="alga-canary.") as folder, Upstream() as upstream, Upstream() as collector:
+        with TracedFleet(Path(folder), collector) as fleet:
             return main(World(fleet, upstream))
 
 
