@@ -26,7 +26,7 @@ struct Response {
 /// `result<option<string>, config-error>`
 struct Setting {
   uint8_t failed;
-  uint8_t present;
+  alignas(4) uint8_t present;
   Text value;
 };
 
