@@ -216,12 +216,15 @@ TEST_P(TwoHosts, AcknowledgeAChangeWhenNoLeaseFromBeforeIsLeft) {
     EXPECT_EQ(reply.status, 200);
     acknowledged = true;
   });
-  while (!disabled()) std::this_thread::yield();
+  while (!disabled()) std::this_thread::sleep_for(std::chrono::milliseconds{1});
   EXPECT_EQ(far_status(), 200);  // from before the change, and allowed: nobody was told yet
   EXPECT_FALSE(acknowledged);
   // A lease later, at both. Nobody knows when the near host began to wait.
   far_->clock().advance(std::chrono::seconds{1});
-  while (!acknowledged) near_->clock().advance(std::chrono::milliseconds{1});
+  while (!acknowledged) {
+    near_->clock().advance(std::chrono::milliseconds{1});
+    std::this_thread::sleep_for(std::chrono::microseconds{100});
+  }
   administrator.join();
   EXPECT_EQ(far_status(), 404);
 }
@@ -241,7 +244,8 @@ TEST_P(TwoHosts, NeverServeAnOldSecretAfterTheRotationWasAcknowledged) {
     while (!over) {
       far_->clock().advance(std::chrono::milliseconds{1});
       near_->clock().advance(std::chrono::milliseconds{1});
-      std::this_thread::yield();
+      // Faster than the day, but not so that leases end before anybody could use them.
+      std::this_thread::sleep_for(std::chrono::microseconds{200});
     }
   });
   auto request = [&](Platform& host) {
