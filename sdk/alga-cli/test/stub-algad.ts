@@ -10,6 +10,7 @@ const { values } = parseArgs({
     role: { type: 'string' },
     data: { type: 'string' },
     listen: { type: 'string' },
+    config: { type: 'string' },
     'port-file': { type: 'string' },
     'bootstrap-token-file': { type: 'string' },
   },

@@ -97,7 +97,7 @@ class DevSession {
         const { install } = deployment;
         const entry = manifest.ui?.entry.replace(/^ui\//, '');
         if (install === undefined || entry === undefined) return undefined;
-        return `${server.url}/ext-ui/${install.extension_id}/${install.content_hash}/${entry}`;
+        return `${server.url}/ext-ui/${install.extension_id}/${install.content_hash}/${entry}?tenant=${DEV_TENANT}`;
       };
       const limits = await readLimits(algad);
       const onCall = (call: ProxiedCall) => void reportCall(client, limits, call, output);

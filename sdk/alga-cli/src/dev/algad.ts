@@ -60,12 +60,9 @@ export class LocalAlgad {
     const options = ['serve', '--role', 'all', '--data', join(folder, 'data')];
     options.push('--listen', '127.0.0.1:0', '--port-file', portFile);
     options.push('--bootstrap-token-file', tokenFile);
-    if (headers.length > 0) {
-      const config = join(folder, 'algad.toml');
-      const text = `[gateway]\nextra_request_headers = ${JSON.stringify(headers)}\n`;
-      await writeFile(config, text, { mode: 0o600 });
-      options.push('--config', config);
-    }
+    const config = join(folder, 'algad.toml');
+    await writeFile(config, developmentConfig(headers), { mode: 0o600 });
+    options.push('--config', config);
     const child = spawn(program, options, { stdio: ['ignore', log.fd, log.fd] });
     let problem: string | undefined;
     child.once('error', (error) => (problem = error.message));
@@ -102,6 +99,16 @@ export class LocalAlgad {
     await this.ended;
     clearTimeout(force);
   }
+}
+
+/** Production's defaults, but for what the host page of `alga dev` and its requests need. */
+function developmentConfig(headers: readonly string[]): string {
+  return `[gateway]
+extra_request_headers = ${JSON.stringify(headers)}
+
+[runner.ui]
+frame_ancestors = ["http://127.0.0.1:*", "http://localhost:*"]
+`;
 }
 
 async function readUrl(portFile: string): Promise<string | undefined> {

@@ -12,6 +12,7 @@ export function hostPage(page: string): string {
 <head>
 <meta charset="utf-8">
 <title>alga dev: host page</title>
+<link rel="icon" href="data:,">
 <style>
   body { font: 15px/1.5 system-ui, sans-serif; margin: 0; background: #f3f4f6; color: #111827; }
   header { padding: 12px 24px; background: #111827; color: #f9fafb; display: flex; gap: 24px; }
