@@ -231,6 +231,9 @@ void Execution::finish(Outcome outcome) {
   outcome.host_bytes = ledger_->host_bytes.load();
   outcome.egress_bytes = ledger_->egress_bytes.load();
   log_.finish();
+  for (const domain::Limit limit : log_.hits()) {
+    domain::count_limit_hit(*shared_.use.metrics, limit);
+  }
   Done done = std::exchange(done_, nullptr);
   // The caller gets its answer before the guest's memory is given back.
   done(std::move(outcome));

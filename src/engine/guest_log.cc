@@ -73,6 +73,7 @@ void GuestLog::stdio(int fd, std::string_view bytes) {
   std::uint64_t room = max_stdio_ - std::min(max_stdio_, stdio_bytes_);
   if (bytes.size() > room) {
     ++dropped_;
+    hits_.insert(Limit::stdio_bytes);
     bytes = bytes.substr(0, room);
   }
   stdio_bytes_ += bytes.size();
@@ -107,9 +108,11 @@ void GuestLog::finish() {
 void GuestLog::emit(LogLevel level, std::string_view stream, std::string_view message) {
   if (lines_ >= max_lines_ || bytes_ + message.size() > max_bytes_) {
     ++dropped_;
+    hits_.insert(lines_ >= max_lines_ ? Limit::log_lines : Limit::log_bytes);
     return;
   }
   bool cut = message.size() > max_line_;
+  if (cut) hits_.insert(Limit::log_line);
   std::string_view kept = utf8_prefix(message, max_line_);
   ++lines_;
   bytes_ += kept.size();

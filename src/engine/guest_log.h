@@ -1,6 +1,7 @@
 #pragma once
 
 #include <cstdint>
+#include <set>
 #include <string>
 #include <string_view>
 
@@ -30,6 +31,10 @@ class GuestLog {
   void finish();
 
   [[nodiscard]] std::uint64_t dropped_lines() const { return dropped_; }
+  /// The limits that cut or dropped something, each once.
+  [[nodiscard]] const std::set<domain::Limit>& hits() const [[clang::lifetimebound]] {
+    return hits_;
+  }
   [[nodiscard]] bool wrote_stderr() const { return wrote_stderr_; }
 
  private:
@@ -41,6 +46,7 @@ class GuestLog {
   const Clock& clock_;
   const std::uint64_t max_line_, max_lines_, max_bytes_, max_stdio_;
   std::uint64_t lines_ = 0, bytes_ = 0, stdio_bytes_ = 0, dropped_ = 0;
+  std::set<domain::Limit> hits_;
   std::string partial_[2];
   bool wrote_stderr_ = false;
 };

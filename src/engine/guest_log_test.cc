@@ -59,6 +59,23 @@ TEST_F(GuestLogTest, AFloodIsCutOffAndCountedOnce) {
   log.finish();
   EXPECT_EQ(lines.lines.size(), most + 1);
   EXPECT_TRUE(lines.lines.back().message.starts_with("500 log lines"));
+  EXPECT_EQ(log.hits(), std::set{domain::Limit::log_lines});
+}
+
+TEST_F(GuestLogTest, TellsWhichLimitsCutIt) {
+  GuestLog bytes(who, &lines, clock, limits);
+  const std::string line(limits.value(domain::Limit::log_line), 'x');
+  const auto most = limits.value(domain::Limit::log_bytes) / line.size();
+  for (std::uint64_t i = 0; i < most; ++i) bytes.line(LogLevel::info, line);
+  EXPECT_TRUE(bytes.hits().empty());
+  bytes.line(LogLevel::info, line);
+  EXPECT_EQ(bytes.hits(), std::set{domain::Limit::log_bytes});
+  GuestLog cut(who, &lines, clock, limits);
+  cut.line(LogLevel::info, line + "x");
+  EXPECT_EQ(cut.hits(), std::set{domain::Limit::log_line});
+  GuestLog output(who, &lines, clock, limits);
+  output.stdio(1, std::string(limits.value(domain::Limit::stdio_bytes) + 1, '\n'));
+  EXPECT_TRUE(output.hits().contains(domain::Limit::stdio_bytes));
 }
 
 TEST_F(GuestLogTest, OutputWithoutNewlineDoesNotGrow) {

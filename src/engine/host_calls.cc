@@ -358,6 +358,8 @@ void Execution::fetch(ab_call* call, const ab_http_request& request) {
       if (answer.error().code == "egress.denied") {
         self->note_denial("egress_denied", target, answer.error().message);
       }
+      if (answer.error().code == "egress.too_large") self->shared_.count_limit("fetch_response");
+      if (answer.error().code == "egress.timeout") self->shared_.count_limit("fetch_time");
       return ab_call_err(call, http_error(answer.error().code));
     }
     std::uint64_t bytes = answer->body ? answer->body->size() : 0;

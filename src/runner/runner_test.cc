@@ -276,6 +276,33 @@ TEST_F(RunnerTest, TakesAnImpossibleStatusForTheGuestsError) {
   }
 }
 
+TEST_F(RunnerTest, CallsEveryEndByItsCode) {
+  using domain::EndClass;
+  const std::vector<std::pair<EndClass, std::string>> ends{
+      {EndClass::guest_error, "engine.guest_error"},
+      {EndClass::cpu_limit, "engine.cpu_limit"},
+      {EndClass::wall_limit, "engine.wall_limit"},
+      {EndClass::memory_limit, "engine.memory_limit"},
+      {EndClass::table_limit, "engine.table_limit"},
+      {EndClass::hostcall_limit, "engine.hostcall_limit"},
+      {EndClass::stack_overflow, "engine.stack_overflow"},
+      {EndClass::trap, "engine.trap"},
+      {EndClass::link_error, "engine.link_error"},
+      {EndClass::cancelled, "engine.cancelled"},
+      {EndClass::overload, "engine.overload"},
+      {EndClass::capability_denied, "engine.capability_denied"},
+      {EndClass::egress_denied, "engine.egress_denied"},
+      {EndClass::bad_component, "engine.bad_component"},
+      {EndClass::platform, "engine.platform"}};
+  for (const auto& [end, code] : ends) {
+    engine_.outcome = {.end = end, .response = {}, .message = {}, .backtrace = {}};
+    const auto response = execute(role(drop_in()), request());
+    EXPECT_EQ(response.code, code);
+    EXPECT_EQ(response.error, "execute_failed: " + code);
+    EXPECT_EQ(response.end_class, domain::info(end).name);
+  }
+}
+
 TEST_F(RunnerTest, SaysWhenToComeBack) {
   engine_.outcome = {.end = domain::EndClass::overload,
                      .response = {},
