@@ -52,3 +52,5 @@ guest js-echo echo.js extension-runner.wit http,fetch-event
 guest js-compat-echo compat-echo.js compat/extension-runner.wit http,fetch-event,random,clocks,stdio
 # With the fetch() of the web platform.
 guest js-fetch fetch.js extension-runner.wit fetch-event
+# One that means harm.
+guest js-hostile hostile.js extension-runner.wit http,fetch-event

@@ -160,7 +160,7 @@ TAP = re.compile(r"^(ok|not ok)\b[ \t]*\d*[ \t]*(?:-[ \t]*)?(.*?)(?:[ \t]*#[ \t]
 
 def e2e(runner):
     scripts = []
-    for folder in ("integration", "e2e"):
+    for folder in ("integration", "conformance", "hostile", "e2e"):
         found = sorted((runner.root / "tests" / folder).glob("*_test*"))
         scripts += [path for path in found if path.is_file() and os.access(path, os.X_OK)]
 

@@ -8,14 +8,17 @@ import tarfile
 from pathlib import Path
 
 
-def pack(component, manifest, out):
-    """Writes a bundle with `dist/main.wasm` and `manifest.json`; returns `sha256:<hex>`."""
+def pack(component, manifest, out, files=None):
+    """Writes a bundle with `dist/main.wasm`, `manifest.json` and further files by path; returns `sha256:<hex>`."""
+    text = json.dumps(manifest, indent=2, sort_keys=True).encode()
+    return pack_files({"manifest.json": text, "dist/main.wasm": Path(component).read_bytes(), **(files or {})}, out)
+
+
+def pack_files(files, out):
+    """Writes any files by their path in the archive; returns `sha256:<hex>`."""
     buffer = io.BytesIO()
     with tarfile.open(fileobj=buffer, mode="w", format=tarfile.USTAR_FORMAT) as archive:
-        for name, content in (
-            ("manifest.json", json.dumps(manifest, indent=2, sort_keys=True).encode()),
-            ("dist/main.wasm", Path(component).read_bytes()),
-        ):
+        for name, content in files.items():
             entry = tarfile.TarInfo(name)
             entry.size, entry.mode, entry.mtime = len(content), 0o644, 0
             archive.addfile(entry, io.BytesIO(content))

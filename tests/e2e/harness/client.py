@@ -41,7 +41,10 @@ class Client:
             sent.setdefault("content-type", "application/json")
         connection = http.client.HTTPConnection(target.hostname, target.port, timeout=self.timeout)
         try:
-            connection.request(method, path, body=body, headers=sent)
+            try:
+                connection.request(method, path, body=body, headers=sent)
+            except (BrokenPipeError, ConnectionResetError):
+                pass  # it has answered before it read everything
             response = connection.getresponse()
             names = [(key.lower(), value) for key, value in response.getheaders()]
             return Answer(response.status, names, response.read())

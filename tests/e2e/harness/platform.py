@@ -106,13 +106,19 @@ class Platform:
             wanted["signature"] = publisher.sign(content_hash)
         return self.operator.post("/api/ext-bundles/finalize", wanted)
 
-    def publish(self, publisher, name="echo", version="1.0.0", component="js-echo.wasm", capabilities=ALL_CAPABILITIES):
-        """Packs, signs and publishes a fixture; returns its slug."""
+    def publish(self, publisher, name="echo", version="1.0.0", component="js-echo.wasm", capabilities=ALL_CAPABILITIES, ui=None, endpoints=None):
+        """Packs, signs and publishes a fixture; returns its slug. `ui`: files by their path below `ui/`."""
         packed = self.folder / f"{name}-{version}.tar.zst"
         manifest = bundle.manifest(name, version, capabilities)
         manifest["publisher"] = publisher.name
-        del manifest["api"]
-        content_hash = bundle.pack(fixture(component), manifest, packed)
+        if endpoints is None:
+            del manifest["api"]
+        else:
+            manifest["api"]["endpoints"] = endpoints
+        if ui:
+            manifest["ui"] = {"type": "iframe", "entry": "ui/index.html"}
+        files = {f"ui/{path}": content for path, content in (ui or {}).items()}
+        content_hash = bundle.pack(fixture(component), manifest, packed, files)
         answer = self.upload(publisher, packed, content_hash)
         expect_equal(answer.status // 100, 2, f"finalize ({answer.text()})")
         expect_equal(answer.json()["contentHash"], content_hash, "hash of the published bundle")

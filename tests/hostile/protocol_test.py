@@ -1,0 +1,275 @@
+#!/usr/bin/python3
+"""Hostile requests on the wire: smuggling, slow and huge ones, and what they leave in the log."""
+
+import json
+import re
+import socket
+import sys
+import tempfile
+import threading
+import time
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "e2e"))
+
+from harness.platform import CONFIG, Platform  # noqa: E402
+from harness.tap import expect, expect_equal, expect_in, main, test  # noqa: E402
+
+SETTINGS = (
+    CONFIG
+    + """
+[server]
+header_timeout = "1s"
+body_timeout = "1s"
+"""
+)
+SMUGGLED = b"GET /healthz HTTP/1.1\r\nhost: x\r\nx-request-id: smuggled\r\n\r\n"
+
+
+class World:
+    def __init__(self, platform):
+        self.platform = platform
+        self.tenant = platform.tenant("acme")
+        self.slug = platform.publish(platform.publisher("example"))
+        platform.install(self.tenant, self.slug)
+        self.key = platform.api_key("tenant_user", tenant=self.tenant).headers["authorization"]
+
+    @property
+    def port(self):
+        return self.platform.server.port
+
+    def say(self, wire, finish=False, seconds=10):
+        """Sends bytes on a connection of their own; returns everything that comes back."""
+        with socket.create_connection(("127.0.0.1", self.port), seconds) as connection:
+            connection.settimeout(seconds)
+            try:
+                connection.sendall(wire)
+                if finish:
+                    connection.shutdown(socket.SHUT_WR)
+            except OSError:
+                pass  # the server has had enough already
+            return drain(connection)
+
+    def head(self, method="POST", path=None, extra=b""):
+        path = path or f"/api/ext/{self.slug}/echo"
+        return f"{method} {path} HTTP/1.1\r\nhost: x\r\nauthorization: {self.key}\r\n".encode() + extra
+
+    def well(self):
+        expect_equal(self.platform.server.client().get("/readyz").status, 200, "/readyz")
+
+
+def drain(connection):
+    answer = b""
+    try:
+        while piece := connection.recv(65536):
+            answer += piece
+    except OSError:
+        pass
+    return answer
+
+
+def statuses(answer):
+    """The status of each answer in what came back; no body of this server holds a status line."""
+    return [int(status) for status in re.findall(rb"HTTP/1\.1 (\d{3}) ", answer)]
+
+
+@test("a message whose length can be read in two ways is refused, and nothing behind it is a request")
+def smuggling(world):
+    chunked = b"0\r\n\r\n"
+    cases = {
+        "both": b"content-length: 5\r\ntransfer-encoding: chunked\r\n\r\n" + chunked,
+        "two lengths": b"content-length: 0\r\ncontent-length: 5\r\n\r\n",
+        "equal lengths": b"content-length: 0\r\ncontent-length: 0\r\n\r\n",
+        "list of lengths": b"content-length: 0, 5\r\n\r\n",
+        "signed length": b"content-length: +5\r\n\r\n",
+        "hexadecimal length": b"content-length: 0x5\r\n\r\n",
+        "length beyond 64 bits": b"content-length: 99999999999999999999\r\n\r\n",
+        "two encodings": b"transfer-encoding: chunked\r\ntransfer-encoding: identity\r\n\r\n" + chunked,
+        "list of encodings": b"transfer-encoding: gzip, chunked\r\n\r\n" + chunked,
+        "unknown encoding": b"transfer-encoding: xchunked\r\n\r\n" + chunked,
+        "blank before the colon": b"transfer-encoding : chunked\r\n\r\n" + chunked,
+        "folded": b"x: y\r\n transfer-encoding: chunked\r\n\r\n" + chunked,
+        "bare line feed": b"x: y\ntransfer-encoding: chunked\r\n\r\n" + chunked,
+        "carriage return in a value": b"x: y\rtransfer-encoding: chunked\r\n\r\n" + chunked,
+        "zero in a name": b"transfer-encoding\0: chunked\r\n\r\n" + chunked,
+        "vertical tab": b"transfer-encoding:\x0bchunked\r\n\r\n" + chunked,
+    }
+    for name, rest in cases.items():
+        answer = world.say(world.head(extra=rest) + SMUGGLED, finish=True)
+        expect(answer and 400 <= statuses(answer)[0] < 600, f"{name}: {answer[:200]}")
+        expect(b"smuggled" not in answer, f"{name}: what stood behind it was answered: {answer[:400]}")
+        expect_equal(len(statuses(answer)), 1, f"{name}: answers")
+
+
+@test("chunks that are none end the connection")
+def chunks(world):
+    head = world.head(extra=b"transfer-encoding: chunked\r\n\r\n")
+    cases = (b"zz\r\n", b"-1\r\nx\r\n", b"ffffffffffffffffff\r\n", b"5\r\nab\r\n0\r\n\r\n", b"1;" + b"x" * 100_000 + b"\r\na\r\n0\r\n\r\n", b"0\r\n" + b"x: y\r\n" * 50_000 + b"\r\n")
+    for wire in cases:
+        answer = world.say(head + wire + SMUGGLED, finish=True)
+        expect(b"smuggled" not in answer, f"{wire[:20]}: {answer[:300]}")
+        expect(not answer or statuses(answer)[0] >= 400, f"{wire[:20]}: {answer[:300]}")
+
+
+@test("large heads, targets and many fields are refused before they are kept")
+def large_heads(world):
+    cases = (
+        (world.head(extra=b"x: " + b"a" * 200_000 + b"\r\n\r\n"), 431),
+        (world.head(extra=b"".join(b"x-%d: 1\r\n" % i for i in range(5_000)) + b"\r\n"), 431),
+        (b"GET /" + b"a" * 20_000 + b" HTTP/1.1\r\nhost: x\r\n\r\n", 414),
+        (world.head(extra=b"x-idempotency-key: " + b"k" * 1_000_000 + b"\r\ncontent-length: 0\r\n\r\n"), 431),
+        (b"A" * 1_000_000, None),
+    )
+    for wire, wanted in cases:
+        answer = world.say(wire, finish=True)
+        got = statuses(answer)
+        expect(got and 400 <= got[0] < 500, f"{wire[:40]}: {answer[:200]}")
+        if wanted:
+            expect_in(got[0], (wanted, 431, 400, 414), f"{wire[:40]}")
+
+
+@test("a body that is announced too large is refused before it is sent")
+def announced(world):
+    answer = world.say(world.head(extra=b"content-length: 1000000000\r\nexpect: 100-continue\r\n\r\n"))
+    expect_equal(statuses(answer)[:1], [413], f"{answer[:200]}")
+
+
+@test("a head that drips and a body that drips are given up, while others are served")
+def slow(world):
+    answers = []
+
+    def drip(start):
+        with socket.create_connection(("127.0.0.1", world.port), 20) as connection:
+            connection.settimeout(20)
+            began = time.monotonic()
+            try:
+                connection.sendall(start)
+                for _ in range(100):
+                    connection.sendall(b"x")
+                    time.sleep(0.1)
+            except OSError:
+                pass
+            drain(connection)
+            answers.append(time.monotonic() - began)
+
+    starts = [b"GET / HTTP/1.1\r\nx: ", world.head(extra=b"content-length: 100000\r\n\r\n")] * 20
+    threads = [threading.Thread(target=drip, args=(start,)) for start in starts]
+    for thread in threads:
+        thread.start()
+    time.sleep(0.3)
+    for _ in range(5):
+        began = time.monotonic()
+        expect_equal(world.platform.call(world.tenant, world.slug, "/counter").status, 200, "a neighbour's call")
+        expect(time.monotonic() - began < 5, "the neighbour waited")
+    for thread in threads:
+        thread.join()
+    expect(max(answers) < 9, f"a slow connection lived for {max(answers):.1f} s")
+
+
+@test("methods, versions, targets and hosts that are none are refused")
+def malformed(world):
+    good = b"GET /readyz HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n"
+    expect_equal(statuses(world.say(good)), [200], "an ordinary request")
+    cases = (
+        b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n",
+        b"GET /readyz HTTP/3.0\r\nhost: x\r\n\r\n",
+        b"GET /readyz\r\n\r\n",
+        b"G\0T /readyz HTTP/1.1\r\nhost: x\r\n\r\n",
+        b"GET  /readyz HTTP/1.1\r\nhost: x\r\n\r\n",
+        b"GET http://x/readyz HTTP/1.1\r\nhost: x\r\n\r\n",
+        b"GET /readyz HTTP/1.1\r\n\r\n",
+        b"GET /readyz HTTP/1.1\r\nhost: x\r\nhost: y\r\n\r\n",
+        b"GET /ready%zz HTTP/1.1\r\nhost: x\r\n\r\n",
+        b"GET /a%00 HTTP/1.1\r\nhost: x\r\n\r\n",
+        b"GET /a%0d%0aset-cookie:x HTTP/1.1\r\nhost: x\r\n\r\n",
+        b"GET /\xff HTTP/1.1\r\nhost: x\r\n\r\n",
+        b"GET /..%2f..%2fetc HTTP/1.1\r\nhost: x\r\n\r\n",
+        b"GET /a/../readyz HTTP/1.1\r\nhost: x\r\n\r\n",
+        b"CONNECT x:80 HTTP/1.1\r\nhost: x\r\n\r\n",
+        bytes(range(256)) * 40,
+    )
+    for wire in cases:
+        answer = world.say(wire, finish=True)
+        expect(not answer or 400 <= statuses(answer)[0] < 600, f"{wire[:40]}: {answer[:200]}")
+
+
+@test("requests in one packet are answered one after the other, each once")
+def pipelining(world):
+    wire = b"".join(b"GET /readyz HTTP/1.1\r\nhost: x\r\nx-request-id: p%d\r\n\r\n" % i for i in range(50))
+    answer = world.say(wire, finish=True)
+    expect_equal(statuses(answer), [200] * 50, "answers")
+    order = [line.split(b": ")[1] for line in answer.split(b"\r\n") if line.startswith(b"x-request-id")]
+    expect_equal(order, [b"p%d" % i for i in range(50)], "order")
+
+
+@test("hosts of other alphabets and spellings lead nowhere")
+def hosts(world):
+    for host in ("pägés.example", "xn--a", "a@b", "a/b", "a?b", "[::1]", "127.0.0.1", "..", "\u0660", "x" * 300, "a b"):
+        answer = world.say(f"GET / HTTP/1.1\r\nhost: {host}\r\nconnection: close\r\n\r\n".encode())
+        expect(statuses(answer)[0] in (400, 404), f"{host}: {answer[:200]}")
+
+
+@test("an identity that a request forges is not believed")
+def forged(world):
+    client = world.platform.server.client
+    path = f"/api/ext/{world.slug}/echo"
+    doubled = world.head("GET", extra=b"x-tenant-id: acme\r\nX-Tenant-Id: umbrella\r\nconnection: close\r\n\r\n")
+    expect(400 <= statuses(world.say(doubled))[0] < 500, "two tenants in one request")
+    for headers in (
+        {"authorization": world.key, "x-alga-tenant": "umbrella"},
+        {"authorization": world.key, "x-alga-tenant": "acme", "x-tenant-id": "umbrella"},
+        {"authorization": world.key, "x-tenant-id": "acme, umbrella"},
+        {"authorization": "Bearer eyJhbGciOiJub25lIn0.e30."},
+        {"x-runner-service-token": "x", "x-alga-tenant": "acme"},
+        {"x-alga-admin": "true"},
+    ):
+        expect(client(headers).get(path).status in (400, 401, 403), f"{headers} was believed")
+    body = {"context": {"tenant_id": "acme", "extension_id": "x", "content_hash": "sha256:" + "0" * 64}, "http": {"method": "GET", "path": "/"}}
+    answer = client({"x-alga-tenant": "acme", "x-alga-extension": "x"}).post("/v1/execute", body)
+    expect_equal(answer.status, 401, "the runner without a grant")
+    for grant in ("e30.e30", "a" * 10_000, "eyJhbGciOiJub25lIn0.e30."):
+        answer = client({"x-alga-tenant": "acme", "x-alga-extension": "x", "x-alga-grant": grant}).post("/v1/execute", body)
+        expect(answer.status in (401, 403, 431), f"a made-up grant answered {answer.status}")
+
+
+@test("JSON that is deep, doubled, huge or no UTF-8 is refused in bounded time")
+def json_bombs(world):
+    bodies = (b"[" * 1_000_000, b'{"a":' * 100_000, b'{"id":"a","id":"b"}', b'{"id":"\xff\xfe"}', b'"' + b"a" * 900_000, b"1e999999999", b"nul", b'{"id":"a"}x', b"")
+    for body in bodies:
+        began = time.monotonic()
+        answer = world.platform.operator.post("/api/v1/tenants", body, headers={"content-type": "application/json"})
+        expect(400 <= answer.status < 500, f"{body[:20]}: {answer.status}")
+        expect(time.monotonic() - began < 5, f"{body[:20]} took long")
+
+
+@test("nothing that a caller sends begins a line or a field of the log")
+def log_injection(world):
+    client = world.platform.client(world.key.removeprefix("Bearer "))
+    evil = '\u2028{"level":"error","message":"forged"}'.encode().decode("latin-1")
+    for headers in ({"x-request-id": 'a","message":"forged'}, {"user-agent": evil}, {"x-request-id": "\x1b[31mred"}):
+        try:
+            client.get(f"/api/ext/{world.slug}/echo?x=%0a%22forged", headers=headers)
+        except (ValueError, UnicodeError):
+            pass  # the client itself would not send it
+    world.say(world.head("GET", extra=b'x-request-id: x","message":"forged\r\nconnection: close\r\n\r\n'))
+    for line in world.platform.server.output().splitlines():
+        if not line.startswith("{"):
+            continue
+        record = json.loads(line)
+        expect(record.get("message") != "forged" and "\x1b" not in line, f"a forged line: {line[:300]}")
+
+
+@test("after all of that the server is well")
+def still_well(world):
+    world.well()
+    expect_equal(world.platform.call(world.tenant, world.slug, "/counter").json(), {"counter": 1}, "a call")
+    expect(world.platform.server.peak_memory_bytes() < 3 << 30, "the server used more than 3 GiB")
+
+
+def run():
+    with tempfile.TemporaryDirectory(prefix="alga-hostile.") as folder, Platform(folder, config=SETTINGS) as platform:
+        return main(World(platform))
+
+
+if __name__ == "__main__":
+    sys.exit(run())
