@@ -20,6 +20,28 @@ bool is_operational(std::string_view pattern) {
   return pattern == "/metrics" || pattern == "/healthz" || pattern == "/readyz";
 }
 
+/// What the runner of this process says of itself; without one, that the process lives.
+async::Task<httpd::Response> health_of(std::shared_ptr<const httpd::Router> own,
+                                       std::string_view path, httpd::Request request) {
+  const auto match = own->match("GET", path);
+  if (match.handler == nullptr) co_return httpd::json_response(200, R"({"alive":true})");
+  co_return co_await (*match.handler)(std::move(request));
+}
+
+async::Task<httpd::Response> readiness(control_plane::ControlPlane* control_plane,
+                                       async::BlockingPool* pool,
+                                       std::shared_ptr<const httpd::Router> own,
+                                       httpd::Request request) {
+  if (control_plane != nullptr) {
+    const Status there = co_await pool->run([control_plane] { return control_plane->probe(); });
+    if (!there) co_return httpd::json_response(503, R"({"ready":false,"database":false})");
+  }
+  if (own->match("GET", "/readyz").handler == nullptr) {
+    co_return httpd::json_response(200, R"({"ready":true})");
+  }
+  co_return co_await health_of(own, "/readyz", std::move(request));
+}
+
 }  // namespace
 
 void World::Parts::add_common_routes(httpd::Router& routes) {
@@ -29,17 +51,16 @@ void World::Parts::add_common_routes(httpd::Router& routes) {
     response.set("content-type", std::string(telemetry::kPrometheusContentType));
     co_return response;
   });
-  if (runner) {
-    runner->add_health_routes(routes);
-    return;
-  }
-  auto health = [this](httpd::Request) -> async::Task<httpd::Response> {
-    Status database_there = co_await pool->run([this] { return control_plane->probe(); });
-    co_return httpd::json_response(database_there ? 200 : 503,
-                                   database_there ? R"({"ready":true})" : R"({"ready":false})");
-  };
-  routes.add("GET", "/healthz", health);
-  routes.add("GET", "/readyz", health);
+  auto own = std::make_shared<httpd::Router>();
+  if (runner) runner->add_health_routes(*own);
+  // A process whose database is away lives, and needs no restart.
+  routes.add("GET", "/healthz", [own](httpd::Request request) {
+    return health_of(own, "/healthz", std::move(request));
+  });
+  // But it is ready for nothing that needs the database.
+  routes.add("GET", "/readyz", [this, own](httpd::Request request) {
+    return readiness(control_plane.get(), pool.get(), own, std::move(request));
+  });
 }
 
 void World::Parts::add_routes(httpd::Router& routes) {

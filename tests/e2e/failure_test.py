@@ -279,6 +279,7 @@ def postgres_stopped(world):
     expect(took < 5, f"the refusal took {took:.1f} s")
     eventually(lambda: tenant.call("/config?key=n").status == 503, 5, "no execution without its record and its lease")
     expect_equal(world.platform.server.client().get("/healthz").status, 200, "the process lives")
+    eventually(lambda: world.platform.server.client().get("/readyz").status == 503, 10, "it asks for no requests")
     world.postgres.start()
     world.recovered()
     expect_equal(tenant.config(), 1, "what was acknowledged, and nothing else")
