@@ -52,8 +52,8 @@ class Retained : public OnPlatform {
     }
     return all;
   }
-  /// A host that starts sweeps at once, on a clock that stands where all of these tests begin; waits
-  /// until `done`.
+  /// A host that starts sweeps at once, on a clock that stands where all of these tests begin;
+  /// waits until `done`.
   void sweep(const std::function<bool()>& done, std::function<void(Options&)> adjust) {
     Platform other(open(), std::move(adjust), p().secrets());
     for (int i = 0; i < 500 && !done(); ++i) {
