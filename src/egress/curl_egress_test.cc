@@ -76,10 +76,10 @@ TEST_F(CurlEgressTest, FetchesWhatThePolicyAllows) {
             2);
 }
 
-TEST_F(CurlEgressTest, AddsNothingOfItsOwnToTheRequest) {
+TEST_F(CurlEgressTest, AddsNothingButTheDepthToTheRequest) {
   auto response = client_.fetch(request());
   EXPECT_EQ(response->body.value(),
-            "GET /a?\nhost: 127.0.0.1:" + std::to_string(server_.port()) + "\n\n");
+            "GET /a?\nhost: 127.0.0.1:" + std::to_string(server_.port()) + "\nx-alga-depth: 1\n\n");
 }
 
 TEST_F(CurlEgressTest, SendsMethodsAndBodies) {
@@ -121,7 +121,7 @@ TEST_F(CurlEgressTest, StripsWhatBelongsToTheConnection) {
   auto response = client_.fetch(std::move(sent));
   ASSERT_TRUE(response.has_value());
   EXPECT_EQ(response->body.value(), "GET /a?\nhost: 127.0.0.1:" + std::to_string(server_.port()) +
-                                        "\nx-kept: yes\nx-empty: \n\n");
+                                        "\nx-kept: yes\nx-empty: \nx-alga-depth: 1\n\n");
 }
 
 TEST_F(CurlEgressTest, RefusesInjectedHeadersAndMethods) {
