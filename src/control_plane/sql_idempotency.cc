@@ -97,8 +97,8 @@ async::Task<Status> SqlIdempotencyStore::complete(domain::IdempotencyScope scope
           "UPDATE idempotency_records SET state = 'done', response = $1, expires_at = "
           "$2 WHERE tenant = $3 AND install_id = $4 AND scope = $5 AND request_digest "
           "= $6",
-          {sql::Blob{encode(answer)}, core_.now() + core_.options().idempotency_life, scope.tenant, scope.install,
-           scope_key(scope), digest});
+          {sql::Blob{encode(answer)}, core_.now() + core_.options().idempotency_life, scope.tenant,
+           scope.install, scope_key(scope), digest});
     });
     if (!stored) return fail(unavailable());
     return {};

@@ -47,7 +47,8 @@ TEST(LockedBytes, StaysOutOfCoreDumpsAndSwap) {
   EXPECT_NE(flags.find(" dd "), std::string::npos) << flags;
   // The sanitizers' run-time libraries turn mlock() into nothing.
   constexpr bool sanitized = __has_feature(address_sanitizer) || __has_feature(thread_sanitizer);
-  if (!sanitized && can_lock_memory(4096)) EXPECT_NE(flags.find(" lo "), std::string::npos) << flags;
+  if (!sanitized && can_lock_memory(4096))
+    EXPECT_NE(flags.find(" lo "), std::string::npos) << flags;
 }
 
 TEST(LockedBytes, FaultsOnAnOverrun) {

@@ -29,10 +29,10 @@ enum class EndClass : std::uint8_t {
 enum class Fault : std::uint8_t { none, author, operator_or_tenant, caller, platform };
 
 struct EndClassInfo {
-  std::string_view name;    ///< `wall_limit`
-  std::string_view code;    ///< `engine.wall_limit`
+  std::string_view name;  ///< `wall_limit`
+  std::string_view code;  ///< `engine.wall_limit`
   Fault fault;
-  std::uint16_t status;     ///< in the body of `/v1/execute`
+  std::uint16_t status;  ///< in the body of `/v1/execute`
   std::uint16_t gateway_status;
   std::string_view advice;  ///< what to change, for the author or the operator
 };

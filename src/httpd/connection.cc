@@ -11,7 +11,6 @@
 
 #include "async/deadline.h"
 #include "base/ids.h"
-
 #include "httpd/forwarded.h"
 namespace alga::httpd {
 namespace {
