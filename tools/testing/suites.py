@@ -166,6 +166,8 @@ def e2e(runner):
 
     def one(script):
         name = f"{script.parent.name}/{script.name}"
+        if not os.access(script, os.X_OK):
+            return Outcome(name, failures=[f"{name} is not executable"])
         done = runner.run(name, [script], E2E_SECONDS, env=surroundings(runner))
         return read_tap(name, done)
 
