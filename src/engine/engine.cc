@@ -25,6 +25,9 @@ using domain::Limit;
 
 /// WASI handles of one guest; a JavaScript guest needs about ten.
 constexpr std::uint32_t most_resource_handles = 1000;
+constexpr double mib = 1 << 20;
+constexpr std::array<double, 9> memory_buckets{1 * mib,  4 * mib,   10 * mib,  16 * mib,  32 * mib,
+                                               64 * mib, 128 * mib, 256 * mib, 1024 * mib};
 constexpr std::array<double, 12> drop_buckets{1e-5, 2e-5, 5e-5, 1e-4, 2e-4, 5e-4,
                                               1e-3, 2e-3, 5e-3, 1e-2, 0.1,  1};
 /// Of each slot, with `keep_pages`: a small JavaScript request writes 600 KiB.
@@ -69,6 +72,8 @@ std::shared_ptr<Shared> share(Options options, Dependencies use) {
   shared->max_fetch_time = std::chrono::milliseconds{limits.value(Limit::fetch_time)};
   shared->options = std::move(options);
   shared->use = std::move(use);
+  shared->peak_memory = &shared->use.metrics->histogram(
+      "alga_guest_memory_peak_bytes", "Most linear memory that an execution had", memory_buckets);
   shared->drop_seconds = &shared->use.metrics->histogram(
       "alga_engine_drop_seconds", "Giving the memory of a guest back, after its answer",
       drop_buckets);
@@ -101,7 +106,13 @@ class WasmEngine final : public Engine {
                      .compile_time = shared_->options.compile_time,
                      .compile_memory = shared_->options.compile_memory},
                     engine_.get(), std::move(store), *shared_->use.metrics, shared_->use.log),
-        scheduler_(scheduling(shared_->options), [raw = engine_.get()] { ab_engine_tick(raw); }) {
+        pool_memories_(pool_gauge("memories")),
+        pool_stacks_(pool_gauge("stacks")),
+        pool_warm_(shared_->use.metrics->gauge("alga_pool_warm_memories",
+                                               "Slots without guest that keep a component mapped")),
+        scheduler_(
+            scheduling(shared_->options), [raw = engine_.get()] { ab_engine_tick(raw); },
+            [this](Scheduler::Load load) { note(load); }) {
     shared_->scheduler = &scheduler_;
     components_.preload(std::chrono::steady_clock::now() + shared_->options.preload_time);
   }
@@ -121,9 +132,6 @@ class WasmEngine final : public Engine {
     auto job = std::make_shared<Execution>(shared_, std::move(component), std::move(invocation),
                                            std::move(done));
     scheduler_.submit(job);
-    Load load = current_load();
-    running_.set(load.running);
-    waiting_.set(load.waiting);
     return job;
   }
 
@@ -160,6 +168,21 @@ class WasmEngine final : public Engine {
   }
 
  private:
+  Gauge& pool_gauge(std::string_view kind) {
+    return shared_->use.metrics->gauge("alga_pool_slots_in_use",
+                                       "Slots of the pool in use, by kind", {{"kind", kind}});
+  }
+
+  void note(Scheduler::Load load) {
+    running_.set(load.running);
+    waiting_.set(load.waiting);
+    ab_pool_stats pool{};
+    ab_engine_pool_stats(engine_.get(), &pool);
+    pool_memories_.set(static_cast<double>(pool.live_memories));
+    pool_stacks_.set(static_cast<double>(pool.live_stacks));
+    pool_warm_.set(static_cast<double>(pool.unused_warm_memories));
+  }
+
   static Scheduler::Options scheduling(const Options& options) {
     Scheduler::Options out;
     out.threads =
@@ -180,6 +203,9 @@ class WasmEngine final : public Engine {
   Gauge& running_;
   Gauge& waiting_;
   ComponentCache components_;
+  Gauge& pool_memories_;
+  Gauge& pool_stacks_;
+  Gauge& pool_warm_;
   Scheduler scheduler_;
 };
 

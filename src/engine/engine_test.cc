@@ -213,6 +213,28 @@ TEST_F(EngineTest, AnswersATenantThatHasNoPlaceLeftAndServesTheOthers) {
   for (Started& one : held) EXPECT_EQ(one.outcome.get().end, EndClass::cancelled);
 }
 
+TEST_F(EngineTest, ShowsWhatRunsAndWhatThePoolHolds) {
+  auto component = load("sleep");
+  ASSERT_TRUE(component);
+  auto comes_to = [this](const std::string& series, double wanted) {
+    const SteadyTime end = std::chrono::steady_clock::now() + std::chrono::seconds{10};
+    while (metrics.count(series) != wanted && std::chrono::steady_clock::now() < end) {
+      std::this_thread::sleep_for(std::chrono::milliseconds{5});
+    }
+    return metrics.count(series) == wanted;
+  };
+  std::vector<Started> held;
+  for (int i = 0; i < 2; ++i) held.push_back(start(*component, invocation()));
+  EXPECT_TRUE(comes_to("alga_executions_running", 2)) << metrics.all();
+  EXPECT_TRUE(comes_to("alga_pool_slots_in_use{stacks}", 2)) << metrics.all();
+  EXPECT_EQ(metrics.count("alga_guest_memory_peak_bytes"), 0) << "known when they have ended";
+  for (Started& one : held) engine().cancel(one.ticket);
+  for (Started& one : held) (void)one.outcome.get();
+  EXPECT_TRUE(comes_to("alga_executions_running", 0)) << metrics.all();
+  EXPECT_TRUE(comes_to("alga_pool_slots_in_use{stacks}", 0)) << metrics.all();
+  EXPECT_EQ(metrics.count("alga_guest_memory_peak_bytes"), 2);
+}
+
 TEST_F(EngineTest, ReportsWhatAnExecutionUsed) {
   Outcome outcome = run("big-answer");
   EXPECT_GE(outcome.peak_memory_bytes, 20U * 65536U);

@@ -224,6 +224,7 @@ void Execution::finish(Outcome outcome) {
     outcome.call_us = stats.call_ns / 1000;
     outcome.peak_memory_bytes = stats.peak_memory_bytes;
     outcome.host_calls = stats.host_calls;
+    shared_.peak_memory->observe(static_cast<double>(stats.peak_memory_bytes));
   }
   if (std::string_view limit = limit_of(outcome.end); !limit.empty()) shared_.count_limit(limit);
   outcome.queue_us = static_cast<std::uint64_t>(queued_.count());

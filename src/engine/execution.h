@@ -22,6 +22,7 @@ struct Shared {
   ab_limits limits;  ///< those that do not differ between executions
   Scheduler* scheduler = nullptr;
   Histogram* drop_seconds = nullptr;
+  Histogram* peak_memory = nullptr;
   std::uint64_t max_host_calls = 0, max_host_bytes = 0, max_fetches = 0;
   std::uint64_t max_fetch_response = 0, max_fetch_headers = 0;
   std::chrono::milliseconds max_fetch_time{};

@@ -11,13 +11,14 @@ namespace {
 
 /// After so long without a busy thread the pulse stops ticking.
 constexpr auto pulse_rest = std::chrono::milliseconds{20};
+constexpr auto watch_interval = std::chrono::milliseconds{250};
 
 SteadyTime now() { return std::chrono::steady_clock::now(); }
 
 }  // namespace
 
-Scheduler::Scheduler(Options options, std::function<void()> tick)
-    : options_(options), tick_(std::move(tick)) {
+Scheduler::Scheduler(Options options, std::function<void()> tick, std::function<void(Load)> watch)
+    : options_(options), tick_(std::move(tick)), watch_(std::move(watch)) {
   for (std::uint32_t i = 0; i < std::max(1U, options_.threads); ++i) {
     threads_.emplace_back([this] {
       pthread_setname_np(pthread_self(), "alga-engine");
@@ -247,9 +248,19 @@ void Scheduler::expire(std::vector<JobPtr>& refused, SteadyTime at) {
   }
 }
 
+bool Scheduler::tell_load(std::unique_lock<std::mutex>& lock) {
+  if (!watch_) return true;
+  const Load seen{running_, waiting_};
+  lock.unlock();
+  watch_(seen);
+  lock.lock();
+  return seen == Load{running_, waiting_};
+}
+
 void Scheduler::pulse_thread() {
   std::unique_lock lock(mutex_);
   SteadyTime busy_at = now();
+  SteadyTime told_at{};
   while (!stopping_ || running_ > 0) {
     SteadyTime at = now();
     if (busy_threads_ > 0) busy_at = at;
@@ -265,7 +276,14 @@ void Scheduler::pulse_thread() {
       refused.clear();
       lock.lock();
     }
-    if (at - busy_at < pulse_rest) {
+    const bool rests = at - busy_at >= pulse_rest;
+    if (rests || at - told_at >= watch_interval) {
+      told_at = at;
+      const bool current = tell_load(lock);
+      // Something may have come or ended meanwhile, whose notification nobody would hear.
+      if (rests && (!current || busy_threads_ > 0 || !ring_.empty() || stopping_)) continue;
+    }
+    if (!rests) {
       SteadyTime next = at + options_.slice;
       if (!timers_.empty()) next = std::min(next, timers_.begin()->first);
       pulse_.wait_until(lock, next);

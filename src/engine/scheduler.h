@@ -68,8 +68,13 @@ class Scheduler {
     std::chrono::milliseconds queue_wait{1000};
     std::chrono::milliseconds slice{1};
   };
-  /// `tick` advances the epoch; called from one thread only.
-  Scheduler(Options options, std::function<void()> tick);
+  struct Load {
+    std::uint32_t running = 0, waiting = 0;
+    bool operator==(const Load&) const = default;
+  };
+  /// `tick` advances the epoch; called from one thread only. `watch` is told the load a few times a
+  /// second while guests run and once when the last has ended; from that thread too.
+  Scheduler(Options options, std::function<void()> tick, std::function<void(Load)> watch = {});
   ~Scheduler();
   Scheduler(const Scheduler&) = delete;
   Scheduler& operator=(const Scheduler&) = delete;
@@ -81,9 +86,6 @@ class Scheduler {
   /// Ends it with this reason as soon as its slice is over.
   void end(Job& job, domain::EndClass reason);
 
-  struct Load {
-    std::uint32_t running = 0, waiting = 0;
-  };
   [[nodiscard]] Load load() const;
 
   /// Refuses what comes and what waits; gives what runs until `deadline`, then cancels it; joins.
@@ -103,6 +105,8 @@ class Scheduler {
   /// Lets go of the lock and wakes a thread when a job waits for one: a thread that is woken under
   /// the lock would go to sleep again at once.
   void announce(std::unique_lock<std::mutex>& lock);
+  /// Lets go of the lock meanwhile; false when the load has changed since.
+  bool tell_load(std::unique_lock<std::mutex>& lock);
   void drive(std::unique_lock<std::mutex>& lock, const JobPtr& job);
   void make_runnable(const JobPtr& job);
   void admit(const JobPtr& job, Tenant& tenant);
@@ -113,6 +117,7 @@ class Scheduler {
 
   const Options options_;
   const std::function<void()> tick_;
+  const std::function<void(Load)> watch_;
   mutable std::mutex mutex_;
   std::condition_variable work_;
   std::condition_variable pulse_;

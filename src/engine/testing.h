@@ -27,23 +27,19 @@ namespace alga::engine::testing {
 
 namespace fs = std::filesystem;
 
-/// Counters by `name{label}`; all else is forgotten. Thread-safe.
+/// Counters, the last value of gauges and the number of observations, by `name{label}`.
+/// Thread-safe.
 class CountingMetrics final : public Metrics {
  public:
   Counter& counter(std::string_view name, std::string_view, Labels labels = {}) override {
-    std::string key(name);
-    for (const Label& label : labels) key += "{" + std::string(label.second) + "}";
-    const std::scoped_lock lock(mutex_);
-    auto& slot = counters_[key];
-    if (!slot) slot = std::make_unique<Count>();
-    return *slot;
+    return series(name, labels);
   }
-  Gauge& gauge(std::string_view name, std::string_view help, Labels labels = {}) override {
-    return none_.gauge(name, help, labels);
+  Gauge& gauge(std::string_view name, std::string_view, Labels labels = {}) override {
+    return series(name, labels);
   }
-  Histogram& histogram(std::string_view name, std::string_view help, std::span<const double> at,
+  Histogram& histogram(std::string_view name, std::string_view, std::span<const double>,
                        Labels labels = {}) override {
-    return none_.histogram(name, help, at, labels);
+    return series(name, labels);
   }
   [[nodiscard]] double count(const std::string& key) const {
     const std::scoped_lock lock(mutex_);
@@ -61,13 +57,22 @@ class CountingMetrics final : public Metrics {
   }
 
  private:
-  struct Count final : Counter {
+  struct Count final : Counter, Gauge, Histogram {
     void add(double amount) noexcept override { value += amount; }
+    void set(double amount) noexcept override { value = amount; }
+    void observe(double) noexcept override { value += 1; }
     std::atomic<double> value{0};
   };
+  Count& series(std::string_view name, Labels labels) {
+    std::string key(name);
+    for (const Label& label : labels) key += "{" + std::string(label.second) + "}";
+    const std::scoped_lock lock(mutex_);
+    auto& slot = counters_[key];
+    if (!slot) slot = std::make_unique<Count>();
+    return *slot;
+  }
   mutable std::mutex mutex_;
   std::map<std::string, std::unique_ptr<Count>> counters_;
-  NoMetrics none_;
 };
 
 class CollectedRecords final : public domain::RecordSink {
