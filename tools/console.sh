@@ -6,7 +6,7 @@ CLOSING_LINE=
 
 START=$EPOCHSECONDS
 # Every process that ./x starts inherits this mark; at the end whoever still carries it is ended.
-export ALGA_RUN_ID="x-$$-$START-$RANDOM"
+export X_RUN_ID="x-$$-$START-$RANDOM"
 LOGS=
 
 say() { printf '%s\n' "$*"; }
@@ -69,7 +69,7 @@ marked() {
   for dir in /proc/[0-9]*; do
     pid=${dir#/proc/}
     [[ $pid == "$$" || $pid == "$BASHPID" ]] && continue
-    grep -qsz "^ALGA_RUN_ID=$ALGA_RUN_ID\$" "$dir/environ" 2>/dev/null && printf '%s\n' "$pid"
+    grep -qsz "^X_RUN_ID=$X_RUN_ID\$" "$dir/environ" 2>/dev/null && printf '%s\n' "$pid"
   done
 }
 

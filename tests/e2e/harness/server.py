@@ -114,7 +114,7 @@ class Algad:
 
 def surroundings(more=None):
     """The environment without what would be read as a setting of the server."""
-    kept = {name: value for name, value in os.environ.items() if not name.startswith("ALGA_") or name == "ALGA_RUN_ID"}
+    kept = {name: value for name, value in os.environ.items() if not name.startswith("ALGA_")}
     return {**kept, **(more or {})}
 
 
