@@ -1,5 +1,4 @@
 #include "json/parse.h"
-
 #include "property.h"
 
 // Whatever the parser takes has one canonical spelling, which it takes again.

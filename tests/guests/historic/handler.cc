@@ -1,5 +1,6 @@
-// The handler in C++ for wasm32, without a library: the canonical ABI by hand, as the smallest guests
-// of the field do it. Answers the body of its request and the value of the setting `greeting`.
+// The handler in C++ for wasm32, without a library: the canonical ABI by hand, as the smallest
+// guests of the field do it. Answers the body of its request and the value of the setting
+// `greeting`.
 #include <stddef.h>
 #include <stdint.h>
 
@@ -58,7 +59,7 @@ struct Request {
 }  // namespace
 
 extern "C" __attribute__((export_name("cabi_realloc"))) void* cabi_realloc(void*, size_t, size_t,
-                                                                            size_t size) {
+                                                                           size_t size) {
   used = (used + 15) & ~size_t{15};
   if (used + size > sizeof arena) __builtin_trap();
   void* at = arena + used;
