@@ -6,7 +6,7 @@ set(CMAKE_EXPORT_COMPILE_COMMANDS ON)
 set(CMAKE_POSITION_INDEPENDENT_CODE ON)
 
 option(ALGA_TESTS "Build the tests" ON)
-option(ALGA_FUZZ "Build the fuzzers (libFuzzer)" OFF)
+option(ALGA_FUZZ "Build the fuzzers (libFuzzer) too" OFF)
 set(ALGA_SANITIZE "" CACHE STRING "Sanitizers, as for -fsanitize=")
 
 find_program(CCACHE ccache)

@@ -56,6 +56,22 @@ def cpp(runner):
         return read_gtest(name, report, done)
 
     yield from runner.each(one, programs, os.cpu_count() or 1)
+    if runner.preset == "asan":
+        yield from fuzzers_over_seeds(runner)
+
+
+def fuzzers_over_seeds(runner):
+    """Each fuzzer once over what it starts from; ./x fuzz is for finding more."""
+
+    def one(source):
+        name = source.stem
+        seeds = sorted((runner.root / "fuzz" / "seeds" / name.removesuffix("_fuzz")).iterdir())
+        done = runner.run(name, [runner.build / "fuzz" / name, *seeds], CPP_SECONDS, env=surroundings(runner))
+        if done.status == 0:
+            return Outcome(name, passed=len(seeds), seconds=done.seconds, output=done.output)
+        return Outcome(name, failures=[f"{name} {done.how()}"], seconds=done.seconds, output=done.output)
+
+    yield from runner.each(one, sorted((runner.root / "fuzz").glob("*_fuzz.cc")), os.cpu_count() or 1)
 
 
 def read_gtest(name, report, done):
