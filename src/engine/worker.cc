@@ -25,7 +25,6 @@
 namespace alga::engine {
 namespace {
 
-constexpr rlim_t default_memory = rlim_t{6} << 30U;  // address space
 constexpr rlim_t most_cpu_s = 180;
 constexpr rlim_t most_file = rlim_t{2} << 30U;
 
@@ -88,6 +87,7 @@ bool confine() {
 #if __has_feature(address_sanitizer) || __has_feature(thread_sanitizer)
   const bool bounded = true;  // sanitizers reserve more address space than any bound
 #else
+  constexpr rlim_t default_memory = rlim_t{6} << 30U;  // address space
   const char* memory = std::getenv(compile_memory_variable.data());
   const rlim_t asked = memory != nullptr ? std::strtoull(memory, nullptr, 10) : 0;
   const bool bounded = limit(RLIMIT_AS, asked != 0 ? asked : default_memory);
