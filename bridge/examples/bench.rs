@@ -8,8 +8,8 @@
 //! ```
 //!
 //! Environment: `KEEP_RESIDENT`, `STACK_ZEROING`, `TICK_US` (0: no ticker), `DECOMMIT_BATCH`, `POOLING`,
-//! `PAGEMAP` (1: `pagemap_scan`), `CONCURRENCY` (1: `concurrency_support`, bare loop with the feature of
-//! that name only), `REPEAT`, and `ARTEFACT`, a file that keeps the compiled
+//! `PAGEMAP` (1: `pagemap_scan`, bare loop only), `CONCURRENCY` (1: `concurrency_support`, bare loop with
+//! the feature of that name only), `REPEAT`, and `ARTEFACT`, a file that keeps the compiled
 //! component between runs. `@text` as FILE is a guest of a few instructions. Interfaces of
 //! the product are traps in the bare loop and denied in the bridge, so measure a URL of a guest that
 //! calls none.
@@ -47,7 +47,6 @@ fn config() -> AbEngineConfig {
     config.async_stack_zeroing = setting("STACK_ZEROING", config.async_stack_zeroing.into()) as u8;
     config.decommit_batch = setting("DECOMMIT_BATCH", config.decommit_batch.into()) as u32;
     config.pooling = setting("POOLING", 1) as u8;
-    config.pagemap_scan = setting("PAGEMAP", 0) as u8;
     config
 }
 
@@ -242,7 +241,7 @@ fn bare_engine() -> Engine {
             .linear_memory_keep_resident(settings.memory_keep_resident as usize)
             .table_keep_resident(settings.table_keep_resident as usize)
             .async_stack_keep_resident(32 << 10)
-            .pagemap_scan(if settings.pagemap_scan != 0 { Enabled::Yes } else { Enabled::No });
+            .pagemap_scan(if setting("PAGEMAP", 0) != 0 { Enabled::Yes } else { Enabled::No });
         config.allocation_strategy(InstanceAllocationStrategy::Pooling(pool));
     }
     Engine::new(&config).expect("an engine")

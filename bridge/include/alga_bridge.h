@@ -20,7 +20,7 @@
 extern "C" {
 #endif
 
-#define AB_ABI_VERSION 1u
+#define AB_ABI_VERSION 2u
 
 typedef struct ab_engine ab_engine;
 typedef struct ab_component ab_component; /* loaded and prelinked; reference counted */
@@ -75,10 +75,6 @@ typedef struct {
    * produce and accept the same artefacts. */
   uint8_t pooling;
   uint8_t async_stack_zeroing;
-  /* 1: a slot of the pool keeps up to memory_keep_resident bytes of the pages that its guest wrote and
-   * resets exactly those, as the kernel names them (PAGEMAP_SCAN, Linux 6.7). The caller MUST know that
-   * nothing is swapped: a page that was swapped out is not reset and reaches the next guest. */
-  uint8_t pagemap_scan;
   uint32_t max_executions;           /* slots; the admission limit must be below */
   uint64_t max_memory_bytes;         /* hard ceiling of one linear memory */
   uint32_t max_table_elements;       /* hard ceiling of one table */
@@ -89,7 +85,7 @@ typedef struct {
   uint64_t max_component_instance_bytes;
   uint32_t max_unused_warm_slots;
   uint32_t decommit_batch;
-  uint64_t memory_keep_resident;
+  uint64_t memory_keep_resident; /* of each memory: reset by copying and kept; the rest is given back */
   uint64_t table_keep_resident;
   uint64_t dense_image_max_bytes;
   uint64_t async_stack_bytes;

@@ -6,7 +6,7 @@ use bytes::Bytes;
 use std::ffi::c_void;
 use std::slice;
 
-pub const AB_ABI_VERSION: u32 = 1;
+pub const AB_ABI_VERSION: u32 = 2;
 
 #[repr(C)]
 #[derive(Clone, Copy, Debug)]
@@ -169,7 +169,6 @@ pub struct AbEngineConfig {
     pub abi: u32,
     pub pooling: u8,
     pub async_stack_zeroing: u8,
-    pub pagemap_scan: u8,
     pub max_executions: u32,
     pub max_memory_bytes: u64,
     pub max_table_elements: u32,

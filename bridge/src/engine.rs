@@ -94,7 +94,6 @@ fn default_config() -> AbEngineConfig {
         abi: AB_ABI_VERSION,
         pooling: 1,
         async_stack_zeroing: 1,
-        pagemap_scan: 0,
         max_executions: 256,
         max_memory_bytes: 1 << 30,
         max_table_elements: 100_000,
@@ -159,9 +158,9 @@ fn pool(config: &AbEngineConfig) -> Result<PoolingAllocationConfig, AbError> {
         .linear_memory_keep_resident(size(config.memory_keep_resident)?)
         .table_keep_resident(size(config.table_keep_resident)?)
         .async_stack_keep_resident(STACK_KEEP_RESIDENT)
-        // With swap it can leave one tenant's pages to the next in this version: see the header.
-        // Protection keys, which are experimental, are not even compiled in.
-        .pagemap_scan(if config.pagemap_scan != 0 { Enabled::Yes } else { Enabled::No });
+        // It leaves a page that is swapped out, or that the kernel moves at that moment, to the next
+        // guest: docs/adr/0012. Protection keys, which are experimental, are not even compiled in.
+        .pagemap_scan(Enabled::No);
     Ok(pool)
 }
 

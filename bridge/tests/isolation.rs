@@ -49,24 +49,12 @@ fn ten_thousand_executions_leak_nothing() {
     assert!(grown < 2048, "{grown} KiB more after 10,000 executions");
 }
 
-/// PAGEMAP_SCAN came with Linux 6.7; and it is for machines without swap.
-fn can_keep_pages() -> bool {
-    let read = |path| std::fs::read_to_string(path).expect("procfs");
-    let release = read("/proc/sys/kernel/osrelease");
-    let mut numbers = release.split(['.', '-']).map(|n| n.trim().parse::<u32>().unwrap_or(0));
-    let version = (numbers.next().unwrap_or(0), numbers.next().unwrap_or(0));
-    version >= (6, 7) && read("/proc/swaps").lines().count() == 1
-}
-
 fn memory_left_by_one_execution_is_not_seen_by_the_next() {
     let mut config = host::default_config();
     // The next one gets the very same slot.
     (config.max_executions, config.memories_per_component, config.decommit_batch) = (1, 1, 1);
-    for (keep_resident, pagemap_scan) in [(0, 0), (1 << 20, 0), (1 << 20, 1), (16 << 20, 1)] {
-        if pagemap_scan != 0 && !can_keep_pages() {
-            continue;
-        }
-        (config.memory_keep_resident, config.pagemap_scan) = (keep_resident, pagemap_scan);
+    for keep_resident in [0, 1 << 20, 16 << 20] {
+        config.memory_keep_resident = keep_resident;
         let engine = Engine::with(&config);
         // Fills two pages and whatever it can grow to with a mark.
         let plant = engine.load(&plain(

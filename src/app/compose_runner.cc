@@ -9,6 +9,11 @@ namespace {
 
 constexpr std::string_view artefact_key_secret = "alga_artefact_key";
 
+engine::KeepPages keep_pages(std::string_view wanted) {
+  if (wanted == "on") return engine::KeepPages::on;
+  return wanted == "off" ? engine::KeepPages::off : engine::KeepPages::automatic;
+}
+
 }  // namespace
 
 Status World::Parts::build_runner() {
@@ -63,7 +68,7 @@ Status World::Parts::build_runner() {
   options.cache_bytes = config.size("engine.disk_cache_bytes");
   options.memory_cache_bytes = config.size("engine.memory_cache_bytes");
   options.slice = config.duration("engine.slice");
-  options.keep_pages = config.flag("engine.keep_pages");
+  options.keep_pages = keep_pages(config.text("engine.keep_pages"));
   options.compile_processes = static_cast<std::uint32_t>(config.number("engine.compile_processes"));
   options.compile_time = config.duration("engine.compile_timeout");
   options.compile_memory = config.size("engine.compile_memory");

@@ -187,10 +187,11 @@ void add_engine(std::vector<Setting>& all) {
             "key of `artefact_keys`");
   t.duration("compile_timeout", 120 * second, second, hour, "Of one component");
   t.size("compile_memory", 2 * GiB, 256 * MiB, 64 * GiB, "Of one compiler process");
-  t.flag(
-      "keep_pages", false,
-      "Instances reset the pages their guest wrote in place of giving them back: half the CPU time "
-      "for small JavaScript handlers; needs Linux 6.7 and a machine without swap");
+  t.choice("keep_pages", "auto", {"auto", "on", "off"},
+           "Each slot resets up to 16 MiB of its memory by copying and keeps it, in place of giving "
+           "it back page by page: several times the rate where guests run on more than one "
+           "processor. auto: when that is at most a quarter of the memory for all "
+           "`limits.executions`");
   t.list("artefact_keys", "",
          "Public keys (base64, Ed25519) of further compile roles whose artefacts are believed");
 }

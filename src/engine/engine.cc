@@ -30,8 +30,6 @@ constexpr std::array<double, 9> memory_buckets{1 * mib,  4 * mib,   10 * mib,  1
                                                64 * mib, 128 * mib, 256 * mib, 1024 * mib};
 constexpr std::array<double, 12> drop_buckets{1e-5, 2e-5, 5e-5, 1e-4, 2e-4, 5e-4,
                                               1e-3, 2e-3, 5e-3, 1e-2, 0.1,  1};
-/// Of each slot, with `keep_pages`: a small JavaScript request writes 600 KiB.
-constexpr std::uint64_t kept_page_bytes = std::uint64_t{1} << 20U;
 constexpr std::chrono::seconds inspect_time{60};
 constexpr std::uint64_t most_report_bytes = std::uint64_t{16} << 20U;
 
@@ -80,15 +78,6 @@ std::shared_ptr<Shared> share(Options options, Dependencies use) {
   return shared;
 }
 
-/// Whether pages of this process may be written to a swap device.
-bool may_swap() {
-  std::ifstream swaps("/proc/swaps");
-  std::string line;
-  std::getline(swaps, line);  // the head of the table
-  const bool none = swaps.good() && !std::getline(swaps, line);
-  return !none;
-}
-
 class WasmEngine final : public Engine {
  public:
   WasmEngine(std::shared_ptr<Shared> shared, EngineHandle engine,
@@ -110,6 +99,8 @@ class WasmEngine final : public Engine {
         pool_stacks_(pool_gauge("stacks")),
         pool_warm_(shared_->use.metrics->gauge("alga_pool_warm_memories",
                                                "Slots without guest that keep a component mapped")),
+        pool_resident_(shared_->use.metrics->gauge(
+            "alga_pool_resident_bytes", "Memory that slots without guest keep (engine.keep_pages)")),
         scheduler_(
             scheduling(shared_->options), [raw = engine_.get()] { ab_engine_tick(raw); },
             [this](Scheduler::Load load) { note(load); }) {
@@ -181,6 +172,7 @@ class WasmEngine final : public Engine {
     pool_memories_.set(static_cast<double>(pool.live_memories));
     pool_stacks_.set(static_cast<double>(pool.live_stacks));
     pool_warm_.set(static_cast<double>(pool.unused_warm_memories));
+    pool_resident_.set(static_cast<double>(pool.unused_memory_bytes_resident));
   }
 
   static Scheduler::Options scheduling(const Options& options) {
@@ -206,6 +198,7 @@ class WasmEngine final : public Engine {
   Gauge& pool_memories_;
   Gauge& pool_stacks_;
   Gauge& pool_warm_;
+  Gauge& pool_resident_;
   Scheduler scheduler_;
 };
 
@@ -221,13 +214,10 @@ Result<std::unique_ptr<Engine>> Engine::create(Options options, Dependencies dep
   config.max_table_elements =
       static_cast<std::uint32_t>(options.limits.value(Limit::table_elements));
 
-  if (options.keep_pages) {
-    if (may_swap()) {
-      return fail(Kind::unavailable, "engine.swap_in_use",
-                  "engine.keep_pages needs a machine without swap: swapoff -a");
-    }
-    config.pagemap_scan = 1;
-    config.memory_keep_resident = kept_page_bytes;
+  if (keeps_pages(options.keep_pages, config.max_executions, memory_of_process())) {
+    config.memory_keep_resident = kept_bytes_per_slot;
+    dependencies.log.info("slots keep their pages",
+                          {{"slots", config.max_executions}, {"bytes_each", kept_bytes_per_slot}});
   }
 
   ab_host host = callbacks();

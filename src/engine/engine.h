@@ -28,6 +28,7 @@
 #include "domain/ports/records.h"
 #include "domain/ports/storage.h"
 #include "domain/secret_map.h"
+#include "engine/kept_pages.h"
 
 // Guest execution: everything between a bundle on disk and the answer of its handler.
 
@@ -94,10 +95,9 @@ struct Options {
   /// Executions alive at once, in the process and of one tenant (0: a quarter, at least one).
   std::uint32_t max_executions = 256;
   std::uint32_t max_executions_per_tenant = 0;
-  /// Slots keep the pages that guests wrote and reset exactly those, which halves the CPU time of a
-  /// small JavaScript request (docs/adr/0012). Refused while the machine swaps, as a swapped page
-  /// would reach the next guest.
-  bool keep_pages = false;
+  /// Slots reset their memory by copying, up to `kept_bytes_per_slot`, and keep it, in place of
+  /// giving it back to the kernel page by page (docs/adr/0012).
+  KeepPages keep_pages = KeepPages::automatic;
   /// Private folder for compiled artefacts; made with mode 0700.
   std::filesystem::path cache;
   std::uint64_t cache_bytes = 20ULL << 30U;
@@ -140,7 +140,7 @@ struct Dependencies {
 /// The engine of a process: at most one. Thread-safe. Never blocks the caller unless it says so.
 class Engine : public domain::ArtefactCompiler, public domain::ComponentInspector {
  public:
-  /// Errors: `engine.unavailable`, `engine.cache_io`, `engine.swap_in_use`. Blocks.
+  /// Errors: `engine.unavailable`, `engine.cache_io`. Blocks.
   [[nodiscard]] static Result<std::unique_ptr<Engine>> create(Options options,
                                                               Dependencies dependencies);
 
