@@ -53,18 +53,27 @@ export function mapFrames(stack: string, map: SourceMap): MappedFrame[] {
   });
 }
 
-/** A log message with every position in the bundle replaced by the author's. */
+/** The library's own promises and loop, which QuickJS components run everything through. */
+const MACHINERY = /(^|\/)@alga\/extension-runtime\/(src|dist)\/quickjs\//;
+
+/**
+ * A log message with every position in the bundle replaced by the author's, without the frames of
+ * code that only the build put there.
+ */
 export function mapStack(message: string, map: SourceMap): string {
   return message
     .split('\n')
-    .map((text) => {
+    .flatMap((text) => {
       const at = FRAME.exec(text);
-      const frame = at === null ? undefined : map.original(Number(at[1]), Number(at[2]));
-      if (at === null || frame === undefined) return text;
-      return text.replace(
-        `main.js:${at[1] ?? ''}:${at[2] ?? ''}`,
-        `${frame.file}:${frame.line}:${frame.column}`,
-      );
+      if (at === null) return [text];
+      const frame = map.original(Number(at[1]), Number(at[2]));
+      if (frame === undefined || MACHINERY.test(frame.file)) return [];
+      return [
+        text.replace(
+          `main.js:${at[1] ?? ''}:${at[2] ?? ''}`,
+          `${frame.file}:${frame.line}:${frame.column}`,
+        ),
+      ];
     })
     .join('\n');
 }

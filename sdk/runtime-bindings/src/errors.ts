@@ -160,11 +160,12 @@ export function describeFrames(error: Error): string[] {
   const frames = stackFrames(error)
     .map((line) => {
       const gecko = /^(.*?)@(.*):(\d+):(\d+)$/.exec(line);
-      if (!gecko) return `    ${line.trim()}`;
+      // QuickJS writes an absolute path, and frames of built-in functions without a position.
+      if (!gecko) return `    ${line.trim().replace('(/main.js:', '(main.js:')}`;
       const [, name = '', file = '', row = '', column = ''] = gecko;
       return `    at ${name === '' ? '<anonymous>' : name} (${file}:${row}:${column})`;
     })
-    .filter((line) => !line.includes('/initializer.js:'));
+    .filter((line) => !/\/initializer\.js:|\(native\)$/.test(line));
   const thrower = frames.findIndex(
     (line) => !constructors.has(/^ +at (\S+) /.exec(line)?.[1] ?? ''),
   );

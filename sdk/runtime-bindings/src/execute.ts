@@ -39,7 +39,8 @@ export async function execute(
   }
 }
 
-function answerUncaught(
+/** Writes what was thrown to the tenant's log, and answers without it. */
+export function answerUncaught(
   thrown: unknown,
   request: ExecuteRequest,
   imports: HostImports,

@@ -12,6 +12,8 @@ import type { Project } from '../project/project.js';
 import { bundle, type Bundle } from './bundle.js';
 import { ComponentCache } from './cache.js';
 import { Componentizer } from './componentize.js';
+import { chooseEngine, type Choice } from './choose-engine.js';
+import { projectEngine, type Engine, type EngineChoice } from './engine.js';
 import { buildLanguage, languageOf } from './languages.js';
 import { entryModule, writeWorld } from './world.js';
 
@@ -25,6 +27,8 @@ export interface BuildResult {
   /** Milliseconds of each step; a component that was up to date took none. */
   timings: { bundle: number; componentize: number };
   upToDate: boolean;
+  /** The JavaScript engine inside, and why; undefined for other languages. */
+  engine?: Choice;
   findings: ComponentFinding[];
   /** Source files, relative to the project. */
   inputs: string[];
@@ -35,30 +39,36 @@ export interface BuildResult {
  *
  * @param componentizer kept by callers that build again and again; one is made for this build
  *   otherwise
+ * @param asked the engine; what package.json says otherwise
  */
 export async function buildProject(
   project: Project,
   output: Output,
   componentizer?: Componentizer,
+  asked?: EngineChoice,
 ): Promise<BuildResult> {
   const { entry } = project;
   const capabilities = declaredCapabilities(project.manifest);
   await mkdir(dirname(project.component), { recursive: true });
   await mkdir(project.work, { recursive: true });
-  const wit = await writeWorld(project.work, capabilities);
-  if (entry === undefined) return buildOtherLanguage(project, wit, output);
+  if (entry === undefined) {
+    if (asked !== undefined) throw noEngine(project);
+    return buildOtherLanguage(project, await writeWorld(project.work, capabilities), output);
+  }
 
   const bundling = output.progress('Bundling');
   const started = performance.now();
-  const source = entryModule(entry, capabilities);
+  const wanted = asked ?? (await projectEngine(project.root));
+  const chosen = await chooseEngine(wanted, project.root, entry, capabilities).catch(explain);
+  const { engine } = chosen;
+  const wit = await writeWorld(project.work, capabilities, engine);
+  const source = entryModule(entry, capabilities, engine);
   await writeFile(join(project.work, 'entry.js'), source);
-  const bundled = await bundle(project.root, source).catch((error: unknown) => {
-    throw withRuntimeHint(error);
-  });
+  const bundled = await bundle(project.root, source, engine).catch(explain);
   const bundleTime = performance.now() - started;
   bundling.done(formatBytes(bundled.code.length));
 
-  const key = await cacheKey(bundled.code, capabilities);
+  const key = await cacheKey(bundled.code, capabilities, engine);
   const upToDate = await isUpToDate(project, key);
   let componentTime = 0;
   if (!upToDate) {
@@ -66,7 +76,7 @@ export async function buildProject(
     const before = performance.now();
     const cache = new ComponentCache();
     const component =
-      (await cache.get(key)) ?? (await componentizeOnce(bundled, wit, componentizer));
+      (await cache.get(key)) ?? (await componentizeOnce(bundled, wit, engine, componentizer));
     await cache.put(key, component);
     componentTime = performance.now() - before;
     await replaceFile(project.component, component);
@@ -82,6 +92,7 @@ export async function buildProject(
     bundleBytes: bundled.code.length,
     timings: { bundle: Math.round(bundleTime), componentize: Math.round(componentTime) },
     upToDate,
+    engine: chosen,
     findings: checkComponent(bytes, project.manifest),
     inputs: bundled.inputs,
   };
@@ -90,11 +101,12 @@ export async function buildProject(
 async function componentizeOnce(
   bundled: Bundle,
   wit: string,
+  engine: Engine,
   given: Componentizer | undefined,
 ): Promise<Uint8Array> {
   const componentizer = given ?? new Componentizer();
   try {
-    return await componentizer.componentize(bundled, wit);
+    return await componentizer.componentize(bundled, wit, engine);
   } finally {
     if (given === undefined) componentizer.close();
   }
@@ -128,6 +140,19 @@ async function buildOtherLanguage(
   };
 }
 
+/** Only JavaScript has a choice. */
+function noEngine(project: Project): Failure {
+  const language = languageOf(project);
+  const what = language === undefined ? 'no JavaScript' : `written in ${language.name}`;
+  return new Failure('build.no_engine', `--engine is for JavaScript; this project is ${what}`, {
+    hint: 'leave --engine out',
+  });
+}
+
+function explain(error: unknown): never {
+  throw withRuntimeHint(error);
+}
+
 /** A missing runtime package is the most common first error; say how to get it. */
 function withRuntimeHint(error: unknown): unknown {
   if (!(error instanceof Failure) || !error.message.includes('@alga/extension-runtime'))
@@ -143,11 +168,11 @@ function withRuntimeHint(error: unknown): unknown {
 }
 
 /** Changes when the bundle, the world or the tools that make the component change. */
-async function cacheKey(code: string, capabilities: string[]): Promise<string> {
+async function cacheKey(code: string, capabilities: string[], engine: Engine): Promise<string> {
   const hash = createHash('sha256');
   hash.update(await readFile(join(PACKAGE_ROOT, 'package.json')));
   hash.update(await readFile(contractFile('wit/extension-runner.wit')));
-  hash.update(JSON.stringify(capabilities));
+  hash.update(JSON.stringify([capabilities, engine]));
   hash.update(code);
   return hash.digest('hex');
 }

@@ -42,6 +42,11 @@ function hintFor(message: Message): { hint?: string } {
       hint: 'use the web platform (fetch, URL, crypto.subtle, TextEncoder) or the capabilities of the handler; see JavaScript compatibility in the docs',
     };
   }
+  if (message.text.includes('Top-level await')) {
+    return {
+      hint: 'await inside the handler, or build with --engine starlingmonkey; QuickJS has no top-level await',
+    };
+  }
   const missing = /^Could not resolve "([^"]+)"/.exec(message.text)?.[1];
   if (missing === undefined) return {};
   if (missing.startsWith('.') || missing.startsWith('/')) {

@@ -5,6 +5,7 @@ import type { Plugin } from 'esbuild';
 import { isBuiltin } from 'node:module';
 
 import { bundleFailure, isBuildFailure } from './bundle-failure.js';
+import type { Engine } from './engine.js';
 
 /** Name of the bundled module inside the component; stack frames name it. */
 export const BUNDLE_NAME = 'main.js';
@@ -17,8 +18,24 @@ export interface Bundle {
   inputs: string[];
 }
 
-/** Bundles a module and all it imports into one ES module for the engine. */
-export async function bundle(project: string, entry: string): Promise<Bundle> {
+/**
+ * QuickJS components run no jobs of the engine, so asynchronous code becomes generators over the
+ * global `Promise`, which the runtime library replaces there.
+ */
+const WITHOUT_ASYNC = { 'async-await': false, 'async-generator': false, 'for-await': false };
+
+/**
+ * Bundles a module and all it imports into one ES module for the engine.
+ *
+ * @param define replacements of globals beside the usual ones, as esbuild takes them
+ */
+export async function bundle(
+  project: string,
+  entry: string,
+  engine: Engine = 'starlingmonkey',
+  define: Record<string, string> = {},
+): Promise<Bundle> {
+  const quickjs = engine === 'quickjs';
   try {
     const [{ build }, { regexpPlugin }] = await Promise.all([
       import('esbuild'),
@@ -34,18 +51,21 @@ export async function bundle(project: string, entry: string): Promise<Bundle> {
       format: 'esm',
       platform: 'neutral',
       target: 'es2022',
+      supported: quickjs ? WITHOUT_ASYNC : {},
       mainFields: ['module', 'main'],
       conditions: ['alga', 'import', 'module', 'default'],
       external: ['alga:*', 'wasi:*'],
       sourcemap: 'external',
       sourcesContent: true,
-      charset: 'utf8',
+      // QuickJS counts the columns of its stack traces in bytes, source maps count in characters.
+      charset: quickjs ? 'ascii' : 'utf8',
       legalComments: 'none',
       // Otherwise a comment names each file, and the component tells how the author's disk looks.
       minifyWhitespace: true,
-      define: { 'process.env.NODE_ENV': '"production"', global: 'globalThis' },
+      define: { 'process.env.NODE_ENV': '"production"', global: 'globalThis', ...define },
       logLevel: 'silent',
-      plugins: [builtinsPlugin(), regexpPlugin()],
+      // QuickJS has the tables of Unicode's properties.
+      plugins: quickjs ? [builtinsPlugin()] : [builtinsPlugin(), regexpPlugin()],
     });
     const output = (suffix: string) =>
       result.outputFiles.find((file) => file.path.endsWith(suffix))?.text ?? '';

@@ -8,9 +8,11 @@ import { PACKAGE_ROOT } from '../contracts.js';
 import { Failure } from '../failure.js';
 import { mapFrames, SourceMap } from '../source-map.js';
 import { BUNDLE_NAME, type Bundle } from './bundle.js';
+import type { Engine } from './engine.js';
 import { WORLD } from './world.js';
 
 interface Job {
+  engine: Engine;
   source: string;
   wit: string;
   world: string;
@@ -28,7 +30,11 @@ export class Componentizer {
    * of its own, so that no path of the project ends up in the component and spaces in paths do no
    * harm. Throws a Failure for what the module does wrong.
    */
-  async componentize(bundle: Bundle, witDirectory: string): Promise<Uint8Array> {
+  async componentize(
+    bundle: Bundle,
+    witDirectory: string,
+    engine: Engine = 'starlingmonkey',
+  ): Promise<Uint8Array> {
     const work = await mkdtemp(join(tmpdir(), 'alga-build-'));
     try {
       const source = join(work, 'source', BUNDLE_NAME);
@@ -36,7 +42,8 @@ export class Componentizer {
       await writeFile(source, bundle.code);
       await cp(witDirectory, join(work, 'wit'), { recursive: true });
       const output = join(work, 'component.wasm');
-      const answer = await this.#run({ source, wit: join(work, 'wit'), world: WORLD, output });
+      const wit = join(work, 'wit');
+      const answer = await this.#run({ engine, source, wit, world: WORLD, output });
       if (answer.ok) return await readFile(output);
       throw componentizeFailure(answer.message, bundle);
     } finally {
@@ -74,20 +81,24 @@ export class Componentizer {
   }
 }
 
+/** StarlingMonkey's way to say it, which names no line, and the runtime library's on QuickJS. */
+const DRAWS_RANDOM =
+  /unknown imported function: 'wasi:random|no random numbers while the component is built/;
+
 /** What went wrong while the module's top level ran, at the author's line where there is one. */
 function componentizeFailure(message: string, bundle: Bundle): Failure {
   const map = new SourceMap(bundle.map);
   const frame = mapFrames(message, map).find((found) => found.author);
-  const summary = summarize(message);
   const hint =
     'code outside the handler runs while the component is built, where no capability works: move it into the handler';
   const details = { output: message };
-  if (frame === undefined) {
-    return new Failure('build.componentize_failed', summary, { hint, details });
-  }
+  const random = DRAWS_RANDOM.test(message);
+  const code = random ? 'build.random_at_build' : 'build.componentize_failed';
+  const text = random ? 'Random numbers are drawn outside the handler' : summarize(message);
+  if (frame === undefined) return new Failure(code, text, { hint, details });
   const { file, line, column } = frame;
   const source = map.sourceOf(file);
-  return new Failure('build.componentize_failed', summary, {
+  return new Failure(code, text, {
     hint,
     location: { file, line, column },
     ...(source === undefined ? {} : { frame: codeFrame(source, line, column) }),

@@ -2,6 +2,8 @@ import { cp, mkdir, rm, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 
 import { contractFile } from '../contracts.js';
+import type { Engine } from './engine.js';
+import { QUICKJS_IMPORTS, QUICKJS_WIT } from './quickjs-wit.js';
 import { interfacesFor, PACKAGE } from '../manifest/capabilities.js';
 
 /** Name of the world that a project's component has. */
@@ -18,8 +20,13 @@ export function specifier(interfaceName: string): string {
  * The WIT of a world that imports exactly what the capabilities open, so that the imports of the
  * component say what the manifest says.
  */
-export function worldText(capabilities: Iterable<string>): string {
-  const imports = interfacesFor(capabilities).map((name) => `  import ${specifier(name)};`);
+export function worldText(
+  capabilities: Iterable<string>,
+  engine: Engine = 'starlingmonkey',
+): string {
+  const specifiers = interfacesFor(capabilities).map(specifier);
+  if (engine === 'quickjs') specifiers.push(...Object.values(QUICKJS_IMPORTS));
+  const imports = specifiers.map((name) => `  import ${name};`);
   return `package project:extension;
 
 world ${WORLD} {
@@ -33,11 +40,21 @@ ${imports.join('\n')}
 }
 
 /** Writes a complete WIT folder for the capabilities and returns its path. */
-export async function writeWorld(directory: string, capabilities: string[]): Promise<string> {
+export async function writeWorld(
+  directory: string,
+  capabilities: string[],
+  engine: Engine = 'starlingmonkey',
+): Promise<string> {
   const wit = join(directory, 'wit');
   await rm(wit, { recursive: true, force: true });
   await mkdir(join(wit, 'deps', 'alga-extension'), { recursive: true });
-  await writeFile(join(wit, 'world.wit'), worldText(capabilities));
+  await writeFile(join(wit, 'world.wit'), worldText(capabilities, engine));
+  if (engine === 'quickjs') {
+    for (const [name, text] of Object.entries(QUICKJS_WIT)) {
+      await mkdir(join(wit, 'deps', name), { recursive: true });
+      await writeFile(join(wit, 'deps', name, `${name}.wit`), text);
+    }
+  }
   await cp(
     contractFile('wit/extension-runner.wit'),
     join(wit, 'deps', 'alga-extension', 'extension-runner.wit'),
@@ -55,14 +72,38 @@ export function identifier(interfaceName: string): string {
  *
  * @param entry absolute path of the author's module
  */
-export function entryModule(entry: string, capabilities: Iterable<string>): string {
+export function entryModule(
+  entry: string,
+  capabilities: Iterable<string>,
+  engine: Engine = 'starlingmonkey',
+): string {
   const names = interfacesFor(capabilities);
   const imports = names.map((name) => `import * as ${identifier(name)} from '${specifier(name)}';`);
-  return `import { serve } from '@alga/extension-runtime/guest';
-import * as extension from ${JSON.stringify(entry)};
+  const host = `{ ${names.map(identifier).join(', ')} }`;
+  const author = `import * as extension from ${JSON.stringify(entry)};`;
+  const exported = `const exported = extension['default'] ?? extension['handler'];`;
+  if (engine === 'starlingmonkey') {
+    return `import { serve } from '@alga/extension-runtime/guest';
+${author}
 ${imports.join('\n')}
 
-const exported = extension['default'] ?? extension['handler'];
-export const handler = serve(exported, { ${names.map(identifier).join(', ')} });
+${exported}
+export const handler = serve(exported, ${host});
+`;
+  }
+  // The prelude puts promises and the web's globals in place before any other module runs.
+  const wasi = Object.entries(QUICKJS_IMPORTS).map(
+    ([name, from]) => `import * as wasi_${name} from '${from}';`,
+  );
+  return `import '@alga/extension-runtime/quickjs/prelude';
+import { serveQuickJs } from '@alga/extension-runtime/quickjs';
+${author}
+${[...imports, ...wasi].join('\n')}
+
+${exported}
+const wasi = { ${Object.keys(QUICKJS_IMPORTS)
+    .map((name) => `${name}: wasi_${name}`)
+    .join(', ')} };
+export const handler = serveQuickJs(exported, ${host}, wasi);
 `;
 }

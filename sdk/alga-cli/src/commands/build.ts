@@ -4,7 +4,9 @@ import { join, relative } from 'node:path';
 
 import type { Command } from 'commander';
 
-import { buildProject } from '../build/build.js';
+import { buildProject, type BuildResult } from '../build/build.js';
+import { describeChoice, type Choice } from '../build/choose-engine.js';
+import { engineChoice } from '../build/engine.js';
 import { buildUi } from '../build/ui.js';
 import { codeFrame } from '../code-frame.js';
 import { addCommand } from '../command.js';
@@ -18,12 +20,13 @@ import { formatBytes, type Output } from '../output.js';
 import { hasHandler, openProject } from '../project/project.js';
 
 export function registerBuildCommands(program: Command, environment: Environment): void {
-  addCommand(
+  addCommand<{ engine?: string }>(
     program,
     'build',
     'Bundle the project and build dist/main.wasm',
     environment,
-    async ({ project: directory, output }) => {
+    async ({ options, project: directory, output }) => {
+      const asked = options.engine === undefined ? undefined : engineChoice(options.engine);
       const project = await openProject(directory);
       const page = await buildUi(project);
       if (page) output.print('dist/ui  built');
@@ -40,13 +43,16 @@ export function registerBuildCommands(program: Command, environment: Environment
         output.result({ ui: page });
         return;
       }
-      const built = await buildProject(project, output);
+      const built = await buildProject(project, output, undefined, asked);
       reportFindings(built.findings, output);
       const component = relative(environment.cwd, built.component);
-      const note = built.upToDate ? ' (up to date)' : '';
-      output.print(`${component}  ${formatBytes(built.componentBytes)}${note}`);
+      output.print(`${component}  ${describeBuild(built)}`);
+      if (built.engine !== undefined) reportEngine(built.engine, output);
       output.result({ ...built, component, ui: page });
     },
+  ).option(
+    '--engine <name>',
+    'JavaScript engine: starlingmonkey, quickjs or auto (default: "alga": { "engine": … } in package.json, then starlingmonkey)',
   );
 
   addCommand(
@@ -115,6 +121,23 @@ async function componentFindings(
   const hint =
     kind === 'core-module' ? 'wrap it: alga migrate wrap dist/main.wasm' : 'run: alga build';
   return [{ severity: 'error', code: 'component.not_a_component', message, hint }];
+}
+
+/** `1.55 MiB, bundle 31.2 KiB (bundled in 80 ms, built in 640 ms)`. */
+function describeBuild({ componentBytes, bundleBytes, timings, upToDate }: BuildResult): string {
+  const bundle = bundleBytes === 0 ? '' : `, bundle ${formatBytes(bundleBytes)}`;
+  const built = upToDate ? 'up to date' : `built in ${timings.componentize} ms`;
+  const times = bundleBytes === 0 ? built : `bundled in ${timings.bundle} ms, ${built}`;
+  return `${formatBytes(componentBytes)}${bundle} (${times})`;
+}
+
+/** Says which engine is inside, and warns of what it lacks when the author insisted on it. */
+export function reportEngine(choice: Choice, output: Output): void {
+  output.print(`engine  ${describeChoice(choice)}`);
+  if (choice.asked !== 'quickjs') return;
+  for (const { what, file, line } of choice.uses) {
+    output.warn(`${file}:${line} uses ${what}, which QuickJS lacks or has only in part`);
+  }
 }
 
 /** Shows what a check of the component found. */
