@@ -16,12 +16,17 @@ PLACES = ("/usr/lib/postgresql/17/bin", "/usr/lib/postgresql/16/bin", "/usr/lib/
 
 
 class Postgres:
-    """A cluster of its own in a temporary folder, on a Unix socket there and nowhere else.
+    """A cluster of its own in a temporary folder, on a Unix socket there and nowhere else, with a database `alga`.
 
-    PostgreSQL refuses to run as root, so root hands it to the user `postgres` or `nobody`.
+    With a `password` it is as a provider hands it over: on loopback, where everybody needs a password, with the
+    superuser `postgres` and no database of ours. PostgreSQL refuses to run as root, so root hands it to the user
+    `postgres` or `nobody`.
     """
 
-    def __init__(self):
+    def __init__(self, password=None):
+        self.password = password
+        self.superuser = "postgres" if password else "alga"
+        self.port = free_port() if password else 5432
         self.bin = next((Path(place) for place in PLACES if Path(place, "initdb").exists() and Path(place, "postgres").exists()), None)
         if self.bin is None:
             raise Skip("PostgreSQL (initdb, postgres) is not on this machine")
@@ -34,11 +39,15 @@ class Postgres:
         self.process = None
 
     def __enter__(self):
-        cluster = ["-D", self.folder / "data", "-U", "alga", "-A", "trust", "-N", "--no-locale", "-E", "UTF8"]
+        cluster = ["-D", self.folder / "data", "-U", self.superuser, "-N", "--no-locale", "-E", "UTF8"]
+        cluster += ["--auth-local=trust", "--auth-host=scram-sha-256"]
         try:
             self._run("initdb", *cluster)
             self.start()
-            self.sql("CREATE DATABASE alga", database="postgres")
+            if self.password:
+                self.sql(f"ALTER ROLE postgres PASSWORD '{self.password}'", database="postgres")
+            else:
+                self.sql("CREATE DATABASE alga", database="postgres")
         except BaseException:
             self.__exit__()
             raise
@@ -52,8 +61,15 @@ class Postgres:
     def url(self):
         return f"postgresql:///alga?host={self.folder}&user=alga"
 
+    @property
+    def admin_url(self):
+        """For whoever may make roles and databases."""
+        return f"postgres://postgres:{self.password}@127.0.0.1:{self.port}/postgres"
+
     def start(self):
-        command = [self.bin / "postgres", "-D", self.folder / "data", "-k", self.folder, "-c", "listen_addresses="]
+        listened = "127.0.0.1" if self.password else ""
+        command = [self.bin / "postgres", "-D", self.folder / "data", "-k", self.folder]
+        command += ["-p", str(self.port), "-c", f"listen_addresses={listened}"]
         command += ["-c", "max_connections=100", "-c", "fsync=off"]
         with open(self.folder / "server.log", "ab") as out:
             self.process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=out, stderr=out, cwd=self.folder, **self._as)
@@ -76,7 +92,7 @@ class Postgres:
         return self._run("pg_dump", "-h", self.folder, "-U", "alga", "alga").stdout
 
     def _client(self, database):
-        return ["-h", self.folder, "-U", "alga", "-d", database, "-At", "-v", "ON_ERROR_STOP=1"]
+        return ["-h", self.folder, "-p", str(self.port), "-U", self.superuser, "-d", database, "-At", "-v", "ON_ERROR_STOP=1"]
 
     def _run(self, program, *arguments, check=True):
         command = [str(self.bin / program), *map(str, arguments)]
@@ -90,6 +106,7 @@ class ObjectStore:
     """versitygw: S3 in front of a folder, with one bucket."""
 
     access_key, secret_key, bucket = "alga-test", "canary-s3-secret-1f0e", "bundles"
+    region = "us-east-1"
 
     def __init__(self, folder):
         program = os.environ.get("ALGA_VERSITYGW") or shutil.which("versitygw")

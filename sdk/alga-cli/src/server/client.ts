@@ -160,7 +160,7 @@ export class ApiClient {
       error.message ?? `the server answered ${status}`,
       ...issues(error.issues),
     ].join('\n  - ');
-    const hint = HINTS[status];
+    const hint = HINTS_BY_CODE[error.code ?? ''] ?? HINTS[status];
     return new Failure(error.code ?? `server.http_${status}`, message, {
       exitCode: denied ? ExitCode.Denied : ExitCode.Server,
       ...(hint === undefined ? {} : { hint }),
@@ -173,6 +173,15 @@ export class ApiClient {
     });
   }
 }
+
+/** What an author cannot do alone: the command is for whoever operates the server. */
+const HINTS_BY_CODE: Record<string, string | undefined> = {
+  PUBLISHER_NOT_FOUND: 'an operator makes it: algad admin publishers create --name PUBLISHER',
+  SIGNATURE_INVALID:
+    'an operator registers the public half of your key: ' +
+    'algad admin publisher-keys add PUBLISHER --public-key KEY',
+  'tenant.not_found': 'an operator makes it: algad admin tenants create --id TENANT --name NAME',
+};
 
 const HINTS: Record<number, string | undefined> = {
   401: 'log in with alga login, or set ALGA_TOKEN',
