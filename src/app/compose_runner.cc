@@ -104,6 +104,7 @@ Status World::Parts::build_runner() {
   opening.max_bytes = config.size("secrets.cache_bytes");
   opening.ttl =
       std::chrono::duration_cast<std::chrono::seconds>(config.duration("secrets.cache_ttl"));
+  opening.sweep_every = std::chrono::seconds{1};
   opening.transit_mount = config.text("vault.transit_mount");
   opening.allowed_mounts = config.list("vault.allowed_mounts");
   opening.allow_unbound_transit = config.flag("vault.allow_unbound_transit");

@@ -20,7 +20,10 @@ Status World::Parts::build_database() {
 }
 
 Status World::Parts::build_store() {
-  const std::string& kind = config.text("bundles.store");
+  std::string kind = config.text("bundles.store");
+  // The settings of the earlier runner (BUNDLE_STORE_BASE) know an address and no kind: HTTP.
+  const bool address_only = !config.is_set("bundles.store") && !config.text("bundles.url").empty();
+  if (address_only && !roles.control_plane) kind = "http";
   if (kind == "filesystem") {
     fs::path root = path_or("bundles.path", data / "bundles");
     // A folder that somebody else fills may be there read only.

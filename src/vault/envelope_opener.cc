@@ -1,5 +1,7 @@
 #include "vault/envelope_opener.h"
 
+#include <pthread.h>
+
 #include <algorithm>
 
 #include "vault/vault_engines.h"
@@ -36,9 +38,30 @@ EnvelopeOpener::EnvelopeOpener(Options options, Dependencies dependencies)
       misses_(use_.metrics.counter("alga_secret_cache_misses_total",
                                    "Envelopes that had to be opened")),
       failures_(use_.metrics.counter("alga_secret_open_failures_total",
-                                     "Envelopes that were refused or could not be opened")) {}
+                                     "Envelopes that were refused or could not be opened")) {
+  if (options_.sweep_every.count() > 0) {
+    sweeper_ = std::thread([this] {
+      pthread_setname_np(pthread_self(), "secret-sweep");
+      sweep();
+    });
+  }
+}
 
-EnvelopeOpener::~EnvelopeOpener() = default;
+EnvelopeOpener::~EnvelopeOpener() {
+  {
+    const std::scoped_lock lock(mutex_);
+    stopping_ = true;
+  }
+  stop_.notify_all();
+  if (sweeper_.joinable()) sweeper_.join();
+}
+
+void EnvelopeOpener::sweep() {
+  std::unique_lock lock(mutex_);
+  while (!stop_.wait_for(lock, options_.sweep_every, [this] { return stopping_; })) {
+    drop_idle(use_.clock.steady());
+  }
+}
 
 void EnvelopeOpener::open(SecretEnvelope envelope, EnvelopeBinding binding, Done done) {
   const auto algorithm = domain::check_envelope(envelope, use_.clock.wall(), options_.policy);
@@ -198,14 +221,11 @@ EnvelopeOpener::Map EnvelopeOpener::find(const std::string& key, const std::stri
 
 void EnvelopeOpener::keep(const std::string& key, const std::string& digest, const Map& secrets) {
   const std::scoped_lock lock(mutex_);
-  if (const auto old = by_key_.find(key); old != by_key_.end()) drop(old->second);
+  // A version that has been replaced, or that a late request still brought, gives way at once.
+  drop_install(std::string_view(key).substr(0, key.rfind('\n') + 1));
   // What has outlived its time goes first, wherever it stands: plaintext is not kept for idling.
   const SteadyTime now = use_.clock.steady();
-  for (auto entry = order_.begin(); entry != order_.end();) {
-    const auto next = std::next(entry);
-    if (now - entry->since >= options_.ttl) drop(entry);
-    entry = next;
-  }
+  drop_idle(now);
   order_.push_front({key, digest, secrets, now});
   by_key_[key] = order_.begin();
   bytes_ += secrets->memory();
@@ -221,8 +241,24 @@ void EnvelopeOpener::drop(Order::iterator entry) {
 }
 
 void EnvelopeOpener::forget(const EnvelopeBinding& binding) {
-  const std::string prefix = install_key(binding);
   const std::scoped_lock lock(mutex_);
+  drop_install(install_key(binding));
+}
+
+void EnvelopeOpener::forget_idle() {
+  const std::scoped_lock lock(mutex_);
+  drop_idle(use_.clock.steady());
+}
+
+void EnvelopeOpener::drop_idle(SteadyTime now) {
+  for (auto entry = order_.begin(); entry != order_.end();) {
+    const auto next = std::next(entry);
+    if (now - entry->since >= options_.ttl) drop(entry);
+    entry = next;
+  }
+}
+
+void EnvelopeOpener::drop_install(std::string_view prefix) {
   for (auto entry = order_.begin(); entry != order_.end();) {
     const auto next = std::next(entry);
     if (entry->key.starts_with(prefix)) drop(entry);

@@ -1,12 +1,15 @@
 #pragma once
 
 #include <chrono>
+#include <condition_variable>
 #include <cstdint>
 #include <functional>
 #include <list>
 #include <memory>
 #include <mutex>
 #include <string>
+#include <string_view>
+#include <thread>
 #include <unordered_map>
 #include <vector>
 
@@ -36,10 +39,12 @@ class SecretBroker {
 /// Opens envelopes for the runner, with a small cache of opened ones in locked memory.
 ///
 /// The cache is keyed (tenant, install, version), bounded by entries and bytes, least recently used
-/// first out, and forgets after `ttl`. A hit counts only after the envelope's shape and expiry have
-/// been checked and its ciphertext has the hash of the one that was opened (a broker token is new
-/// each time, so there the version counts, see share_between_tokens). Concurrent misses for one
-/// envelope are one decryption. Failures are never cached.
+/// first out, and forgets after `ttl` whether or not somebody asks; of an install it holds the
+/// version that was opened last, so that a rotation leaves nothing of the value before. A hit
+/// counts only after the envelope's shape and expiry have been checked and its ciphertext has the
+/// hash of the one that was opened (a broker token is new each time, so there the version counts,
+/// see share_between_tokens). Concurrent misses for one envelope are one decryption. Failures are
+/// never cached.
 class EnvelopeOpener final : public domain::SecretOpener {
  public:
   struct Options {
@@ -47,6 +52,9 @@ class EnvelopeOpener final : public domain::SecretOpener {
     std::size_t max_entries = 4'096;
     std::size_t max_bytes = 64U << 20U;  ///< of locked memory
     std::chrono::seconds ttl{30};
+    /// How often what has outlived `ttl` is looked for, on a thread of the opener; 0: never, then
+    /// forget_idle() is the owner's to call.
+    std::chrono::milliseconds sweep_every{0};
     std::string transit_mount = "transit";  ///< for envelopes that name none
     /// Mounts that an envelope may name; empty: only `transit_mount`.
     std::vector<std::string> allowed_mounts;
@@ -83,6 +91,8 @@ class EnvelopeOpener final : public domain::SecretOpener {
   /// Forgets the secrets of one install, or of all.
   void forget(const domain::EnvelopeBinding& binding);
   void forget_all();
+  /// Forgets what has outlived its time.
+  void forget_idle();
   [[nodiscard]] std::size_t entries() const;
   [[nodiscard]] std::size_t bytes() const;
 
@@ -100,6 +110,9 @@ class EnvelopeOpener final : public domain::SecretOpener {
   Map find(const std::string& key, const std::string& digest, bool match_digest);
   void keep(const std::string& key, const std::string& digest, const Map& secrets);
   void drop(Order::iterator entry);
+  void drop_idle(SteadyTime now);
+  void drop_install(std::string_view prefix);
+  void sweep();
   void open_remotely(const std::string& key, const std::string& digest,
                      domain::EnvelopeAlgorithm algorithm, domain::SecretEnvelope envelope,
                      domain::EnvelopeBinding binding, Done done);
@@ -130,6 +143,10 @@ class EnvelopeOpener final : public domain::SecretOpener {
   std::unordered_map<std::string, Order::iterator> by_key_;
   std::unordered_map<std::string, std::vector<Done>> flights_;
   std::size_t bytes_ = 0;
+
+  std::condition_variable stop_;
+  bool stopping_ = false;
+  std::thread sweeper_;
 };
 
 /// What authenticates a transit ciphertext: tenant, install, version and expiry, as for

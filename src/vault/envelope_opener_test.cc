@@ -4,6 +4,7 @@
 #include <gtest/gtest.h>
 
 #include <deque>
+#include <thread>
 
 #include "vault/key_ring.h"
 #include "vault/testing.h"
@@ -53,6 +54,15 @@ class Opener : public ::testing::Test {
                       std::chrono::seconds life = std::chrono::seconds(300)) {
     const auto map = SecretMap::from_pairs({{"k", value}});
     return *domain::seal_envelope(*map, binding_, version, key_, "k1", clock_.wall() + life);
+  }
+  /// The same for another install of the tenant.
+  SecretEnvelope seal_for(const EnvelopeBinding& binding, std::string_view value) {
+    const auto map = SecretMap::from_pairs({{"k", value}});
+    return *domain::seal_envelope(*map, binding, "v1", key_, "k1",
+                                  clock_.wall() + std::chrono::seconds(300));
+  }
+  static EnvelopeBinding install(int number) {
+    return {*TenantId::parse("t1"), *InstallId::parse("i" + std::to_string(number))};
   }
   SecretEnvelope transit_envelope(std::string_view value, bool bound = true) {
     SecretEnvelope envelope;
@@ -147,6 +157,33 @@ TEST_F(Opener, RefusesAnExpiredEnvelopeThoughItIsCached) {
 TEST_F(Opener, SeesTheNewVersionAtOnce) {
   ASSERT_EQ(open(seal("old", "v1")), "old");
   EXPECT_EQ(open(seal("new", "v2")), "new");
+}
+
+TEST_F(Opener, KeepsNothingOfAValueThatWasReplaced) {
+  ASSERT_EQ(open(seal_for(install(2), "other"), install(2)), "other");
+  ASSERT_EQ(open(seal("old", "v1")), "old");
+  ASSERT_EQ(open(seal("new", "v2")), "new");
+  EXPECT_EQ(opener_->entries(), 2U) << "the new one, and that of the other install";
+}
+
+TEST_F(Opener, ForgetsIdlePlaintextThoughNobodyComes) {
+  ASSERT_EQ(open(seal("x", "v1")), "x");
+  clock_.advance(std::chrono::seconds(29));
+  opener_->forget_idle();
+  EXPECT_EQ(opener_->entries(), 1U);
+  clock_.advance(std::chrono::seconds(1));
+  opener_->forget_idle();
+  EXPECT_EQ(opener_->entries(), 0U);
+}
+
+TEST_F(Opener, SweepsByItselfWhenItIsTold) {
+  make({.sweep_every = std::chrono::milliseconds(1)});
+  ASSERT_EQ(open(seal("x", "v1")), "x");
+  clock_.advance(std::chrono::seconds(31));
+  for (int i = 0; i < 5000 && opener_->entries() != 0; ++i) {
+    std::this_thread::sleep_for(std::chrono::milliseconds(1));
+  }
+  EXPECT_EQ(opener_->entries(), 0U);
 }
 
 TEST_F(Opener, RefusesInlineUnlessTheOperatorAllowsIt) {
@@ -254,7 +291,7 @@ TEST_F(Opener, SaysWhatIsNotConfigured) {
 
 TEST_F(Opener, StaysWithinItsBounds) {
   make({.max_entries = 3});
-  for (int i = 0; i < 10; ++i) ASSERT_EQ(open(seal("x", "v" + std::to_string(i))), "x");
+  for (int i = 0; i < 10; ++i) ASSERT_EQ(open(seal_for(install(i), "x"), install(i)), "x");
   EXPECT_EQ(opener_->entries(), 3U);
   make({.max_bytes = 1});
   ASSERT_EQ(open(seal("x")), "x");
@@ -265,7 +302,7 @@ TEST_F(Opener, StaysWithinItsBounds) {
 TEST_F(Opener, ForgetsIdlePlaintextWhenOthersCome) {
   ASSERT_EQ(open(seal("x", "v1")), "x");
   clock_.advance(std::chrono::seconds(31));
-  ASSERT_EQ(open(seal("x", "v2")), "x");
+  ASSERT_EQ(open(seal_for(install(2), "x"), install(2)), "x");
   EXPECT_EQ(opener_->entries(), 1U);
   opener_->forget_all();
   EXPECT_EQ(opener_->entries(), 0U);
