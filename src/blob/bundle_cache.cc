@@ -205,6 +205,15 @@ Result<std::shared_ptr<const CachedBundle>> BundleCache::get(const TenantId& ten
   return fetched;
 }
 
+Result<std::shared_ptr<const CachedBundle>> BundleCache::prefetch(const ContentHash& hash) {
+  TRY(Bundle ready, lease(hash));
+  if (ready != nullptr) return ready;
+  const std::string key = shared_bundle_key(hash);
+  TRY(const bool there, use_.store.exists(key));
+  if (!there) return fail(Kind::not_found, "blob.not_found", "no such bundle has been published");
+  return fetch_once(hash, key);
+}
+
 std::shared_ptr<const CachedBundle> BundleCache::find_ready(const TenantId& tenant,
                                                             const ExtensionId& extension,
                                                             const ContentHash& hash,

@@ -98,6 +98,10 @@ class BundleCache {
                                                                 const ContentHash& hash,
                                                                 Shared shared);
 
+  /// Brings a published bundle from its shared key, for nobody in particular: who may have it is
+  /// judged by get() as before. For a caller whom the control plane has sent. Errors as get().
+  [[nodiscard]] Result<std::shared_ptr<const CachedBundle>> prefetch(const ContentHash& hash);
+
   /// What get() would answer without touching disk or store, else null. Never blocks for long.
   [[nodiscard]] std::shared_ptr<const CachedBundle> find_ready(const TenantId& tenant,
                                                                const ExtensionId& extension,

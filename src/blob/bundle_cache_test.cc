@@ -98,6 +98,20 @@ TEST_F(BundleCacheTest, SaysWhatABundleDoesNotHave) {
   EXPECT_EQ((*cached)->manifest(), "");
 }
 
+TEST_F(BundleCacheTest, BringsAPublishedBundleAheadAndStillAsksWhoMayHaveIt) {
+  open();
+  const std::string archive = TarBuilder().file("dist/main.wasm", "c").zst();
+  const ContentHash hash = *ContentHash::parse(crypto::sha256_hex(archive));
+  EXPECT_EQ(cache_->prefetch(hash).error().code, "blob.not_found");
+  store_.put(shared_bundle_key(hash), archive);
+  ASSERT_TRUE(cache_->prefetch(hash));
+  EXPECT_EQ(get(hash).error().code, "blob.not_found") << "it is on disk, but not this tenant's";
+  store_.fail_with(Error{Kind::unavailable, "blob.unavailable", "down"});
+  EXPECT_TRUE(cache_->prefetch(hash)) << "twice does no harm";
+  EXPECT_TRUE(cache_->get(tenant_, extension_, hash, Shared::yes)) << "with a grant no download";
+  EXPECT_EQ(store_.gets, 1);
+}
+
 TEST_F(BundleCacheTest, WorksOfflineAfterARestart) {
   open();
   const ContentHash hash = publish("c", tenant_);

@@ -184,6 +184,13 @@ std::size_t GrantVerifier::remembered() const {
   return cache_.size();
 }
 
+std::optional<crypto::PublicKey> GrantVerifier::trusted_key(std::string_view key_id) const {
+  std::scoped_lock lock(mutex_);
+  auto found = keys_->find(key_id);
+  if (found == keys_->end()) return std::nullopt;
+  return found->second;
+}
+
 Result<std::shared_ptr<const VerifiedGrant>> GrantVerifier::verify(std::string_view token) {
   if (token.empty() || token.size() > longest_grant_token) {
     return refuse("grant.malformed", "the grant is empty or too long");

@@ -78,6 +78,9 @@ class GrantVerifier {
   /// `grant.bad_life`, `grant.not_yet_valid`, `grant.expired`.
   [[nodiscard]] Result<std::shared_ptr<const VerifiedGrant>> verify(std::string_view token);
 
+  /// The key with that id, when the ring has it: for what else the same keys sign.
+  [[nodiscard]] std::optional<crypto::PublicKey> trusted_key(std::string_view key_id) const;
+
   [[nodiscard]] std::size_t remembered() const;
 
  private:
