@@ -14,6 +14,7 @@
 #include "base/clock.h"
 #include "base/result.h"
 #include "base/secret.h"
+#include "sql/listener.h"
 #include "sql/value.h"
 
 namespace alga::sql {
@@ -29,7 +30,8 @@ enum class Dialect : std::uint8_t { sqlite, postgres };
 /// `$1`, `$2`, … in both dialects. Blocking. Not thread-safe. Errors, with SQLSTATE or SQLite's
 /// code in the message and never a parameter's value: `sql.unique_violation`,
 /// `sql.foreign_key_violation`, `sql.check_violation`, `sql.invalid_text` (NUL or not UTF-8),
-/// `sql.busy`, `sql.timeout`, `sql.unavailable`, `sql.disk_full`, `sql.corrupt`, `sql.failed`.
+/// `sql.busy`, `sql.timeout`, `sql.unavailable`, `sql.disk_full`, `sql.denied` (the database user
+/// lacks a right), `sql.corrupt`, `sql.failed`.
 class Executor {
  public:
   virtual ~Executor() = default;
@@ -71,6 +73,9 @@ class Database {
   [[nodiscard]] virtual Dialect dialect() const = 0;
   /// Cheap reachability check for readiness.
   virtual Status probe() = 0;
+  /// A listener on a channel (an identifier). PostgreSQL only; elsewhere `sql.no_notifications`.
+  [[nodiscard]] virtual Result<std::unique_ptr<Listener>> listen(std::string_view channel,
+                                                                 SteadyTime deadline);
 
   /// Lends a connection for reading. Each statement sees committed data; two statements of one
   /// call may see different states. `body` must be repeatable: it runs again on a fresh connection

@@ -228,6 +228,34 @@ TEST_P(DatabaseContract, OrdersTextByBytes) {
   EXPECT_EQ(order, "B_abä");
 }
 
+TEST_P(DatabaseContract, HearsWhatIsCommittedOnAChannelAndNothingThatIsRolledBack) {
+  auto listener = database_->listen("test_channel", within(std::chrono::seconds{5}));
+  if (GetParam() == Dialect::sqlite) {
+    ASSERT_FALSE(listener);
+    EXPECT_EQ(listener.error().code, "sql.no_notifications");
+    return;
+  }
+  ASSERT_TRUE(listener) << listener.error().message;
+  const auto say = [&](bool commit) {
+    return database_->write([&](Executor& sql) -> Status {
+      TRY_VOID(sql.query("SELECT pg_notify('test_channel', '')"));
+      if (!commit) return fail(Kind::invalid, "test.rolled_back", "");
+      return {};
+    });
+  };
+  EXPECT_FALSE(say(false));
+  EXPECT_EQ((*listener)->wait(within(std::chrono::milliseconds{50})).value(), 0U);
+  EXPECT_TRUE(say(true));
+  EXPECT_EQ((*listener)->wait(within(std::chrono::seconds{5})).value(), 1U);
+  // A server that ends the connection ends the listener, and says so.
+  EXPECT_TRUE(database_->read([](Executor& sql) {
+    return sql.query(
+        "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE query LIKE "
+        "'LISTEN%' AND datname = current_database()");
+  }));
+  EXPECT_EQ((*listener)->wait(within(std::chrono::seconds{5})).error().code, "sql.unavailable");
+}
+
 ALGA_ON_EVERY_DATABASE(DatabaseContract);
 
 TEST(SqliteDatabase, MakesItsFileReadableByItsOwnerOnly) {

@@ -6,6 +6,10 @@
 
 namespace alga::sql {
 
+Result<std::unique_ptr<Listener>> Database::listen(std::string_view, SteadyTime) {
+  return fail(Kind::internal, "sql.no_notifications", "this database pushes nothing");
+}
+
 Result<std::unique_ptr<Database>> open_database(const std::string& address, OpenOptions options) {
   constexpr std::string_view kSqlite = "sqlite:";
   if (address.starts_with(kSqlite)) {

@@ -112,10 +112,19 @@ class Backoff {
   int ceiling_ms_ = 2;
 };
 
+class PostgresListener final : public Listener {
+ public:
+  explicit PostgresListener(Connection connection) : connection_(std::move(connection)) {}
+  Result<std::size_t> wait(SteadyTime deadline) override { return connection_->notices(deadline); }
+
+ private:
+  Connection connection_;
+};
+
 class PostgresDatabase final : public Database {
  public:
   PostgresDatabase(std::string address, OpenOptions options)
-      : pool_(std::move(address), std::move(options)) {}
+      : address_(std::move(address)), options_(std::move(options)), pool_(address_, options_) {}
 
   [[nodiscard]] Dialect dialect() const override { return Dialect::postgres; }
 
@@ -126,6 +135,12 @@ class PostgresDatabase final : public Database {
           return {};
         },
         within(std::chrono::seconds{1}));
+  }
+
+  Result<std::unique_ptr<Listener>> listen(std::string_view channel, SteadyTime deadline) override {
+    TRY(Connection connection, PostgresConnection::open(address_, options_, deadline));
+    TRY_VOID(connection->script("LISTEN " + std::string(channel)));
+    return std::make_unique<PostgresListener>(std::move(connection));
   }
 
  protected:
@@ -181,6 +196,8 @@ class PostgresDatabase final : public Database {
     return status;
   }
 
+  const std::string address_;
+  const OpenOptions options_;
   ConnectionPool pool_;
 };
 

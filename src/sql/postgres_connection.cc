@@ -183,6 +183,23 @@ Status PostgresConnection::wait_for(short events) {
   }
 }
 
+Result<std::size_t> PostgresConnection::notices(SteadyTime deadline) {
+  while (usable()) {
+    if (PQconsumeInput(connection_.get()) == 0) return fail(connection_error());
+    std::size_t heard = 0;
+    while (PGnotify* notice = PQnotifies(connection_.get())) {
+      PQfreemem(notice);
+      ++heard;
+    }
+    const auto left =
+        std::chrono::ceil<std::chrono::milliseconds>(deadline - std::chrono::steady_clock::now());
+    if (heard > 0 || left.count() <= 0) return heard;
+    pollfd waiting{PQsocket(connection_.get()), POLLIN, 0};
+    ::poll(&waiting, 1, static_cast<int>(std::min<std::int64_t>(left.count(), 60'000)));
+  }
+  return fail(given_up());
+}
+
 Status PostgresConnection::flush() {
   while (true) {
     int pending = PQflush(connection_.get());

@@ -18,6 +18,8 @@ class PostgresConnection final : public Executor {
                                                           const OpenOptions& options,
                                                           SteadyTime deadline);
   void set_deadline(SteadyTime deadline) { deadline_ = deadline; }
+  /// Waits until the server has sent notices or the deadline has passed; answers how many.
+  Result<std::size_t> notices(SteadyTime deadline);
   /// False once the connection has broken or was given up.
   [[nodiscard]] bool usable() const;
   /// True when no transaction is open on a usable connection.
