@@ -1,18 +1,15 @@
 #!/usr/bin/python3
 """A secret is looked for in everything that the platform writes, serves or leaves in memory, in every spelling."""
 
-import array
-import base64
 import os
-import re
 import signal
 import sys
 import tempfile
 import time
-import urllib.parse
 from pathlib import Path
 
 from harness.fleet import Fleet
+from harness.memory import holds, secrets_in_memory
 from harness.platform import CONFIG, Platform, loopback_rules
 from harness.tap import Skip, eventually, expect, expect_equal, main, test
 from harness.upstream import Upstream
@@ -21,21 +18,6 @@ from harness.upstream import Upstream
 CANARY = "canary7Qm2ZxW9vK4tR8yLpD3sF6hJ1nB5gC0aE"
 ROTATED = "canary1Tb8YhU5jN2mK7vX4cZ9qW3eR6tG0pLdS"
 SILENT = "canary5Kf3PzW8xQ1vN6bM4cR9tY2hJ7gD0sLaE"
-
-
-def spellings(secret):
-    """The secret as it is, and as base64 (wherever in a text it begins), hexadecimal, reversed, percent-encoded."""
-    raw = secret.encode()
-    found = {raw, raw.hex().encode(), raw.hex().upper().encode(), raw[::-1], urllib.parse.quote(secret).encode()}
-    for shift in range(3):
-        # Without the characters at both ends, which depend on the neighbours.
-        found.add(base64.b64encode(b"x" * shift + raw)[4:-4])
-        found.add(base64.urlsafe_b64encode(b"x" * shift + raw)[4:-4])
-    return found
-
-
-def holds(content, secret):
-    return any(spelling in content for spelling in spellings(secret))
 
 
 class TracedFleet(Fleet):
@@ -149,53 +131,6 @@ def at_rest(world):
     world.fleet.secret(world.tenant, world.install, "api_key", ROTATED)
     second = world.fleet.postgres.sql(query)
     expect(first != second, "the same value gave the same ciphertext")
-
-
-def memory_of(pid):
-    """What a core file of the process would hold, piece by piece: every readable page that is there and not left
-    out of core files (`dd`), read as root. gcore would write terabytes of address space that the engine reserves."""
-    regions, current = [], None
-    for line in Path(f"/proc/{pid}/smaps").read_text().splitlines():
-        head = re.match(r"([0-9a-f]+)-([0-9a-f]+) (\S+)", line)
-        if head:
-            current = {"from": int(head[1], 16), "to": int(head[2], 16), "readable": "r" in head[3]}
-            regions.append(current)
-        elif line.startswith("Rss:"):
-            current["resident"] = int(line.split()[1]) > 0
-        elif line.startswith("VmFlags:"):
-            current["dumped"] = "dd" not in line.split()
-    with open(f"/proc/{pid}/pagemap", "rb") as pagemap, open(f"/proc/{pid}/mem", "rb", 0) as memory:
-        for region in regions:
-            if region["readable"] and region["resident"] and region["dumped"]:
-                yield from _present(region["from"], region["to"], pagemap, memory)
-
-
-def _present(begin, end, pagemap, memory):
-    page, run = 4096, None
-    pagemap.seek(begin // page * 8)
-    entries = array.array("Q", pagemap.read((end - begin) // page * 8))
-    for index, entry in enumerate([*entries, 0]):
-        there = entry >> 62  # in memory or in swap
-        if there and run is None:
-            run = index
-        elif not there and run is not None:
-            memory.seek(begin + run * page)
-            try:
-                yield memory.read((index - run) * page)
-            except OSError:
-                pass  # unmapped meanwhile
-            run = None
-
-
-def secrets_in_memory(pid, *secrets):
-    """Which of the secrets are there, and how much was looked at."""
-    found, looked, heap = set(), 0, False
-    for piece in memory_of(pid):
-        looked += len(piece)
-        heap = heap or b"x-request-id" in piece
-        found |= {secret for secret in secrets if holds(piece, secret)}
-    expect(heap and looked > 10_000_000, f"only {looked} bytes were looked at, and nothing of the heap")
-    return found
 
 
 @test("what a core file would hold, read as root, does not show a secret that is stored, sent to runners and open there")

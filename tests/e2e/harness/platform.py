@@ -55,12 +55,12 @@ uploads = 100000
 class Platform:
     """`algad serve --role all` in an empty folder. `operator` speaks to it with every right."""
 
-    def __init__(self, folder, config=CONFIG, env=None):
+    def __init__(self, folder, config=CONFIG, env=None, prefix=()):
         self.folder = Path(folder)
         self.folder.mkdir(parents=True, exist_ok=True)
         self.token_file = self.folder / "bootstrap-token"
         arguments = ["--bootstrap-token-file", str(self.token_file)]
-        self.server = Algad("all", self.folder / "server", config=config, arguments=arguments, env=env)
+        self.server = Algad("all", self.folder / "server", config=config, arguments=arguments, env=env, prefix=prefix)
         self.operator = None
 
     def __enter__(self):

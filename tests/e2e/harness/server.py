@@ -14,9 +14,12 @@ STOP_SECONDS = 45
 
 
 class Algad:
-    """One `algad serve`. Use as a context manager; `client()` speaks to it."""
+    """One `algad serve`. Use as a context manager; `client()` speaks to it. `prefix` is a command that runs it,
+    such as `prlimit --nofile=64`.
+    """
 
-    def __init__(self, role, folder, config=None, arguments=(), env=None):
+    def __init__(self, role, folder, config=None, arguments=(), env=None, prefix=()):
+        self.prefix = list(prefix)
         self.role = role
         self.folder = Path(folder)
         self.folder.mkdir(parents=True, exist_ok=True)
@@ -57,7 +60,7 @@ class Algad:
 
     def start(self):
         self.port_file.unlink(missing_ok=True)
-        command = [program(), "serve", "--role", self.role, "--data", str(self.folder / "data")]
+        command = [*self.prefix, program(), "serve", "--role", self.role, "--data", str(self.folder / "data")]
         command += ["--listen", "127.0.0.1:0", "--port-file", str(self.port_file)]
         if self.config:
             command += ["--config", str(self.config)]
