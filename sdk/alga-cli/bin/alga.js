@@ -1,4 +1,18 @@
 #!/usr/bin/env node
-import { main } from '../dist/main.js';
-
-process.exitCode = await main(process.argv.slice(2));
+// Written so that old versions of Node.js read it too, and say what is wrong in words.
+var version = process.versions.node;
+if (Number(version.split('.')[0]) < 20) {
+  console.error('error alga needs Node.js 20 or newer; this is ' + version + ' [node.too_old]');
+  console.error(
+    '  → install a newer one from your system, from nodejs.org, or with a version manager',
+  );
+  process.exitCode = 1;
+} else {
+  import('../dist/main.js')
+    .then(function (alga) {
+      return alga.main(process.argv.slice(2));
+    })
+    .then(function (code) {
+      process.exitCode = code;
+    });
+}

@@ -23,6 +23,11 @@ export interface Invocation<Options> {
 
 export type Action<Options> = (invocation: Invocation<Options>) => Promise<void>;
 
+/** `alga secrets ` of a command below `secrets`. */
+function path(command: Command): string {
+  return `${command.parent === null ? '' : path(command.parent)}${command.name()} `;
+}
+
 /** Adds a command. Positional arguments stand in `usage`, as commander writes them: `<name> [dir]`. */
 export function addCommand<Options = object>(
   parent: Command,
@@ -34,6 +39,9 @@ export function addCommand<Options = object>(
   const command = parent.command(usage).description(description);
   command.option('--json', 'print one JSON document instead of text');
   command.option('-p, --project <dir>', 'folder of the extension project');
+  command.showHelpAfterError(
+    `usage: ${path(parent)}${usage.replace(/ .*/, '')} ${command.usage()}\n(--help explains each option)`,
+  );
   command.action(async (...received: unknown[]) => {
     const options = received.at(-2) as Options & CommonOptions;
     const args = received

@@ -10,6 +10,8 @@ export interface Streams {
 /** Work that shows how long it has been going on. */
 export interface Progress {
   done(note?: string): void;
+  /** The work ended badly; the error itself is told by who gives up. */
+  failed(note?: string): void;
 }
 
 const SPINNER = ['⠋', '⠙', '⠹', '⠸', '⠼', '⠴', '⠦', '⠧', '⠇', '⠏'];
@@ -85,14 +87,16 @@ export class Output {
       );
     };
     const timer = this.interactive ? setInterval(draw, 100) : undefined;
+    const end = (mark: string, note: string | undefined) => {
+      clearInterval(timer);
+      const seconds = ((performance.now() - started) / 1000).toFixed(1);
+      const clear = this.interactive ? '\r\u001b[2K' : '';
+      const suffix = note === undefined ? '' : `  ${note}`;
+      this.note(`${clear}${mark} ${label} (${seconds} s)${suffix}`);
+    };
     return {
-      done: (note) => {
-        clearInterval(timer);
-        const seconds = ((performance.now() - started) / 1000).toFixed(1);
-        const clear = this.interactive ? '\r\u001b[2K' : '';
-        const suffix = note === undefined ? '' : `  ${note}`;
-        this.note(`${clear}${this.paint('32', '✔')} ${label} (${seconds} s)${suffix}`);
-      },
+      done: (note) => end(this.paint('32', '✔'), note),
+      failed: (note) => end(this.paint('31', '✘'), note),
     };
   }
 

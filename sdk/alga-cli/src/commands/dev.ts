@@ -35,14 +35,14 @@ export function registerDev(program: Command, environment: Environment): void {
     'Build, run on a local algad with production limits, and rebuild on every change',
     environment,
     async ({ options, output, project }) => {
+      // A project that cannot be read is reported before anything is started.
+      const first = await openProject(project);
       const algad = findAlgad(environment, options.algad);
       if (algad === undefined) {
         throw new Failure('dev.no_algad', 'The server program algad was not found', {
           hint: 'name it with --algad or the variable ALGAD, or put it into PATH',
         });
       }
-      // A project that cannot be read is reported before anything is started.
-      const first = await openProject(project);
       const { headers } = await readDevSettings(project);
       const session = await DevSession.start(first.root, algad, {
         port: Number(options.port),

@@ -38,6 +38,7 @@ export function registerDoctor(program: Command, environment: Environment): void
         checkCarriedRuntime,
         () => checkPackage('esbuild'),
         () => checkPackage('@bytecodealliance/componentize-js'),
+        () => checkPackage('componentize-qjs'),
         () => checkAlgad(environment),
         () => checkProject(project),
         () => checkProjectRuntime(project),

@@ -91,11 +91,42 @@ function isExplained(status: number, body: string): boolean {
   return status >= 500 || (status === 400 && body.includes('"extension.bad_request"'));
 }
 
+const GATEWAY_HINTS: Record<string, string | undefined> = {
+  'gateway.endpoint_not_found':
+    'declare method and path under "api.endpoints" in manifest.json, publish, and alga update the install',
+  'gateway.not_installed': 'alga list shows the installs; --tenant names another tenant',
+  'gateway.unauthorized': 'log in with alga login, or set ALGA_TOKEN',
+};
+
+/** The gateway's own refusal: the extension never ran. */
+function refusedByGateway(body: unknown): { code: string; message: string } | undefined {
+  if (typeof body !== 'string') return undefined;
+  try {
+    const value = JSON.parse(body) as { code?: unknown; message?: unknown; error?: unknown } | null;
+    const code = value?.code;
+    if (typeof code !== 'string' || !code.startsWith('gateway.')) return undefined;
+    const said = [value?.message, value?.error].find((text) => typeof text === 'string');
+    return { code, message: typeof said === 'string' ? said : code };
+  } catch {
+    return undefined;
+  }
+}
+
 function failure(
   status: number,
   answer: Record<string, unknown>,
   cause: Explanation | undefined,
 ): Failure {
+  const refused = refusedByGateway(answer['body']);
+  if (cause === undefined && refused !== undefined) {
+    const message = `the gateway answered ${status}: ${refused.message}`;
+    const hint = GATEWAY_HINTS[refused.code];
+    return new Failure(refused.code, message, {
+      exitCode: ExitCode.Failed,
+      details: { response: answer },
+      ...(hint === undefined ? {} : { hint }),
+    });
+  }
   if (cause === undefined) {
     return new Failure('invoke.status', `the extension answered ${status}`, {
       exitCode: ExitCode.Failed,

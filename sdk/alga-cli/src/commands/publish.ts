@@ -121,7 +121,7 @@ async function publishBundle(
     progress.done();
     return published;
   } catch (error) {
-    progress.done('refused');
+    progress.failed();
     throw error;
   }
 }

@@ -3,6 +3,7 @@ import type { Command } from 'commander';
 import { addCommand, type Invocation } from '../command.js';
 import type { Environment } from '../environment.js';
 import { ExitCode, Failure } from '../failure.js';
+import { nearest } from '../manifest/capabilities.js';
 import { ApiClient, resolveTarget, type ServerOptions } from '../server/client.js';
 import type { Extension, Install } from '../server/types.js';
 
@@ -48,8 +49,14 @@ export async function findInstall(client: ApiClient, reference: string): Promise
   const matches = installs.filter(({ extension_id: id, slug }) => names(reference, id, slug));
   const [install] = matches;
   if (install === undefined) {
-    throw new Failure('install.not_found', `"${reference}" is not installed`, {
-      hint: 'alga list shows the installs; alga install <extension> makes one',
+    const slugs = installs.map(({ slug }) => slug);
+    const near = nearest(reference, [...slugs, ...slugs.map(nameOf)]);
+    const where = client.tenant === undefined ? '' : ` for tenant ${client.tenant}`;
+    throw new Failure('install.not_found', `"${reference}" is not installed${where}`, {
+      hint:
+        near === undefined
+          ? 'alga list shows the installs; alga install <extension> makes one; --tenant names another tenant'
+          : `did you mean ${near}? alga list shows the installs`,
       exitCode: ExitCode.Server,
     });
   }
@@ -63,7 +70,19 @@ export async function findExtensionId(client: ApiClient, reference: string): Pro
   if (exact !== undefined) return exact.id;
   const matches = extensions.filter(({ id, slug }) => names(reference, id, slug));
   const [extension] = matches;
-  return extension === undefined ? reference : only(extension, matches, reference).id;
+  if (extension !== undefined) return only(extension, matches, reference).id;
+  const slugs = extensions.map(({ slug }) => slug);
+  const near = nearest(reference, [...slugs, ...slugs.map(nameOf)]);
+  if (near === undefined) return reference;
+  throw new Failure('extension.not_found', `There is no extension "${reference}"`, {
+    hint: `did you mean ${near}? alga list shows what there is`,
+    exitCode: ExitCode.Server,
+  });
+}
+
+/** `tickets` of `example.tickets`. */
+function nameOf(slug: string): string {
+  return slug.slice(slug.indexOf('.') + 1);
 }
 
 function only<T extends { id: string }>(first: T, matches: readonly T[], reference: string): T {
@@ -97,6 +116,7 @@ export function parseAssignments(values: readonly string[]): Record<string, stri
       const at = text.indexOf('=');
       if (at > 0) return [text.slice(0, at), text.slice(at + 1)];
       throw new Failure('usage.assignment', `"${text}" is not of the form key=value`, {
+        hint: `for example: ${text === '' || at === 0 ? 'api_url' : text}=https://api.example.com`,
         exitCode: ExitCode.Usage,
       });
     }),

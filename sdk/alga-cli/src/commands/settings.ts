@@ -48,10 +48,11 @@ export function registerSettingsCommands(program: Command, environment: Environm
     'Set configuration values',
     environment,
     async ({ args: [reference = '', ...values], output, client }) => {
+      const set = parseAssignments(values);
       const install = await findInstall(client, reference);
       const answer = await client.json<ConfigAnswer>(`${installPath(install)}/config`, {
         method: 'PATCH',
-        json: { set: parseAssignments(values), unset: [] },
+        json: { set, unset: [] },
       });
       output.print(`Configuration of ${install.slug} is at version ${answer.version}`);
       output.result({ ...answer });

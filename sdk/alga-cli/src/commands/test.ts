@@ -7,6 +7,7 @@ import type { Command } from 'commander';
 import { addCommand } from '../command.js';
 import type { Environment } from '../environment.js';
 import { Failure } from '../failure.js';
+import { openProject } from '../project/project.js';
 
 export function registerTest(program: Command, environment: Environment): void {
   addCommand<{ watch?: boolean }>(
@@ -15,6 +16,8 @@ export function registerTest(program: Command, environment: Environment): void {
     'Run the tests of the project with vitest',
     environment,
     async ({ options, args, output, project }) => {
+      // Whoever stands in the wrong folder reads that, and not what it lacks.
+      await openProject(project);
       const vitest = findVitest(project);
       const options_ = [options.watch === true ? 'watch' : 'run', '--root', project];
       if (output.json) options_.push('--reporter=json');

@@ -6,6 +6,7 @@ import {
 } from '../manifest/capabilities.js';
 import { declaredCapabilities, type Manifest } from '../manifest/manifest.js';
 import { readComponent } from './binary.js';
+import { beyondSlots, slotNeeds } from './slots.js';
 
 export interface ComponentFinding {
   severity: 'error' | 'warning';
@@ -51,7 +52,18 @@ export function checkComponent(bytes: Uint8Array, manifest: Manifest): Component
       hint: 'export default handler(…) from the entry module and run alga build',
     });
   }
+  findings.push(...slotFindings(bytes));
   return [...findings, ...capabilityFindings(opened, manifest), ...frozenFindings(imports)];
+}
+
+/** What publishing refuses because no runner could load it. */
+function slotFindings(bytes: Uint8Array): ComponentFinding[] {
+  return beyondSlots(slotNeeds(bytes)).map((text) => ({
+    severity: 'error',
+    code: 'component.beyond_slots',
+    message: `no runner can load the component: an instance would need ${text}`,
+    hint: 'link the core modules into fewer, or compose fewer components into one',
+  }));
 }
 
 function unknownImport(name: string): ComponentFinding {

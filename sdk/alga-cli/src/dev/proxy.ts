@@ -1,6 +1,7 @@
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http';
 import type { AddressInfo } from 'node:net';
 
+import { Failure } from '../failure.js';
 import type { ApiClient } from '../server/client.js';
 import { hostPage } from './host-page.js';
 
@@ -58,7 +59,9 @@ export class DevProxy {
   static async start(options: ProxyOptions): Promise<DevProxy> {
     const proxy = new DevProxy(options);
     await new Promise<void>((resolve, reject) => {
-      proxy.#server.once('error', reject);
+      proxy.#server.once('error', (error: NodeJS.ErrnoException) => {
+        reject(error.code === 'EADDRINUSE' ? portInUse(options.port) : error);
+      });
       proxy.#server.listen(options.port, '127.0.0.1', resolve);
     });
     return proxy;
@@ -132,6 +135,12 @@ export class DevProxy {
       requestId: answer.headers.get('x-request-id') ?? undefined,
     });
   }
+}
+
+function portInUse(port: number): Failure {
+  return new Failure('dev.port_in_use', `Port ${port} is taken by another program`, {
+    hint: 'end the other alga dev, or take another port: alga dev --port 0 takes a free one',
+  });
 }
 
 async function readBody(request: IncomingMessage): Promise<Buffer> {

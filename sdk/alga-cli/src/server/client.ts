@@ -10,6 +10,8 @@ export interface ServerOptions {
 
 export interface Target {
   url: string;
+  /** Nobody named this server; it is only where one on this machine would be. */
+  assumed?: boolean;
   token: string | undefined;
   tenant: string | undefined;
 }
@@ -26,16 +28,16 @@ export async function resolveTarget(
 ): Promise<Target> {
   const { variables } = environment;
   const stored = await readCredentials(environment);
-  const url = normalizeUrl(
+  const named =
     options.url ??
-      nonEmpty(variables['ALGA_URL']) ??
-      nonEmpty(variables['ALGA_API_BASE_URL']) ??
-      stored.current ??
-      DEFAULT_URL,
-  );
+    nonEmpty(variables['ALGA_URL']) ??
+    nonEmpty(variables['ALGA_API_BASE_URL']) ??
+    stored.current;
+  const url = normalizeUrl(named ?? DEFAULT_URL);
   const known = stored.servers[url];
   return {
     url,
+    assumed: named === undefined,
     token: nonEmpty(variables['ALGA_TOKEN']) ?? nonEmpty(variables['ALGA_API_KEY']) ?? known?.token,
     tenant:
       options.tenant ??
@@ -144,7 +146,10 @@ export class ApiClient {
     } catch (cause) {
       if (options.signal?.aborted === true) throw cause;
       throw new Failure('server.unreachable', `Cannot reach ${url}: ${reason(cause)}`, {
-        hint: 'is the server running? Set its address with --url or ALGA_URL; alga doctor checks the connection',
+        hint:
+          this.#target.assumed === true
+            ? 'no server was named: log in with alga login --url https://…, or set ALGA_URL'
+            : 'is the server running? Set its address with --url or ALGA_URL; alga doctor checks the connection',
         exitCode: ExitCode.Server,
         cause,
       });
@@ -180,6 +185,14 @@ const HINTS_BY_CODE: Record<string, string | undefined> = {
   SIGNATURE_INVALID:
     'an operator registers the public half of your key: ' +
     'algad admin publisher-keys add PUBLISHER --public-key KEY',
+  SIGNATURE_REQUIRED:
+    'make a key with alga keygen, have its public half registered, and publish with --key FILE',
+  EXTENSION_VERSION_ALREADY_EXISTS: 'raise "version" in manifest.json and publish again',
+  'install.exists':
+    'alga update moves the install to another version; alga grant changes what it may do',
+  'extension.not_found': 'alga list shows what there is; alga publish adds an extension',
+  'request.tenant_missing':
+    'this account sees several tenants: name one with --tenant or ALGA_TENANT_ID',
   'tenant.not_found': 'an operator makes it: algad admin tenants create --id TENANT --name NAME',
 };
 

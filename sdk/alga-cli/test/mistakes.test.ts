@@ -1,0 +1,205 @@
+import { spawnSync } from 'node:child_process';
+import { createServer, type AddressInfo } from 'node:net';
+import { join } from 'node:path';
+import { writeFile } from 'node:fs/promises';
+import { fileURLToPath } from 'node:url';
+
+import { afterEach, beforeEach, describe, expect, test } from 'vitest';
+
+import { DevProxy } from '../src/dev/proxy.js';
+import { Failure } from '../src/failure.js';
+import { main } from '../src/main.js';
+import { ApiClient } from '../src/server/client.js';
+import { FakeServer } from './fake-server.js';
+import { MANIFEST, temporaryFolder, testEnvironment, writeProject } from './fixture.js';
+
+const HERE = fileURLToPath(new URL('.', import.meta.url));
+
+/** A component that exports `handler` and does nothing. */
+const COMPONENT = Buffer.concat([
+  Buffer.from('0061736d0d000100', 'hex'),
+  Buffer.from([0x0b, 13, 1, 0, 7, ...Buffer.from('handler'), 1, 0, 0]),
+]);
+
+describe('likely mistakes are answered with what, where and what to do', () => {
+  let folder: Awaited<ReturnType<typeof temporaryFolder>>;
+  let server: FakeServer;
+  let url: string;
+
+  beforeEach(async () => {
+    folder = await temporaryFolder();
+    server = new FakeServer();
+    url = await server.start();
+  });
+
+  afterEach(async () => {
+    await server.stop();
+    await folder.remove();
+  });
+
+  async function alga(argv: string[], variables: Record<string, string> = {}) {
+    const logged = { ALGA_URL: url, ALGA_TOKEN: server.token, ALGA_TENANT_ID: 't1' };
+    const environment = testEnvironment(folder.path, { ...logged, ...variables });
+    const code = await main(argv, environment);
+    return { code, ...environment };
+  }
+
+  async function project(manifest: object = MANIFEST) {
+    await writeProject(folder.path, { 'manifest.json': JSON.stringify(manifest, null, 2) });
+    await writeProject(folder.path, { 'dist/.keep': '' });
+    await writeFile(join(folder.path, 'dist', 'main.wasm'), COMPONENT);
+  }
+
+  async function installed() {
+    await project();
+    expect((await alga(['publish', '--no-build'])).code).toBe(0);
+    expect((await alga(['install', MANIFEST.name])).code).toBe(0);
+  }
+
+  test.each([['build'], ['dev', '--algad', 'x'], ['test'], ['pack'], ['publish'], ['validate']])(
+    '%s in a folder without a project',
+    async (...argv) => {
+      const { code, err } = await alga(argv);
+      expect(code).toBe(1);
+      expect(err).toContain(`There is no manifest.json in ${folder.path} [manifest.not_found]`);
+      expect(err).toContain('alga new <name>');
+    },
+  );
+
+  test('a misspelt capability, at its place in the manifest', async () => {
+    await project({ ...MANIFEST, capabilities: ['cap:secret.get'] });
+    const { code, err } = await alga(['build']);
+    expect(code).toBe(1);
+    expect(err).toMatch(/manifest\.json:\d+:\d+ .*unknown capability "cap:secret\.get"/);
+    expect(err).toContain('did you mean "cap:secrets.get"?');
+  });
+
+  test('a capability as an argument shows how the command is used', async () => {
+    const { code, err } = await alga(['grant', 'tickets', 'cap:secrets.get']);
+    expect(code).toBe(2);
+    expect(err).toContain('usage: alga grant [options] <install>');
+    const wrong = await alga(['secrets', 'set', 'tickets', 'key', '--value', 'x']);
+    expect(wrong.err).toContain('usage: alga secrets set [options] <install> <name>');
+    const half = await alga(['config', 'set', 'tickets', 'api_url']);
+    expect(half.err).toContain('for example: api_url=');
+  });
+
+  test('nobody is logged in, and no server was named', async () => {
+    await server.stop();
+    const client = new ApiClient({ url, assumed: true, token: undefined, tenant: undefined });
+    const refused = await client.json('/x').catch((error: unknown) => error);
+    expect((refused as Failure).hint).toContain('log in with alga login --url');
+    await server.start();
+  });
+
+  test('no token, and no way to the server', async () => {
+    const anonymous = await alga(['list'], { ALGA_TOKEN: '' });
+    expect([anonymous.code, anonymous.err]).toEqual([4, expect.stringContaining('alga login')]);
+    await server.stop();
+    const { code, err } = await alga(['list']);
+    expect(code).toBe(3);
+    expect(err).toContain(`Cannot reach ${url}: ECONNREFUSED [server.unreachable]`);
+    expect(err).toContain('is the server running?');
+    await server.start();
+  });
+
+  test('publishing that fails has no tick', async () => {
+    await project();
+    const { err } = await alga(['publish', '--no-build'], { ALGA_TOKEN: 'wrong' });
+    expect(err).toContain('✘ Uploading');
+    expect(err).not.toContain('✔ Uploading');
+  });
+
+  test('the wrong tenant, and a misspelt install or extension', async () => {
+    await installed();
+    const elsewhere = await alga(['logs', MANIFEST.name, '--tenant', 'other']);
+    expect(elsewhere.err).toContain(`"${MANIFEST.name}" is not installed for tenant other`);
+    expect(elsewhere.err).toContain('--tenant');
+    const near = MANIFEST.name.replace('fixture', 'fixtrue');
+    const misspelt = await alga(['enable', near]);
+    expect(misspelt.err).toContain(`did you mean`);
+    expect(misspelt.err).toContain(MANIFEST.name);
+    const extension = await alga(['install', near]);
+    expect(extension.err).toContain(`There is no extension "${near}" [extension.not_found]`);
+    expect(extension.err).toContain('did you mean');
+  });
+
+  test('a path that the manifest does not declare is the gateway’s answer, not the extension’s', async () => {
+    await installed();
+    const body = JSON.stringify({
+      error: 'endpoint_not_found',
+      code: 'gateway.endpoint_not_found',
+      message: 'no such endpoint',
+    });
+    server.gateway = () => ({ status: 404, body, requestId: 'r1' });
+    const { code, err } = await alga(['invoke', MANIFEST.name, '/nothing']);
+    expect(code).toBe(1);
+    expect(err).toContain('the gateway answered 404: no such endpoint');
+    expect(err).toContain('"api.endpoints" in manifest.json');
+  });
+
+  test.each([
+    ['SIGNATURE_REQUIRED', 'alga keygen'],
+    ['EXTENSION_VERSION_ALREADY_EXISTS', 'raise "version"'],
+    ['PUBLISHER_NOT_FOUND', 'algad admin publishers create'],
+    ['install.exists', 'alga update'],
+    ['request.tenant_missing', '--tenant'],
+    ['tenant.not_found', 'algad admin tenants create'],
+  ])('%s of the server says what to do', async (code, advice) => {
+    const refusing = createHttp(JSON.stringify({ error: { code, message: 'no' } }));
+    const address = await refusing.url;
+    const client = new ApiClient({ url: address, token: 't', tenant: 'x' });
+    const refused = await client.json('/x').catch((error: unknown) => error);
+    refusing.close();
+    expect(refused).toBeInstanceOf(Failure);
+    expect((refused as Failure).hint).toContain(advice);
+  });
+
+  test('the folder of a new project exists', async () => {
+    await writeProject(folder.path, { 'taken/file': '' });
+    const { code, err } = await alga(['new', 'taken']);
+    expect([code, err]).toEqual([1, expect.stringContaining('new.exists')]);
+    expect(err).toContain('→');
+  });
+
+  test('a port that is in use', async () => {
+    const taken = createServer();
+    await new Promise<void>((done) => taken.listen(0, '127.0.0.1', done));
+    const { port } = taken.address() as AddressInfo;
+    const client = new ApiClient({ url, token: undefined, tenant: undefined });
+    const nothing = () => undefined;
+    const options = { client, base: nothing, page: nothing, onCall: nothing, port };
+    const failed = await DevProxy.start(options).catch((error: unknown) => error);
+    taken.close();
+    expect(failed).toMatchObject({ code: 'dev.port_in_use' });
+    expect((failed as Failure).message).toContain(String(port));
+    expect((failed as Failure).hint).toContain('--port 0');
+  });
+
+  test('a Node.js that is too old', () => {
+    const pretend =
+      "Object.defineProperty(process, 'versions', { value: { ...process.versions, node: '18.19.1' } })";
+    const done = spawnSync(
+      process.execPath,
+      ['--import', `data:text/javascript,${pretend}`, join(HERE, '../bin/alga.js'), 'list'],
+      { encoding: 'utf8' },
+    );
+    expect(done.status).toBe(1);
+    expect(done.stderr).toContain('alga needs Node.js 20 or newer; this is 18.19.1');
+    expect(done.stderr).toContain('→ install a newer one');
+  });
+});
+
+/** A server that refuses everything with one body. */
+function createHttp(body: string) {
+  const server = createServer((socket) => {
+    const head = `HTTP/1.1 422 No\r\ncontent-type: application/json\r\ncontent-length: ${body.length}\r\nconnection: close\r\n\r\n`;
+    socket.once('data', () => socket.end(head + body));
+  });
+  const url = new Promise<string>((done) => {
+    server.listen(0, '127.0.0.1', () =>
+      done(`http://127.0.0.1:${(server.address() as AddressInfo).port}`),
+    );
+  });
+  return { url, close: () => server.close() };
+}
