@@ -106,8 +106,8 @@ ComponentCache::ComponentCache(Options options, ab_engine* engine,
                                          compile_buckets)),
       log_(std::move(log)),
       turns_(std::max(1U, options_.compile_processes)),
-      loader_("alga-load"),
-      compiler_("alga-compile", options_.compile_processes) {}
+      compiler_("alga-compile", options_.compile_processes),
+      loader_("alga-load") {}
 
 ComponentCache::~ComponentCache() {
   std::vector<Loaded> waiting;

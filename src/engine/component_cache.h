@@ -121,8 +121,8 @@ class ComponentCache {
   std::unordered_map<ContentHash, Flight> flights_;
   std::uint64_t image_bytes_ = 0;
   CompileTurns turns_;
-  Worker loader_;
   Worker compiler_;
+  Worker loader_;  ///< hands work to `compiler_`, so it ends first
 };
 
 }  // namespace alga::engine

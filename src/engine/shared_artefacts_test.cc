@@ -6,21 +6,26 @@
 #include <array>
 #include <filesystem>
 #include <fstream>
+#include <future>
 #include <iterator>
+#include <latch>
 #include <map>
 #include <mutex>
+#include <thread>
 
 #include "engine/artefact_store.h"
+#include "engine/component_cache.h"
 
 namespace alga::engine {
 namespace {
 
 namespace fs = std::filesystem;
 
-/// A bundle store in memory; can be away.
+/// A bundle store in memory; can be away, and slow.
 class Objects final : public domain::BundleStore {
  public:
   Status get(std::string_view key, std::uint64_t max_bytes, domain::ByteSink sink) override {
+    if (before_get) std::exchange(before_get, nullptr)();
     if (away) return fail(Kind::unavailable, "blob.unavailable", "away");
     const auto found = objects.find(std::string(key));
     if (found == objects.end()) return fail(Kind::not_found, "blob.not_found", "none");
@@ -42,6 +47,7 @@ class Objects final : public domain::BundleStore {
   Status probe() override { return {}; }
 
   bool away = false;
+  std::move_only_function<void()> before_get;  ///< once
   std::map<std::string, std::string> objects;
   std::vector<std::string> order;
 };
@@ -143,6 +149,29 @@ TEST_F(SharedArtefactsTest, AStoreThatIsAwayCostsACompileAndNothingElse) {
   const auto runner = process("runner", nullptr, {key_->public_key()});
   EXPECT_EQ(found(*runner), "");
   EXPECT_TRUE(runner->find(bundle_)) << "not an error: the caller compiles";
+}
+
+TEST_F(SharedArtefactsTest, AProcessCanEndWhileItLooks) {
+  std::latch looks(1);
+  std::latch found_nothing(1);
+  objects_.before_get = [&] {
+    looks.count_down();
+    found_nothing.wait();
+  };
+  auto cache = std::make_unique<ComponentCache>(
+      ComponentCache::Options{.max_components = 1, .max_image_bytes = 1}, nullptr,
+      process("runner", nullptr, {key_->public_key()}), metrics_, Logger{});
+  std::promise<std::string> answer;
+  cache->load(bundle_, "", nullptr, [&answer](Result<std::shared_ptr<Component>> component) {
+    answer.set_value(component ? "a component" : std::string(component.error().code));
+  });
+  looks.wait();
+  std::thread end([&cache] { cache.reset(); });
+  EXPECT_EQ(answer.get_future().get(), "engine.unavailable");
+  // Whatever does not wait for the look is gone by then; the look hands its bundle to a compiler.
+  std::this_thread::sleep_for(std::chrono::milliseconds{50});
+  found_nothing.count_down();
+  end.join();
 }
 
 }  // namespace
