@@ -33,6 +33,11 @@ for (const name of readdirSync(process.argv[2])) {
   total.passed += report.numPassedTests;
   total.failed += report.numFailedTests + (report.success || report.numFailedTests ? 0 : 1);
   total.skipped += report.numPendingTests + report.numTodoTests;
+  for (const { assertionResults } of report.testResults) {
+    for (const { status, fullName } of assertionResults) {
+      if (['pending', 'skipped', 'todo'].includes(status)) console.log(`skipped: ${fullName}`);
+    }
+  }
 }
 console.log(`${total.passed} passed, ${total.failed} failed, ${total.skipped} skipped`);
 JS

@@ -12,6 +12,7 @@ import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { DevProxy } from '../alga-cli/src/dev/proxy.js';
 import { ApiClient } from '../alga-cli/src/server/client.js';
 import { FakeServer } from '../alga-cli/test/fake-server.js';
+import { titled } from '../alga-cli/test/toolchains.js';
 
 const SAMPLE = join(import.meta.dirname, 'ui-hello');
 const ALGA = join(import.meta.dirname, '..', 'alga-cli', 'bin', 'alga.js');
@@ -39,7 +40,9 @@ async function servePages(folder: string): Promise<Server> {
 
 const port = (server: Server) => (server.address() as AddressInfo).port;
 
-describe.skipIf(!existsSync(CHROMIUM))('a page in a host, in Chromium', () => {
+const noChromium = existsSync(CHROMIUM) ? undefined : `there is no ${CHROMIUM}`;
+
+describe.skipIf(noChromium)(titled('a page in a host, in Chromium', noChromium), () => {
   let browser: Browser;
   let pages: Server;
   let proxy: DevProxy;

@@ -1,8 +1,7 @@
 import { execFile } from 'node:child_process';
 import { createHmac } from 'node:crypto';
-import { existsSync } from 'node:fs';
 import { mkdir, readFile, writeFile } from 'node:fs/promises';
-import { delimiter, join } from 'node:path';
+import { join } from 'node:path';
 import { promisify } from 'node:util';
 
 import { TestHost } from '@alga/extension-runtime/testing';
@@ -10,6 +9,7 @@ import { parse } from '@bytecodealliance/jco';
 import { expect, test } from 'vitest';
 
 import { callLegacy, loadComponent } from '../alga-cli/test/run-component.js';
+import { missing, titled } from '../alga-cli/test/toolchains.js';
 
 // Each sample is built by the command as authors run it, and its component is called.
 const ALGA = join(import.meta.dirname, '..', 'alga-cli', 'bin', 'alga.js');
@@ -45,11 +45,6 @@ async function run(sample: string, host: TestHost, calls: Call[]) {
   } finally {
     await component.close();
   }
-}
-
-function installed(...names: string[]): boolean {
-  const folders = (process.env['PATH'] ?? '').split(delimiter);
-  return names.some((name) => folders.some((folder) => existsSync(join(folder, name))));
 }
 
 test('secret-api-call reads the secret and calls the API', async () => {
@@ -103,16 +98,17 @@ test('ui-hello greets, and packs its page', async () => {
   expect((entries as { name: string }[]).map(({ name }) => name)).toContain('ui/main.js');
 });
 
-const clang = installed('clang++', 'clang++-19') && existsSync('/usr/include/wasm32-wasi');
-
-test.skipIf(!clang)('cpp-hello answers', async () => {
-  const [answer] = await run('cpp-hello', new TestHost(), [{ url: '/hello' }]);
-  expect(answer?.json).toEqual({ hello: 'world', from: 'C++' });
-});
-
-test.skipIf(!installed('componentize-py'))('python-hello builds', async () => {
-  expect(await alga('python-hello', 'build')).toMatchObject({ ok: true });
-});
+for (const [language, from] of [
+  ['cpp', 'C++'],
+  ['python', 'Python'],
+  ['rust', 'Rust'],
+] as const) {
+  const reason = missing(language);
+  test.skipIf(reason)(titled(`${language}-hello answers`, reason), async () => {
+    const [answer] = await run(`${language}-hello`, new TestHost(), [{ url: '/hello' }]);
+    expect(answer?.json).toEqual({ hello: 'world', from });
+  });
+}
 
 test.each(['secret-api-call', 'rust-hello', 'python-hello', 'cpp-hello'])(
   '%s has a valid manifest',

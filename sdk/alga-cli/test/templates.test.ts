@@ -1,6 +1,6 @@
 import { existsSync } from 'node:fs';
 import { readFile, rm, symlink, writeFile } from 'node:fs/promises';
-import { delimiter, dirname, join } from 'node:path';
+import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 
 import { TestHost } from '@alga/extension-runtime/testing';
@@ -11,19 +11,11 @@ import { main } from '../src/main.js';
 import { TEMPLATES } from '../src/commands/new.js';
 import { temporaryFolder, testEnvironment } from './fixture.js';
 import { loadComponent } from './run-component.js';
+import { missing, titled } from './toolchains.js';
 
 const SDK = join(dirname(fileURLToPath(import.meta.url)), '..', '..');
 
-/** Whether a program is installed; templates of other languages need those of their own. */
-function installed(...names: string[]): boolean {
-  const folders = (process.env['PATH'] ?? '').split(delimiter);
-  return names.some((name) => folders.some((folder) => existsSync(join(folder, name))));
-}
-
-const clang = installed('clang++', 'clang++-19') && existsSync('/usr/include/wasm32-wasi');
-const rustTarget = existsSync(
-  join(process.env['RUST_SYSROOT'] ?? '/nowhere', 'lib/rustlib/wasm32-unknown-unknown'),
-);
+const [noRust, noPython, noCpp] = [missing('rust'), missing('python'), missing('cpp')];
 
 describe('templates', () => {
   let folder: Awaited<ReturnType<typeof temporaryFolder>>;
@@ -136,38 +128,36 @@ export default handler(({ request }) => {
     await rm(join(project, '.alga'), { recursive: true });
   });
 
-  test.skipIf(!clang)('cpp: builds and answers', { timeout: 60_000 }, async () => {
+  test.skipIf(noCpp)(titled('cpp: builds and answers', noCpp), { timeout: 60_000 }, async () => {
     await make('cpp');
     const { json, host } = await buildAndCall('/hello');
     expect(json).toEqual({ hello: 'world', from: 'C++' });
     expect(host.logs).toEqual([{ level: 'info', message: 'C++ answers /hello' }]);
   });
 
-  test.skipIf(!installed('componentize-py'))('python: builds', { timeout: 120_000 }, async () => {
-    await make('python');
-    const built = await alga('build', '--project', 'made');
-    expect(built.code, built.err).toBe(0);
-    const shape = readComponent(await readFile(join(project, 'dist', 'main.wasm')));
-    expect(shape.exports).toContainEqual({ name: 'handler', kind: 'function' });
-    expect(shape.imports.map(({ name }) => name)).toContain('alga:extension/config@1.0.0');
-    expect(shape.imports.some(({ name }) => name.startsWith('wasi:'))).toBe(false);
-  });
-
-  // The engine of Node.js 20 does not know the constant expressions that Python components use.
-  test.skipIf(!installed('componentize-py') || Number(process.versions.node.split('.')[0]) < 22)(
-    'python: answers',
-    { timeout: 120_000 },
+  test.skipIf(noPython)(
+    titled('python: builds and answers', noPython),
+    { timeout: 240_000 },
     async () => {
       await make('python');
       const { json } = await buildAndCall('/hello', new TestHost({ config: { name: 'Ann' } }));
       expect(json).toEqual({ hello: 'Ann', from: 'Python' });
+      const shape = readComponent(await readFile(join(project, 'dist', 'main.wasm')));
+      expect(shape.imports.map(({ name }) => name)).toContain('alga:extension/config@1.0.0');
+      expect(shape.imports.some(({ name }) => name.startsWith('wasi:'))).toBe(false);
     },
   );
 
-  test.skipIf(!rustTarget)('rust: builds and answers', { timeout: 180_000 }, async () => {
-    await make('rust');
-    expect(await buildAndCall('/hello')).toMatchObject({ json: { hello: 'world', from: 'Rust' } });
-  });
+  test.skipIf(noRust)(
+    titled('rust: builds and answers', noRust),
+    { timeout: 300_000 },
+    async () => {
+      await make('rust');
+      expect(await buildAndCall('/hello')).toMatchObject({
+        json: { hello: 'world', from: 'Rust' },
+      });
+    },
+  );
 
   test('without the tools of its language, a build says how to get them', async () => {
     await make('python');
