@@ -24,6 +24,7 @@ grant_keys = ["{key}"]
 path = "{folder}/bundles"
 [engine]
 cold_wait = "2m"
+keep_pages = "on"
 """
 # Stages in the order in which a request passes them; the last two are not in the line of an execution.
 STAGES = ("grant", "cold", "queue", "instantiate", "call")

@@ -1,9 +1,10 @@
 #!/usr/bin/python3
 """What each setting of the engine costs or gains: bench/settings.py COMPONENT [ROUNDS] [COUNT]
 
-Runs the bare loop on one processor with one setting changed at a time. The settings take turns in every
-round, and the table shows the best and the median round: on a machine that is shared the best says what
-the work costs, the median what one sees. The open questions of docs/benchmarks.md were answered with it.
+Runs the bare loop, with one thread on one processor and with two on all, with one setting changed at a
+time. The settings take turns in every round, and the table shows the best and the median round: on a
+machine that is shared the best says what the work costs, the median what one sees. The open questions
+of docs/benchmarks.md were answered with it.
 """
 
 import sys
@@ -19,11 +20,9 @@ from loops import Loops  # noqa: E402
 MIB = 1 << 20
 CASES = {
     "as shipped": {},
-    "keep_resident 1 MiB": {"KEEP_RESIDENT": MIB},
-    "keep_resident 16 MiB": {"KEEP_RESIDENT": 16 * MIB},
-    "pagemap_scan": {"PAGEMAP": 1},
+    "pages given back": {"KEEP_RESIDENT": 0},
+    "keep_resident 4 MiB": {"KEEP_RESIDENT": 4 * MIB},
     "pagemap_scan, keep_resident 1 MiB": {"PAGEMAP": 1, "KEEP_RESIDENT": MIB},
-    "pagemap_scan, keep_resident 16 MiB": {"PAGEMAP": 1, "KEEP_RESIDENT": 16 * MIB},
     "no ticker": {"TICK_US": 0},
     "tick 5 ms": {"TICK_US": 5000},
     "tick 10 ms": {"TICK_US": 10_000},
@@ -44,12 +43,18 @@ def main():
         for _ in range(rounds):
             for name, settings in CASES.items():
                 environment = {key: str(value) for key, value in settings.items()}
-                results[name].append(loops.run("bare", component, count, 1, {0}, environment))
+                alone = loops.run("bare", component, count, 1, {0}, environment)
+                together = loops.run("bare", component, count // 2, 2, None, environment)
+                results[name].append((alone, together))
     rows = []
     for name, runs in results.items():
-        cpu, p50 = [run["cpu_us"] for run in runs], [run["p50_us"] for run in runs]
-        rows.append((name, min(cpu), machine.median(cpu), min(p50), machine.median(p50), runs[0]["faults"]))
-    print(report.table(("setting", "CPU µs, best", "median", "p50 µs, best", "median", "page faults"), rows))
+        row = [name]
+        for threads in (0, 1):
+            cpu = [run[threads]["cpu_us"] for run in runs]
+            row += [min(cpu), machine.median(cpu), machine.median([run[threads]["per_second"] for run in runs])]
+        rows.append((*row, runs[0][0]["faults"]))
+    columns = ("CPU µs, best", "median", "per second")
+    print(report.table(("setting", *columns, *(f"2 threads: {name}" for name in columns), "page faults"), rows))
 
 
 if __name__ == "__main__":
