@@ -129,8 +129,10 @@ ab_status ab_precompile(ab_engine* engine, ab_view wasm, ab_owned* artefact, ab_
  *  "exports":[{"name","kind","type"}],
  *  "memories":[{"initial_pages","maximum_pages"|null,"memory64"}],"tables":[{"initial","maximum"|null}],
  *  "core_modules":n,"core_instances":n,"data_bytes":n,"image_span_bytes":n,
+ *  "instantiated_memories":n,"instantiated_tables":n,
  *  "producers":[{"field","name","version"}],"custom_sections":[{"name","size"}]}
- * "type" is WIT-like text. */
+ * "type" is WIT-like text. "instantiated_…" counts those of all instances of core modules, a module
+ * that is instantiated twice twice; "memories" and "tables" hold the definitions. */
 ab_status ab_describe(ab_view wasm, ab_owned* json, ab_error** error);
 
 /* Loads an artefact by mapping fd (not consumed; may be closed afterwards) and links it. The caller

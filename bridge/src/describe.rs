@@ -9,8 +9,9 @@ use wasmparser::component_types::{
 };
 use wasmparser::types::TypesRef;
 use wasmparser::{
-    ComponentExternalKind, DataKind, KnownCustom, MemoryType, Operator, Parser, Payload,
-    ProducersSectionReader, TableType, Validator, WasmFeatures,
+    ComponentAlias, ComponentExternalKind, ComponentOuterAliasKind, ComponentTypeRef, DataKind,
+    Encoding, Instance, KnownCustom, MemoryType, Operator, Parser, Payload, ProducersSectionReader,
+    TableType, Validator, WasmFeatures,
 };
 
 /// Types nest as deep as their author likes; text stops here.
@@ -32,9 +33,26 @@ fn features() -> WasmFeatures {
     features
 }
 
+/// What instantiating takes from the engine's pool.
+#[derive(Default, Clone, Copy)]
+struct Needs {
+    memories: u64,
+    tables: u64,
+}
+
+/// The core modules of one component, by index; imported ones bring what is not known here.
+type Modules = Vec<Needs>;
+
 /// Facts collected while walking over the bytes.
 #[derive(Default)]
 struct Facts {
+    /// Components around the current byte, the outermost first.
+    open: Vec<Modules>,
+    /// The core module around the current byte.
+    module: Option<Needs>,
+    /// Over all instantiations, a module that is instantiated twice counted twice; the body of a
+    /// nested component once, however often that is instantiated.
+    instantiated: Needs,
     imports: Vec<String>,
     exports: Vec<(String, ComponentExternalKind)>,
     memories: Vec<MemoryType>,
@@ -56,7 +74,9 @@ impl Facts {
         let mut facts = Facts::default();
         let mut depth = 0_u32;
         for payload in Parser::new(0).parse_all(wasm) {
-            match payload.map_err(invalid)? {
+            let payload = payload.map_err(invalid)?;
+            facts.count(&payload)?;
+            match payload {
                 Payload::ModuleSection { .. } => {
                     facts.core_modules += 1;
                     depth += 1;
@@ -77,7 +97,7 @@ impl Facts {
                 Payload::InstanceSection(reader) => {
                     for instance in reader {
                         let instance = instance.map_err(invalid)?;
-                        let real = matches!(instance, wasmparser::Instance::Instantiate { .. });
+                        let real = matches!(instance, Instance::Instantiate { .. });
                         facts.core_instances += u64::from(real);
                     }
                 }
@@ -103,6 +123,75 @@ impl Facts {
             }
         }
         Ok(facts)
+    }
+
+    /// Follows modules and their instances; sections of what stands outside of both do not exist.
+    fn count(&mut self, payload: &Payload<'_>) -> Result<(), AbError> {
+        match payload {
+            Payload::Version { encoding: Encoding::Component, .. } => self.open.push(Vec::new()),
+            Payload::Version { encoding: Encoding::Module, .. } => {
+                self.module = Some(Needs::default());
+            }
+            Payload::MemorySection(reader) => {
+                self.module.get_or_insert_default().memories += u64::from(reader.count());
+            }
+            Payload::TableSection(reader) => {
+                self.module.get_or_insert_default().tables += u64::from(reader.count());
+            }
+            Payload::ComponentImportSection(reader) => {
+                for import in reader.clone() {
+                    if let ComponentTypeRef::Module(_) = import.map_err(invalid)?.ty {
+                        self.add_module(Needs::default());
+                    }
+                }
+            }
+            Payload::ComponentAliasSection(reader) => {
+                for alias in reader.clone() {
+                    self.alias(&alias.map_err(invalid)?);
+                }
+            }
+            Payload::InstanceSection(reader) => {
+                for instance in reader.clone() {
+                    let Instance::Instantiate { module_index, .. } = instance.map_err(invalid)?
+                    else {
+                        continue;
+                    };
+                    let modules = self.open.last();
+                    let module = modules.and_then(|all| all.get(module_index as usize));
+                    let Needs { memories, tables } = module.copied().unwrap_or_default();
+                    self.instantiated.memories += memories;
+                    self.instantiated.tables += tables;
+                }
+            }
+            Payload::End(_) => match self.module.take() {
+                // A file that is one core module is one instance.
+                Some(module) if self.open.is_empty() => self.instantiated = module,
+                Some(module) => self.add_module(module),
+                None => drop(self.open.pop()),
+            },
+            _ => {}
+        }
+        Ok(())
+    }
+
+    fn add_module(&mut self, module: Needs) {
+        if let Some(modules) = self.open.last_mut() {
+            modules.push(module);
+        }
+    }
+
+    fn alias(&mut self, alias: &ComponentAlias<'_>) {
+        match *alias {
+            ComponentAlias::InstanceExport { kind: ComponentExternalKind::Module, .. } => {
+                self.add_module(Needs::default());
+            }
+            ComponentAlias::Outer { kind: ComponentOuterAliasKind::CoreModule, count, index } => {
+                let modules = self.open.iter().rev().nth(count as usize);
+                let module = modules.and_then(|all| all.get(index as usize)).copied();
+                self.add_module(module.unwrap_or_default());
+            }
+            _ => {}
+        }
     }
 
     /// The image of a module spans from its first to its last initialised byte; one that is too
@@ -169,6 +258,8 @@ fn describe(wasm: &[u8]) -> Result<String, AbError> {
         "tables": tables,
         "core_modules": facts.core_modules,
         "core_instances": facts.core_instances,
+        "instantiated_memories": facts.instantiated.memories,
+        "instantiated_tables": facts.instantiated.tables,
         "data_bytes": facts.data_bytes,
         "image_span_bytes": facts.image_span,
         "producers": facts.producers,

@@ -161,17 +161,27 @@ int smoke(const std::string& component, const std::string& path) {
   return 0;
 }
 
+/// Each reason why no runner could load it; 0 without one.
+int complain_of_slots(const domain::ComponentReport& report) {
+  int status = 0;
+  for (const std::string& text : report.beyond_slots) {
+    status = complain({Kind::unprocessable, "component.beyond_slots",
+                       "no runner can load it: an instance would need " + text});
+  }
+  return status;
+}
+
 int inspect(const std::string& component, bool as_json) {
   constexpr std::uint64_t most = std::uint64_t{256} << 20U;
   auto text = engine::describe_component(self, component, most, std::chrono::minutes{1},
                                          std::uint64_t{16} << 20U);
   if (!text) return complain(text.error());
-  if (as_json) {
-    std::printf("%s\n", text->c_str());
-    return 0;
-  }
   auto report = engine::read_report(*text);
   if (!report) return complain(report.error());
+  if (as_json) {
+    std::printf("%s\n", text->c_str());
+    return complain_of_slots(*report);
+  }
   bool module = report->kind == domain::ComponentReport::Kind::core_module;
   std::printf("%s, %llu bytes, %u core modules, %llu bytes of memory at the start\n",
               module ? "core module (legacy)" : "component",
@@ -193,7 +203,7 @@ int inspect(const std::string& component, bool as_json) {
   if (report->frozen_random) {
     std::printf("warning: random numbers are frozen at build time (built with random disabled)\n");
   }
-  return 0;
+  return complain_of_slots(*report);
 }
 
 int compile(const std::string& component, const std::string& output) {

@@ -59,6 +59,12 @@ void add_issue(boost::json::array& issues, std::string_view code, std::string me
   issues.push_back(boost::json::object{{"code", code}, {"message", message}});
 }
 
+void check_slots(const domain::ComponentReport& report, boost::json::array& issues) {
+  for (const std::string& text : report.beyond_slots) {
+    add_issue(issues, "component.beyond_slots", "an instance would need " + text);
+  }
+}
+
 void check_shape(const domain::ComponentReport& report, const PublishPolicy& policy,
                  boost::json::array& issues) {
   if (report.file_bytes > policy.max_component_bytes) {
@@ -117,6 +123,7 @@ PublishResult<std::vector<PublishWarning>> check_component(const domain::Compone
   boost::json::array issues;
   std::vector<PublishWarning> warnings;
   check_shape(report, policy, issues);
+  check_slots(report, issues);
   check_imports(report, manifest, policy, issues, warnings);
   if (report.frozen_clock || report.frozen_random) {
     warnings.push_back({report.frozen_clock ? "component.frozen_clock" : "component.frozen_random",

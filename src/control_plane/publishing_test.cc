@@ -142,6 +142,10 @@ TEST_P(PublishingContract, HoldsComponentsToTheWorld) {
   EXPECT_EQ(code(with([](auto& it) { it.file_bytes = 1ULL << 40U; })), "INVALID_COMPONENT");
   EXPECT_EQ(code(with([](auto& it) { it.kind = domain::ComponentReport::Kind::core_module; })),
             "COMPONENT_REQUIRED");
+  Reply crowded = with([](auto& it) { it.beyond_slots.push_back("5 memories; a slot has 4"); });
+  EXPECT_EQ(code(crowded), "INVALID_COMPONENT");
+  EXPECT_EQ(crowded.string("/error/issues/0/code"), "component.beyond_slots");
+  EXPECT_TRUE(crowded.string("/error/issues/0/message").contains("5 memories; a slot has 4"));
   Reply undeclared = with([](auto& it) { it.imports.push_back("alga:extension/http@1.0.0"); });
   EXPECT_EQ(undeclared.status, 200);
   EXPECT_TRUE(undeclared.text.contains("\"component.undeclared_import\"")) << undeclared.text;

@@ -1,6 +1,7 @@
 #include "engine/component_report.h"
 
 #include <fcntl.h>
+#include <fmt/format.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -10,6 +11,7 @@
 #include <limits>
 
 #include "base/bytes.h"
+#include "engine/bridge.h"
 #include "engine/child_process.h"
 #include "json/decode.h"
 
@@ -47,6 +49,38 @@ std::uint64_t sum(std::vector<json::Object>& objects, std::string_view member) {
 bool imports_any(const ComponentReport& report, std::string_view prefix) {
   return std::ranges::any_of(report.imports,
                              [&](const std::string& name) { return name.starts_with(prefix); });
+}
+
+std::uint64_t largest(std::vector<json::Object>& objects, std::string_view member) {
+  std::uint64_t most = 0;
+  for (json::Object& object : objects) {
+    auto value = object.integer(member, 0);
+    if (value) most = std::max(most, static_cast<std::uint64_t>(*value));
+  }
+  return most;
+}
+
+constexpr std::uint64_t kPage = 65'536;
+
+/// What the pool of runners refuses when it loads the artefact, said before anything is compiled.
+Result<std::vector<std::string>> beyond_slots(json::Object& root,
+                                              std::vector<json::Object>& memories,
+                                              std::vector<json::Object>& tables) {
+  TRY(std::int64_t instances, root.integer("core_instances", 0));
+  TRY(std::int64_t memory_count, root.integer("instantiated_memories", 0));
+  TRY(std::int64_t table_count, root.integer("instantiated_tables", 0));
+  const ab_engine_config slot = artefact_settings();
+  std::vector<std::string> beyond;
+  auto hold = [&](std::uint64_t needed, std::string_view what, std::uint64_t most) {
+    if (needed > most) beyond.push_back(fmt::format("{} {}; a slot has {}", needed, what, most));
+  };
+  hold(static_cast<std::uint64_t>(instances), "core instances", slot.core_instances_per_component);
+  hold(static_cast<std::uint64_t>(memory_count), "memories", slot.memories_per_component);
+  hold(static_cast<std::uint64_t>(table_count), "tables", slot.tables_per_component);
+  hold(largest(memories, "initial_pages") * kPage, "bytes of one memory at the start",
+       slot.max_memory_bytes);
+  hold(largest(tables, "initial"), "elements of one table at the start", slot.max_table_elements);
+  return beyond;
 }
 
 /// Built by componentize-js, which freezes what it leaves out.
@@ -88,10 +122,10 @@ Result<ComponentReport> read_report(std::string_view text) {
       report.exports.push_back(std::move(name));
     }
     TRY(std::vector<json::Object> memories, root.objects("memories"));
-    constexpr std::uint64_t page = 65'536;
-    report.minimum_memory_bytes = sum(memories, "initial_pages") * page;
+    report.minimum_memory_bytes = sum(memories, "initial_pages") * kPage;
     TRY(std::vector<json::Object> tables, root.objects("tables"));
     report.table_elements = sum(tables, "initial");
+    TRY(report.beyond_slots, beyond_slots(root, memories, tables));
     TRY(std::int64_t modules, root.integer("core_modules", 0));
     report.core_modules = static_cast<std::uint32_t>(modules);
     TRY(std::vector<json::Object> producers, root.objects("producers"));

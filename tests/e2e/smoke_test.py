@@ -2,6 +2,7 @@
 """`algad` on one component, without a server."""
 
 import sys
+import tempfile
 
 from harness.server import fixture, run
 from harness.tap import expect, expect_equal, expect_in, main, test
@@ -35,6 +36,27 @@ def inspect():
         expect_in(part, output, "inspect")
     _, frozen, _ = run("inspect", fixture("js-compat-echo.wasm"))
     expect_in("clock", frozen.lower(), "inspect warns about a component without clocks")
+
+
+def crowded_component(instances):
+    """A component with one module of one memory, instantiated that often."""
+    module = b"\0asm\x01\0\0\0" + bytes([5, 3, 1, 0, 1])
+    core_instances = bytes([instances]) + bytes([0, 0, 0]) * instances
+    return b"\0asm\x0d\0\x01\0" + bytes([1, len(module)]) + module + bytes([2, len(core_instances)]) + core_instances
+
+
+@test("algad inspect says which number of a component no runner has room for")
+def inspect_crowded():
+    with tempfile.NamedTemporaryFile(suffix=".wasm") as file:
+        for instances, wanted in ((4, 0), (5, 1)):
+            file.seek(0)
+            file.write(crowded_component(instances))
+            file.flush()
+            for options in ((), ("--json",)):
+                status, output, errors = run("inspect", file.name, *options)
+                expect_equal(status, wanted, f"exit status ({errors[-2000:]})")
+                expect_equal("5 memories; a slot has 4" in errors, wanted == 1, f"reason ({errors[-2000:]})")
+                expect(f'"instantiated_memories":{instances}' in output or not options, f"description ({output})")
 
 
 @test("algad says what it can do")

@@ -20,6 +20,8 @@ struct ComponentReport {
   std::uint64_t minimum_memory_bytes = 0;  ///< sum over all memories
   std::uint64_t table_elements = 0;        ///< sum of the minimums
   std::uint32_t core_modules = 0;
+  /// Why no slot of a runner can hold an instance, each as text: `5 memories; a slot has 4`.
+  std::vector<std::string> beyond_slots;
   /// Made with clocks or random switched off, so that the guest sees frozen values.
   bool frozen_clock = false;
   bool frozen_random = false;
