@@ -7,8 +7,9 @@ import threading
 import time
 from pathlib import Path
 
-from harness.fleet import INSTALL_CONFIG_TOKEN, Fleet
+from harness.fleet import Fleet
 from harness.platform import CONFIG, Platform
+from harness.secret_world import SecretWorld
 from harness.tap import eventually, expect, expect_equal, expect_in, main, test
 
 FIRST = "canary-b40ce2-first-secret"
@@ -29,30 +30,10 @@ broker_timeout = "2s"
 """
 
 
-class World:
+class World(SecretWorld):
     def __init__(self, fleet):
-        self.fleet = fleet
         fleet.identity["runner-b"] = fleet.authority.issue("runner-b.test")
-        self.tenant = fleet.tenant("acme")
-        self.slug = fleet.publish(fleet.publisher("example"))
-        self.install = fleet.install(self.tenant, self.slug)
-        self.secrets = [FIRST]
-        fleet.secret(self.tenant, self.install, "api_key", FIRST)
-        fleet.warm_up(self.tenant, self.install)
-
-    def read(self, client=None):
-        answer = self.fleet.call(self.tenant, self.slug, "/secret?key=api_key", client=client)
-        body = answer.json()
-        return answer.status, body["value"].get("ok") if answer.status == 200 else body.get("code"), answer
-
-    def config(self):
-        """What a gateway asks the control plane for each request."""
-        wanted = {"tenantId": self.tenant, "extensionId": self.install["id"]}
-        answer = self.fleet.internal(
-            self.fleet.server, "POST", "/internal/runner/install-config", wanted, {"x-runner-auth": INSTALL_CONFIG_TOKEN}
-        )
-        expect_equal(answer.status, 200, f"install-config ({answer.text()})")
-        return answer.json()
+        super().__init__(fleet, FIRST)
 
     def redeem(self, config, identity, server=None, **other):
         body = {
@@ -75,7 +56,7 @@ class World:
 def main_path(world):
     before = len(world.audited("secrets.redeemed"))
     for client in world.fleet.gateway_clients() * 3:
-        expect_equal(world.read(client)[:2], (200, FIRST), "what the guest read")
+        expect_equal(world.read(client), (200, FIRST), "what the guest read")
     events = world.audited("secrets.redeemed")
     expect_equal(len(events) - before, 6, "redemptions in the audit trail")
     expect_equal(events[0]["actor"], "runner:runner.test", "who redeemed")
@@ -93,10 +74,9 @@ def tokens(world):
 
 @test("a rotated secret is used by the next request on every gateway")
 def rotation(world):
-    world.secrets.append("canary-b40ce2-second-secret")
-    world.fleet.secret(world.tenant, world.install, "api_key", world.secrets[-1])
+    world.rotate("canary-b40ce2-second-secret")
     for client in world.fleet.gateway_clients() * 2:
-        expect_equal(world.read(client)[:2], (200, world.secrets[-1]), "what the guest read")
+        expect_equal(world.read(client), (200, world.secrets[-1]), "what the guest read")
 
 
 @test("the first runner certificate to redeem a token owns it, and may repeat; another is refused")
@@ -148,13 +128,13 @@ def cut(world):
     for name in ("runner-0", "runner-1"):
         world.fleet.wires[name].cut()
     try:
-        status, code, answer = world.read()
+        status, code, answer = world.ask()
         expect_equal((status, code), (503, "secret.broker_unavailable"), answer.text())
         expect(answer.header("retry-after") is not None, "the refusal does not say when to come back")
     finally:
         for name in ("runner-0", "runner-1"):
             world.fleet.wires[name].mend()
-    eventually(lambda: world.read()[:2] == (200, world.secrets[-1]), 20, "recovery")
+    eventually(lambda: world.read() == (200, world.secrets[-1]), 20, "recovery")
 
 
 @test("rotations under load: no request fails, and none that starts after the acknowledgement has an old value")
@@ -165,7 +145,7 @@ def under_load(world):
     def caller(client):
         while not stop.is_set():
             known = acknowledged[0]
-            status, value, answer = world.read(client)
+            status, value, answer = world.ask(client)
             fresh = value in world.secrets and world.secrets.index(value) >= known
             if status == 200 and fresh:
                 served[0] += 1
@@ -178,8 +158,7 @@ def under_load(world):
         thread.start()
     for round_ in range(5):
         time.sleep(0.3)
-        world.secrets.append(f"canary-b40ce2-round-{round_}")
-        world.fleet.secret(world.tenant, world.install, "api_key", world.secrets[-1])
+        world.rotate(f"canary-b40ce2-round-{round_}")
         acknowledged[0] = len(world.secrets) - 1
     time.sleep(0.3)
     stop.set()
@@ -207,11 +186,8 @@ def single_process(world):
 def canary(world):
     config = world.config()
     world.read()
-    for needle in [*world.secrets, config["secretEnvelope"]["ciphertext_b64"]]:
-        expect_equal(world.fleet.files_holding(needle), [], "files that hold it")
-    expect("canary-b40ce2" not in world.fleet.postgres.dump(), "a secret in the database")
-    for process in world.fleet.processes():
-        expect("canary-b40ce2" not in process.client().get("/metrics").text(), "a secret in the metrics")
+    expect_equal(world.fleet.files_holding(config["secretEnvelope"]["ciphertext_b64"]), [], "files that hold the token")
+    world.expect_nowhere("canary-b40ce2")
     expect_in("alga_secret_redemptions_total", world.fleet.server.client().get("/metrics").text(), "metrics of the broker")
 
 

@@ -5,8 +5,9 @@ import sys
 import tempfile
 from pathlib import Path
 
-from harness.fleet import INSTALL_CONFIG_TOKEN, Fleet
+from harness.fleet import Fleet
 from harness.openbao import OpenBao, program
+from harness.secret_world import SecretWorld
 from harness.tap import eventually, expect, expect_equal, main, test
 
 FIRST = "canary-e91b70-first-secret"
@@ -43,34 +44,17 @@ timeout = "1s"
         return super()._runner(wire) + self._vault("runner")
 
 
-class World:
+class World(SecretWorld):
     def __init__(self, fleet, bao):
-        self.fleet, self.bao = fleet, bao
-        self.tenant = fleet.tenant("acme")
-        self.slug = fleet.publish(fleet.publisher("example"))
-        self.install = fleet.install(self.tenant, self.slug)
-        self.secrets = [FIRST]
-        fleet.secret(self.tenant, self.install, "api_key", FIRST)
-        fleet.warm_up(self.tenant, self.install)
-
-    def read(self, client=None):
-        answer = self.fleet.call(self.tenant, self.slug, "/secret?key=api_key", client=client)
-        body = answer.json()
-        return answer.status, body["value"].get("ok") if answer.status == 200 else body.get("code")
-
-    def rotate(self, value):
-        self.secrets.append(value)
-        self.fleet.secret(self.tenant, self.install, "api_key", value)
+        self.bao = bao
+        super().__init__(fleet, FIRST)
 
 
 @test("the control plane's token seals, the runner's opens, and the secret is read on every gateway and runner")
 def main_path(world):
     for client in world.fleet.gateway_clients() * 3:
         expect_equal(world.read(client), (200, FIRST), "what the guest read")
-    wanted = {"tenantId": world.tenant, "extensionId": world.install["id"]}
-    token = {"x-runner-auth": INSTALL_CONFIG_TOKEN}
-    answer = world.fleet.internal(world.fleet.server, "POST", "/internal/runner/install-config", wanted, token)
-    envelope = answer.json()["secretEnvelope"]
+    envelope = world.config()["secretEnvelope"]
     expect_equal(envelope["algorithm"], "vault-transit:v1", "algorithm")
     expect(envelope["ciphertext_b64"].startswith("vault:v"), "the ciphertext is Vault's")
 
@@ -107,11 +91,7 @@ def stopped(world):
 
 @test("no secret is in any file, dump or metric of the fleet")
 def canary(world):
-    for secret in world.secrets:
-        expect_equal(world.fleet.files_holding(secret), [], "files that hold it")
-    expect("canary-e91b70" not in world.fleet.postgres.dump(), "a secret in the database")
-    for process in world.fleet.processes():
-        expect("canary-e91b70" not in process.client().get("/metrics").text(), "a secret in the metrics")
+    world.expect_nowhere("canary-e91b70")
 
 
 def run():

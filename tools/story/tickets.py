@@ -2,7 +2,8 @@
 
 import json
 import threading
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+
+from harness.loopback import LoopbackServer
 
 FIRST_KEY = "demo-key-one-7f3a91"
 SECOND_KEY = "demo-key-two-c20b44"
@@ -36,45 +37,14 @@ export default handler(router.handle);
 """
 
 
-class TicketApi:
+class TicketApi(LoopbackServer):
     """A server on loopback that wants a key and remembers the keys it accepted."""
 
     def __init__(self):
+        super().__init__()
         self._lock = threading.Lock()
         self._wanted = FIRST_KEY
         self._seen = []
-        api = self
-
-        class Handler(BaseHTTPRequestHandler):
-            protocol_version = "HTTP/1.1"
-            disable_nagle_algorithm = True
-
-            def do_GET(self):
-                status, answer = api._answer(self.headers.get("x-api-key"))
-                body = json.dumps(answer).encode()
-                self.send_response(status)
-                self.send_header("content-type", "application/json")
-                self.send_header("content-length", str(len(body)))
-                self.end_headers()
-                self.wfile.write(body)
-
-            def log_message(self, *_):
-                pass
-
-        self._server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-        self._server.daemon_threads = True
-        self.port = self._server.server_address[1]
-        self.origin = f"http://127.0.0.1:{self.port}"
-        self._thread = threading.Thread(target=self._server.serve_forever, args=(0.05,), daemon=True)
-
-    def __enter__(self):
-        self._thread.start()
-        return self
-
-    def __exit__(self, *_):
-        self._server.shutdown()
-        self._server.server_close()
-        self._thread.join()
 
     def accept(self, key):
         with self._lock:
@@ -84,6 +54,10 @@ class TicketApi:
         """The keys of the requests that were answered, in order."""
         with self._lock:
             return list(self._seen)
+
+    def serve(self, handler, _):
+        status, answer = self._answer(handler.headers.get("x-api-key"))
+        self.reply(handler, status, json.dumps(answer).encode())
 
     def _answer(self, key):
         with self._lock:

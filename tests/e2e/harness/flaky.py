@@ -1,50 +1,24 @@
 """An HTTP proxy in front of one server that can be made slow, wrong or silent."""
 
 import http.client
-import threading
 import time
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+
+from .loopback import LoopbackServer
 
 
-class Flaky:
+class Flaky(LoopbackServer):
     """Passes requests on to `port`. Set `status` to answer with it instead, `delay` to wait before each
     answer, `broken` to close the connection without one. `calls` holds method and path of each request."""
 
     def __init__(self, port):
+        super().__init__()
         self.target = port
-        self.status = None
-        self.delay = 0.0
-        self.broken = False
         self.calls = []
-        outer = self
+        self.well()
 
-        class Handler(BaseHTTPRequestHandler):
-            protocol_version = "HTTP/1.1"
-
-            def log_message(self, *_):
-                pass
-
-            def do(self):
-                outer._serve(self)
-
-            do_GET = do_POST = do_PUT = do_LIST = do_DELETE = do
-
-        class Server(ThreadingHTTPServer):
-            daemon_threads = True
-            request_queue_size = 256
-
-        self._server = Server(("127.0.0.1", 0), Handler)
-        self.address = f"http://127.0.0.1:{self._server.server_address[1]}"
-        self._thread = threading.Thread(target=self._server.serve_forever, args=(0.05,), daemon=True)
-
-    def __enter__(self):
-        self._thread.start()
-        return self
-
-    def __exit__(self, *_):
-        self._server.shutdown()
-        self._server.server_close()
-        self._thread.join()
+    @property
+    def address(self):
+        return self.origin
 
     def well(self):
         self.status, self.delay, self.broken = None, 0.0, False
@@ -52,8 +26,7 @@ class Flaky:
     def count(self, part):
         return sum(part in path for _, path in list(self.calls))
 
-    def _serve(self, handler):
-        body = handler.rfile.read(int(handler.headers.get("content-length") or 0))
+    def serve(self, handler, body):
         self.calls.append((handler.command, handler.path))
         if self.delay:
             time.sleep(self.delay)
@@ -62,11 +35,7 @@ class Flaky:
             return
         status, answer = (self.status, b'{"errors":[]}') if self.status else self._forward(handler, body)
         try:
-            handler.send_response(status)
-            handler.send_header("content-type", "application/json")
-            handler.send_header("content-length", str(len(answer)))
-            handler.end_headers()
-            handler.wfile.write(answer)
+            self.reply(handler, status, answer)
         except OSError:
             handler.close_connection = True  # whoever asked has given up
 
