@@ -345,6 +345,10 @@ void add_control_plane(std::vector<Setting>& all) {
   t.flag(
       "remote_gateways", false,
       "Gateways run in other processes: changes are acknowledged when their leases have run out");
+  t.list("runners", "",
+         "Runners of other processes that are told what was published, installed or enabled, so that "
+         "their first request does not wait: URLs, each of a runner or of what balances several; "
+         "empty: `runner.url`, when it is set");
   t.text("domain_root", Type::text, "",
          "Each install gets the host `<install>.<domain_root>` for its pages",
          {{"EXT_DOMAIN_ROOT"}});
