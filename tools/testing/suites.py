@@ -18,7 +18,7 @@ SANITIZER_SETTINGS = {
     "detect_stack_use_after_return=0",
     "UBSAN_OPTIONS": "print_stacktrace=1:halt_on_error=1",
     "TSAN_OPTIONS": "halt_on_error=1:second_deadlock_stack=1:handle_segv=0:handle_sigbus=0:"
-    # Its handlers allocate; only a guest's own trap brings them on, never a lock of malloc's holder.
+    # Those handlers allocate; only a guest's trap brings them on, and a guest is never inside malloc.
     "handle_sigfpe=0:handle_sigill=0:report_signal_unsafe=0",
 }
 
