@@ -1,6 +1,7 @@
 #include <utility>
 
 #include "app/world_parts.h"
+#include "base/token_lines.h"
 
 // What a process asks of the roles in other processes.
 
@@ -22,7 +23,7 @@ egress::ClientTls World::Parts::role_tls() const {
 std::function<Result<Secret>()> World::Parts::secret_setting(std::string name) const {
   return [this, name = std::move(name)]() -> Result<Secret> {
     TRY(std::optional<Secret> value, config.secret(name));
-    return value ? std::move(*value) : Secret{};
+    return value ? token_to_show(std::move(*value)) : Secret{};
   };
 }
 

@@ -15,6 +15,9 @@ bool is_internal(std::string_view pattern) {
          std::ranges::find(exact, pattern) != exact.end();
 }
 
+/// Pages under the address that gateways ask for (gateway/page_relay.h); people ask for them, too.
+bool is_relayed(std::string_view pattern) { return pattern.starts_with("/runner/ext-ui/"); }
+
 /// What whoever watches the process asks.
 bool is_operational(std::string_view pattern) {
   return pattern == "/metrics" || pattern == "/healthz" || pattern == "/readyz";
@@ -67,6 +70,7 @@ void World::Parts::add_routes(httpd::Router& routes) {
   add_common_routes(routes);
   if (roles.control_plane) control_plane->add_routes(routes);
   if (gateway) gateway->add_routes(routes);
+  if (page_relay) page_relay->add_routes(routes);
   if (runner) runner->add_routes(routes);
   if (ui) ui->add_routes(routes);
 }
@@ -81,8 +85,8 @@ Result<std::shared_ptr<tls::ServerContext>> World::Parts::listener_tls(
 }
 
 Result<std::unique_ptr<httpd::Server>> World::Parts::open_listener(
-    const std::string& address, std::shared_ptr<tls::ServerContext> tls,
-    httpd::Router::Takes takes) {
+    std::string_view setting, std::shared_ptr<tls::ServerContext> tls, httpd::Router::Takes takes) {
+  const std::string& address = config.text(setting);
   auto routes = std::make_shared<httpd::Router>(std::move(takes));
   add_routes(*routes);
   Endpoint endpoint = endpoint_of(address);
@@ -112,7 +116,7 @@ Result<std::unique_ptr<httpd::Server>> World::Parts::open_listener(
                                        .log = log.named("httpd")});
   if (!started) {
     return fail(started.error().kind, started.error().code,
-                address + ": " + started.error().message);
+                std::string(setting) + " " + address + ": " + started.error().message);
   }
   return started;
 }
@@ -133,18 +137,19 @@ Status World::Parts::listen() {
     TRY(auto tls,
         listener_tls(config.text("tls.internal_certificate"), config.text("tls.internal_key"),
                      config.text("tls.internal_client_ca")));
-    TRY(internal_server,
-        open_listener(internal, std::move(tls), [watched_apart](std::string_view pattern) {
-          return is_internal(pattern) || (is_operational(pattern) && !watched_apart);
-        }));
+    TRY(internal_server, open_listener("server.internal_listen", std::move(tls),
+                                       [watched_apart](std::string_view pattern) {
+                                         return is_internal(pattern) || is_relayed(pattern) ||
+                                                (is_operational(pattern) && !watched_apart);
+                                       }));
     TRY_VOID(write_port("server.internal_port_file", *internal_server));
   }
   if (watched_apart) {
-    TRY(metrics_server, open_listener(watched, nullptr, &is_operational));
+    TRY(metrics_server, open_listener("server.metrics_listen", nullptr, &is_operational));
   }
   TRY(auto tls, listener_tls(config.text("tls.certificate"), config.text("tls.key"),
                              config.text("tls.client_ca")));
-  TRY(server, open_listener(config.text("server.listen"), std::move(tls),
+  TRY(server, open_listener("server.listen", std::move(tls),
                             [apart, watched_apart](std::string_view pattern) {
                               return !(apart && is_internal(pattern)) &&
                                      !(watched_apart && is_operational(pattern));

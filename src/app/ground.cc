@@ -30,12 +30,19 @@ Endpoint endpoint_of(const std::string& text) {
 Status private_folder(const fs::path& path) {
   std::error_code failed;
   fs::create_directories(path, failed);
-  if (!failed) fs::permissions(path, fs::perms::owner_all, failed);
-  if (failed) {
-    return fail(Kind::unavailable, "config.folder",
-                path.string() + " cannot be used: " + failed.message());
+  const bool there = !failed;
+  if (there) fs::permissions(path, fs::perms::owner_all, failed);
+  if (!failed && ::access(path.c_str(), R_OK | W_OK | X_OK) != 0) {
+    failed.assign(errno, std::generic_category());  // a file system that is mounted read-only
   }
-  return {};
+  if (!failed) return {};
+  std::string why = failed.message();
+  struct stat found{};
+  if (there && ::stat(path.c_str(), &found) == 0 && found.st_uid != ::geteuid()) {
+    why = "it belongs to the user " + std::to_string(found.st_uid) + ", algad runs as " +
+          std::to_string(::geteuid());
+  }
+  return fail(Kind::unavailable, "config.folder", path.string() + " cannot be used: " + why);
 }
 
 /// Writes atomically with mode 0600.

@@ -8,6 +8,7 @@
 #include <functional>
 
 #include "app/commands.h"
+#include "app/complaint.h"
 #include "app/settings.h"
 #include "app/world_parts.h"
 #include "control_plane/operations.h"
@@ -34,11 +35,6 @@ class Workbench {
 namespace {
 
 using boost::json::object;
-
-int complain(const Error& error) {
-  std::fprintf(stderr, "error: %s: %s\n", std::string(error.code).c_str(), error.message.c_str());
-  return 1;
-}
 
 void print(const object& report, bool as_json, const std::string& text) {
   std::string line = as_json ? boost::json::serialize(report) : text;

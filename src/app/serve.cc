@@ -3,6 +3,7 @@
 #include <cstdio>
 
 #include "app/commands.h"
+#include "app/complaint.h"
 #include "app/settings.h"
 #include "app/world.h"
 
@@ -20,11 +21,7 @@ int serve(const std::string& config_file, const Flags& flags) {
   std::optional<config::Config> config = load_config(config_file, flags);
   if (!config) return 2;
   auto world = World::create(*config);
-  if (!world) {
-    std::fprintf(stderr, "error: %s: %s\n", std::string(world.error().code).c_str(),
-                 world.error().message.c_str());
-    return 1;
-  }
+  if (!world) return complain(world.error());
   int received = 0;
   while (::sigwait(&ours, &received) != 0) {
   }
@@ -40,6 +37,9 @@ int check_config(const std::string& config_file, const Flags& flags) {
     return 2;
   }
   std::printf("the configuration is good\n");
+  if (config->text("server.data_dir").empty()) {
+    std::printf("server.data_dir is not set: the server needs it, or --data\n");
+  }
   return 0;
 }
 

@@ -1,8 +1,11 @@
 #include "app/settings.h"
 
+#include <cerrno>
 #include <cstdio>
-#include <fstream>
-#include <iterator>
+#include <memory>
+#include <system_error>
+
+#include "app/complaint.h"
 
 namespace alga::app {
 namespace {
@@ -14,6 +17,24 @@ config::Type type_of(domain::LimitUnit unit) {
     case domain::LimitUnit::count: break;
   }
   return config::Type::integer;
+}
+
+/// Far more than a configuration needs; a log or a database named by mistake ends here.
+constexpr std::size_t max_config_bytes = 4U << 20U;
+
+Result<std::string> read_config(const std::string& path) {
+  auto unreadable = [&](const std::string& why) {
+    return fail(Kind::invalid, "config.file_unreadable",
+                "the configuration " + path + " cannot be read: " + why);
+  };
+  const std::unique_ptr<std::FILE, decltype(&std::fclose)> file(std::fopen(path.c_str(), "rbe"),
+                                                                &std::fclose);
+  if (!file) return unreadable(std::generic_category().message(errno));
+  std::string text(max_config_bytes + 1, '\0');
+  text.resize(std::fread(text.data(), 1, text.size(), file.get()));
+  if (std::ferror(file.get()) != 0) return unreadable(std::generic_category().message(errno));
+  if (text.size() > max_config_bytes) return unreadable("it is larger than 4 MiB");
+  return text;
 }
 
 }  // namespace
@@ -33,13 +54,13 @@ std::optional<config::Config> load_config(
   sources.environment = config::process_environment();
   sources.flags = flags;
   if (!file.empty()) {
-    std::ifstream in(file, std::ios::binary);
-    if (!in) {
-      std::fprintf(stderr, "%s: cannot be read\n", file.c_str());
+    Result<std::string> text = read_config(file);
+    if (!text) {
+      complain(text.error());
       return std::nullopt;
     }
     sources.file_name = file;
-    sources.file_text.assign(std::istreambuf_iterator<char>(in), {});
+    sources.file_text = std::move(*text);
   }
   config::Loaded loaded = config::load(settings(), sources);
   for (const config::Fault& warning : loaded.warnings) {

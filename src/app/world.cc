@@ -5,6 +5,7 @@
 #include <utility>
 
 #include "app/settings.h"
+#include "app/start_checks.h"
 #include "app/world_parts.h"
 
 namespace alga::app {
@@ -26,6 +27,7 @@ fs::path World::Parts::path_or(std::string_view name, const fs::path& otherwise)
 
 Status World::Parts::build() {
   TRY_VOID(build_ground());
+  TRY_VOID(check_files(config, clock->wall(), log));
   // A gateway alone holds no key and reads no bundle.
   if (roles.runner || roles.control_plane) {
     TRY_VOID(build_secrets());
@@ -38,7 +40,29 @@ Status World::Parts::build() {
   }
   if (roles.gateway) TRY_VOID(build_gateway());
   if (roles.runner) TRY_VOID(build_ui());
-  return listen();
+  TRY_VOID(listen());
+  look_around();
+  return {};
+}
+
+void World::Parts::look_around() {
+  Surroundings around{.store = store.get(),
+                      .database = database.get(),
+                      .vault = secret_parts.client.get(),
+                      .transit = roles.control_plane ? secret_parts.transit.get() : nullptr,
+                      .transit_mount = config.text("vault.transit_mount"),
+                      .envelope_key = {},
+                      .wrapping_key = {}};
+  if (secrets_transport() == "vault-transit:v1") {
+    around.envelope_key = config.text("vault.transit_key");
+  }
+  if (config.text("secrets.wrapping_keys") == "vault") {
+    around.wrapping_key = config.text("vault.wrapping_key");
+  }
+  // Without waiting: what is away now may be there when it is needed.
+  const bool queued =
+      pool->submit([this, around = std::move(around)] { check_surroundings(around, *clock, log); });
+  if (!queued) log.warn("what this process depends on is not checked: the pool is full");
 }
 
 Status World::Parts::build_ground() {

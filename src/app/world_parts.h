@@ -73,6 +73,8 @@ struct World::Parts {
   /// The pages of extensions.
   Status build_ui();
   Status listen();
+  /// Reports what this process depends on and does not find, in the background.
+  void look_around();
   void add_common_routes(httpd::Router& router);
   /// Every route of every role; the router of each listener takes its share.
   void add_routes(httpd::Router& router);
@@ -81,7 +83,7 @@ struct World::Parts {
   [[nodiscard]] static Result<std::shared_ptr<tls::ServerContext>> listener_tls(
       const std::string& certificate, const std::string& key, const std::string& client_ca);
   [[nodiscard]] Result<std::unique_ptr<httpd::Server>> open_listener(
-      const std::string& address, std::shared_ptr<tls::ServerContext> tls,
+      std::string_view setting, std::shared_ptr<tls::ServerContext> tls,
       httpd::Router::Takes takes);
   /// Writes the bound port into the file that a setting names, if it names one.
   [[nodiscard]] Status write_port(std::string_view setting, const httpd::Server& listener) const;
@@ -90,7 +92,7 @@ struct World::Parts {
 
   /// How this process shows itself to other roles, and whom it believes.
   [[nodiscard]] egress::ClientTls role_tls() const;
-  /// Reads the secret of a setting anew each time; empty when it is not set.
+  /// Reads the secret of a setting anew each time: its first line; empty when it is not set.
   [[nodiscard]] std::function<Result<Secret>()> secret_setting(std::string name) const;
   [[nodiscard]] runner::ControlPlaneLink link_to(const std::string& url) const;
 

@@ -147,9 +147,10 @@ TEST(ConfigLoad, RefusesValuesOutOfRange) {
 TEST(ConfigLoad, RefusesBadAddressesUrlsAndLines) {
   for (const char* line :
        {"[server]\nlisten = \"8080\"", "[server]\nlisten = \":80\"",
-        "[server]\nlisten = \"a:65536\"", "[server]\npublic_url = \"example.com\"",
-        "[server]\npublic_url = \"https://a/?b\"", "[server]\ndata_dir = \"a\\nb\"",
-        "[server]\nroles = [\"\"]", "[server]\nroles = [\"rnner\"]"}) {
+        "[server]\nlisten = \"127.0.0.1:65536\"", "[server]\nlisten = \"name.test:80\"",
+        "[server]\npublic_url = \"example.com\"", "[server]\npublic_url = \"https://a/?b\"",
+        "[server]\ndata_dir = \"a\\nb\"", "[server]\nroles = [\"\"]",
+        "[server]\nroles = [\"rnner\"]"}) {
     EXPECT_EQ(only_code(load_file(line)), "config.bad_value") << line;
   }
 }
@@ -217,12 +218,17 @@ TEST(ConfigLoad, WarnsOfUnknownVariablesOfOurs) {
 
 TEST(ConfigLoad, DemandsSettingsThatNeedOneAnother) {
   for (const char* text :
-       {"[tls]\ncertificate = \"c.pem\"", "[tls]\nkey = \"k.pem\"", "[tls]\nclient_ca = \"ca.pem\"",
-        "[tls]\ninternal_client_ca = \"ca.pem\"", "[bundles]\nstore = \"http\"",
+       {"[tls]\ncertificate = \"c.pem\"",
+        "[tls]\nkey = \"k.pem\"",
+        "[tls]\nclient_ca = \"ca.pem\"",
+        "[tls]\ninternal_client_ca = \"ca.pem\"",
+        "[bundles]\nstore = \"http\"",
         "[bundles]\nstore = \"s3\"\n[bundles.s3]\nbucket = \"b\"",
-        "[secrets]\nread_chain = [\"vault\"]", "[secrets]\nwrite_provider = \"vault\"",
+        "[secrets]\nread_chain = [\"vault\"]",
+        "[secrets]\nwrite_provider = \"vault\"",
         "[vault]\naddress = \"https://v\"\nlogin = \"kubernetes\"",
-        "[secrets]\nallow_inline = true", "[server]\nroles = []",
+        "[secrets]\nallow_inline = true",
+        "[server]\nroles = []",
         "[gateway.oidc]\nissuer = \"https://issuer\"",
         "[server]\nroles = [\"gateway\", \"runner\"]\n[control_plane]\nurl = \"https://c\"",
         "[server]\nroles = [\"gateway\", \"runner\"]\n[database]\nurl = \"postgres://d\"\n"
@@ -230,7 +236,11 @@ TEST(ConfigLoad, DemandsSettingsThatNeedOneAnother) {
         "[engine]\ncompile_processes = 0\nartefact_keys = [\"k\"]",
         "[server]\nroles = [\"runner\"]\n[control_plane]\nurl = \"https://c\"\n"
         "[engine]\ncompile_processes = 0",
-        "[server]\nroles = [\"runner\"]", "[server]\nroles = [\"gateway\", \"control-plane\"]",
+        "[server]\nroles = [\"runner\"]",
+        "[server]\nroles = [\"gateway\", \"control-plane\"]",
+        "[server]\nroles = [\"all\", \"runner\"]",
+        "[server]\nlisten = \"127.0.0.1:80\"\nmetrics_listen = \"127.0.0.1:80\"",
+        "[tls]\ninternal_certificate = \"c.pem\"\ninternal_key = \"k.pem\"",
         "[vault]\naddress = \"https://v\"\n[secrets]\ntransport = \"vault-transit:v1\""}) {
     EXPECT_EQ(only_code(load_file(text)), "config.incomplete") << text;
   }

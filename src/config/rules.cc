@@ -1,6 +1,7 @@
 #include "config/rules.h"
 
 #include <algorithm>
+#include <array>
 #include <string>
 #include <string_view>
 
@@ -22,6 +23,7 @@ class Rules {
     if (filled("tls.internal_client_ca")) {
       need("tls.internal_certificate", "tls.internal_client_ca is set");
     }
+    check_listeners();
     check_bundles();
     check_vault();
     check_roles();
@@ -49,6 +51,28 @@ class Rules {
   }
   void need_both(const std::string& one, const std::string& other) {
     if (filled(one)) need(other, one + " is set");
+  }
+
+  /// Two listeners cannot have one port, and what only the internal one uses needs it.
+  void check_listeners() {
+    constexpr std::array<std::string_view, 3> listeners{"server.listen", "server.internal_listen",
+                                                        "server.metrics_listen"};
+    for (std::size_t i = 0; i < listeners.size(); ++i) {
+      const std::string& address = config_.text(listeners[i]);
+      if (address.empty() || address.ends_with(":0")) continue;
+      for (std::size_t other = 0; other < i; ++other) {
+        if (config_.text(listeners[other]) == address) {
+          report(listeners[i], "is the address of " + std::string(listeners[other]) + " too");
+        }
+      }
+    }
+    if (!filled("server.internal_listen")) {
+      need_for("server.internal_listen", "tls.internal_certificate");
+      need_for("server.internal_listen", "server.internal_port_file");
+    }
+  }
+  void need_for(std::string_view setting, std::string_view user) {
+    if (filled(user)) need(setting, std::string(user) + " is set");
   }
 
   void check_bundles() {
@@ -81,7 +105,12 @@ class Rules {
   }
 
   void check_roles() {
-    if (config_.list("server.roles").empty()) report("server.roles", "must name at least one role");
+    const auto& roles = config_.list("server.roles");
+    if (roles.empty()) report("server.roles", "must name at least one role");
+    if (roles.size() > 1 && std::ranges::find(roles, "all") != roles.end()) {
+      report("server.roles",
+             "names \"all\" beside other roles; name all of them, or \"all\" alone");
+    }
     bool control_plane = has_role("control-plane");
     if (has_role("gateway") && !control_plane) {
       need("control_plane.url", "the gateway runs without a control plane in this process");

@@ -1,5 +1,8 @@
 #include "config/values.h"
 
+#include <arpa/inet.h>
+#include <netinet/in.h>
+
 #include <algorithm>
 #include <array>
 #include <charconv>
@@ -94,12 +97,24 @@ Result<Value> read_url(std::string text) {
   return text;
 }
 
+/// An IPv4 address, an IPv6 address in brackets or without, or `localhost`; names are not resolved.
+bool is_listenable(std::string host) {
+  if (host == "localhost") return true;
+  if (host.starts_with('[') && host.ends_with(']')) host = host.substr(1, host.size() - 2);
+  std::array<unsigned char, sizeof(in6_addr)> parsed{};
+  return ::inet_pton(AF_INET, host.c_str(), parsed.data()) == 1 ||
+         ::inet_pton(AF_INET6, host.c_str(), parsed.data()) == 1;
+}
+
 Result<Value> read_address(std::string text) {
   if (text.empty()) return text;
   std::size_t colon = text.rfind(':');
   std::optional<std::uint64_t> port;
   if (colon != std::string::npos && colon > 0) port = parse_whole(text.substr(colon + 1));
   if (!port || *port > 65535) return bad_value("must be host:port, such as 127.0.0.1:8080");
+  if (!is_listenable(text.substr(0, colon))) {
+    return bad_value("must begin with an IP address of this machine, 0.0.0.0 or localhost");
+  }
   return text;
 }
 

@@ -76,7 +76,7 @@ async::Task<Result<domain::Principal>> authenticate(const Core* core, const ApiK
 /// Error: `auth.forbidden`.
 Status authorise(const domain::Principal& principal, Access access);
 
-/// True when the header is there and equal to `expected`, which is not empty; in constant time.
+/// True when the header is there and is a line of `expected`; in constant time.
 [[nodiscard]] bool has_token(const httpd::Request& request, std::string_view header,
                              const Secret& expected);
 

@@ -2,6 +2,7 @@
 
 #include <array>
 
+#include "base/token_lines.h"
 #include "control_plane/operations.h"
 #include "control_plane/schema/migrations.h"
 
@@ -13,7 +14,7 @@ Status check_token(const Secret& token, std::string_view name, bool development)
                                                    "secret"};
   if (development || token.empty()) return {};
   for (std::string_view known : kKnown) {
-    if (token.equals(known)) {
+    if (is_token_of(known, token)) {
       return fail(Kind::invalid, "config.default_token",
                   std::string(name) + " is a well-known default; choose a secret one");
     }

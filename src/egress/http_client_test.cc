@@ -141,5 +141,28 @@ TEST_F(HttpClientTest, ShowsItsCertificate) {
   EXPECT_EQ(client_.send_blocking(request).error().code, "egress.transport");
 }
 
+TEST_F(HttpClientTest, ReadsItsAuthoritiesAgainWhenTheirFileIsReplaced) {
+  tls::TestingAuthority former, next;
+  auto server_of = [&](tls::TestingAuthority& authority, const std::string& name) {
+    const tls::TestingIdentity identity = authority.issue({"DNS:localhost"});
+    httpd::ServerOptions options;
+    options.tls =
+        tls::ServerContext::load({.certificate_chain = put(name + ".pem", identity.certificate),
+                                  .private_key = put(name + ".key", identity.private_key)})
+            .value();
+    return options;
+  };
+  httpd::TestingServer old_one(routes(), server_of(former, "old"));
+  httpd::TestingServer new_one(routes(), server_of(next, "new"));
+  const egress::ClientTls tls{.authorities_file = put("ca.pem", former.certificate())};
+  ClientRequest to_old{.url = old_one.origin() + "/echo", .tls = tls};
+  ClientRequest to_new{.url = new_one.origin() + "/echo", .tls = tls};
+  EXPECT_EQ(client_.send_blocking(to_old)->status, 200);
+  EXPECT_EQ(client_.send_blocking(to_new).error().code, "egress.transport");
+
+  put("ca.pem", next.certificate());
+  EXPECT_TRUE(client_.send_blocking(to_new).has_value());
+}
+
 }  // namespace
 }  // namespace alga::egress

@@ -81,6 +81,9 @@ void Transfer::prepare_security(CURL* easy) {
   if (!spec_.tls.authorities_file.empty()) {
     set(easy, CURLOPT_CAINFO, spec_.tls.authorities_file.c_str());
     set(easy, CURLOPT_CAPATH, static_cast<const char*>(nullptr));
+    // Read for each connection: curl would go on with what the file held up to a day ago, and an
+    // exchange of the authority would end in refused certificates.
+    set(easy, CURLOPT_CA_CACHE_TIMEOUT, 0L);
   }
   if (!spec_.tls.certificate_file.empty()) {
     set(easy, CURLOPT_SSLCERT, spec_.tls.certificate_file.c_str());

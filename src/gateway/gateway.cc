@@ -386,10 +386,12 @@ async::Task<httpd::Response> Gateway::serve(Surface surface, httpd::Request requ
   } else {
     response = refusal(ending.error(), request.request_id);
     count(http_status(ending.error().kind) < 500 ? "policy_denied" : "unavailable", begin);
-    use_.log.info("refused", {{"request_id", request.request_id},
-                              {"client", request.peer.address},
-                              {"code", ending.error().code},
-                              {"reason", ending.error().message}});
+    const bool ours = http_status(ending.error().kind) >= 500;  // for operators to mend
+    use_.log.emit(ours ? LogLevel::warn : LogLevel::info, "refused",
+                  {{"request_id", request.request_id},
+                   {"client", request.peer.address},
+                   {"code", ending.error().code},
+                   {"reason", ending.error().message}});
   }
   if (const domain::InstallConfig* install = call.install()) {
     response.set("x-ext-config-version", install->config_version);

@@ -24,7 +24,9 @@ std::unexpected<Error> unavailable(std::string why) {
 }
 
 Result<Config> parse_answer(const Result<domain::HttpResponse>& response, const TenantId& tenant) {
-  if (!response) return unavailable(std::string(response.error().code));
+  if (!response) {
+    return unavailable(std::string(response.error().code) + ": " + response.error().message);
+  }
   if (response->status == 404) return fail(Kind::not_found, "install.not_found", "no such install");
   if (response->status != 200) {
     return unavailable("the control plane answered " + std::to_string(response->status));

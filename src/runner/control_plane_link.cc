@@ -31,6 +31,8 @@ std::string said(const domain::HttpResponse& response) {
   return "the control plane answered " + std::to_string(response.status);
 }
 
+std::string why(const Error& error) { return std::string(error.code) + ": " + error.message; }
+
 std::unexpected<Error> no_keys(std::string why) {
   return fail(Kind::unavailable, "grant.keys_unavailable", std::move(why));
 }
@@ -45,7 +47,7 @@ Status deliver_records(egress::HttpClient& client, const ControlPlaneLink& link,
   request.body = std::string(lines);
   auto response = client.send_blocking(std::move(request));
   if (!response) {
-    return fail(Kind::unavailable, "records.unavailable", std::string(response.error().code));
+    return fail(Kind::unavailable, "records.unavailable", why(response.error()));
   }
   if (response->status >= 200 && response->status < 300) return {};
   const bool about_them =
@@ -58,7 +60,7 @@ Result<std::vector<crypto::PublicKey>> fetch_grant_keys(egress::HttpClient& clie
                                                         const ControlPlaneLink& link) {
   TRY(egress::ClientRequest request, request_to(link, "/internal/grant-keys"));
   auto response = client.send_blocking(std::move(request));
-  if (!response) return no_keys(std::string(response.error().code));
+  if (!response) return no_keys(why(response.error()));
   if (response->status != 200) return no_keys(said(*response));
   auto document = json::Document::parse(response->body.value_or(""));
   if (!document) return no_keys("the answer is not JSON");

@@ -3,6 +3,7 @@
 #include <boost/json/serialize.hpp>
 #include <utility>
 
+#include "base/token_lines.h"
 #include "domain/envelope.h"
 #include "json/decode.h"
 #include "runner/engine_calls.h"
@@ -109,7 +110,7 @@ bool RunnerRole::is_trusted_caller(const httpd::Request& request) const {
     return options_.trust == Options::Trust::grant && options_.client_names.empty();
   }
   const auto token = request.header("x-runner-service-token");
-  return token && options_.service_token.equals(*token);
+  return token && is_token_of(*token, options_.service_token);
 }
 
 std::size_t RunnerRole::max_body() const {

@@ -21,6 +21,7 @@ constexpr Meaning kBusy{Kind::unavailable, "sql.busy"};
 constexpr Meaning kTimeout{Kind::timeout, "sql.timeout"};
 constexpr Meaning kUnavailable{Kind::unavailable, "sql.unavailable"};
 constexpr Meaning kDiskFull{Kind::unavailable, "sql.disk_full"};
+constexpr Meaning kDenied{Kind::internal, "sql.denied"};
 constexpr Meaning kCorrupt{Kind::internal, "sql.corrupt"};
 constexpr Meaning kFailed{Kind::internal, "sql.failed"};
 
@@ -30,6 +31,7 @@ Meaning meaning_of_sqlstate(std::string_view state) {
   if (state.starts_with("23")) return kCheck;
   if (state == "22021" || state == "22P05") return kInvalidText;
   if (state.starts_with("40") || state == "55P03") return kBusy;
+  if (state == "42501") return kDenied;
   if (state == "57014") return kTimeout;
   if (state == "53100") return kDiskFull;
   if (state.starts_with("08") || state.starts_with("53") || state.starts_with("57P")) {

@@ -5,9 +5,11 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <cerrno>
 #include <condition_variable>
 #include <map>
 #include <mutex>
+#include <system_error>
 #include <thread>
 
 #include "sql/error.h"
@@ -257,11 +259,19 @@ class SqliteDatabase final : public Database {
   static Result<std::unique_ptr<Database>> open(const std::string& path, std::uint32_t readers) {
     // The mode is set before SQLite sees the file; -wal and -shm inherit it.
     int file = ::open(path.c_str(), O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
-    if (file < 0) return fail(Kind::unavailable, "sql.unavailable", "cannot open the file");
+    if (file < 0) {
+      return fail(Kind::unavailable, "sql.unavailable",
+                  path + " cannot be opened: " + std::generic_category().message(errno));
+    }
     ::close(file);
     auto database = std::make_unique<SqliteDatabase>();
-    TRY(auto writer, SqliteConnection::open(path, true));
-    database->writer_.add(std::move(writer));
+    auto writer = SqliteConnection::open(path, true);
+    if (!writer) {
+      Error named = std::move(writer).error();
+      named.message = path + ": " + named.message;
+      return fail(std::move(named));
+    }
+    database->writer_.add(std::move(*writer));
     for (std::uint32_t i = 0; i < std::max(readers, 1U); ++i) {
       TRY(auto reader, SqliteConnection::open(path, false));
       database->readers_.add(std::move(reader));

@@ -60,7 +60,9 @@ void RecordShipper::run() {
       spool_.acknowledge(*batch);
       continue;
     }
-    log_.warn("records not delivered", {{"code", status.error().code}, {"retry_ms", wait.count()}});
+    log_.warn("records not delivered", {{"code", status.error().code},
+                                        {"reason", status.error().message},
+                                        {"retry_ms", wait.count()}});
     if (!pause(wait)) return;
     wait = std::min(wait * 2, kLongestPause);
   }

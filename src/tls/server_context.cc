@@ -9,6 +9,7 @@
 #include <utility>
 
 #include "crypto/digest.h"
+#include "tls/pem_files.h"
 
 namespace alga::tls {
 namespace {
@@ -80,6 +81,9 @@ Result<bool> ServerContext::reload_if_changed() {
     const std::scoped_lock lock(mutex_);
     if (context_ && now == loaded_) return false;
   }
+  // Says which file is wrong; OpenSSL's own errors do not.
+  TRY_VOID(check_identity(files_.certificate_chain, files_.private_key));
+  if (!files_.client_authorities.empty()) TRY_VOID(check_authorities(files_.client_authorities));
   try {
     auto fresh = make_context(files_);
     const std::scoped_lock lock(mutex_);

@@ -52,7 +52,7 @@ Result<std::optional<Secret>> read_secret_file(const fs::path& path) {
   const OpenFile file(::open(path.c_str(), O_RDONLY | O_CLOEXEC));
   if (file.get() < 0) {
     if (errno == ENOENT || errno == ENOTDIR) return std::nullopt;
-    return io_error(errno, "open a secret file");
+    return io_error(errno, "the secret file " + path.filename().string() + " cannot be opened");
   }
   struct stat status{};
   if (::fstat(file.get(), &status) != 0) return io_error(errno, "stat a secret file");
