@@ -146,6 +146,7 @@ TEST(Server, HidesWhatAHandlerThrew) {
   TestingServer server(example());
   const std::string response = exchange_raw(server.port(), get("/throw"));
   EXPECT_TRUE(response.starts_with("HTTP/1.1 500"));
+  EXPECT_TRUE(response.contains("http.internal"));
   EXPECT_FALSE(response.contains("secret detail"));
 }
 
