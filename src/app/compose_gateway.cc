@@ -63,6 +63,15 @@ Status World::Parts::build_gateway() {
         *client);
     target = remote_runner.get();
   }
+  if (remote_runner && !roles.runner) {
+    std::string url = config.text("runner.url");
+    while (url.ends_with('/')) url.pop_back();
+    page_relay = std::make_unique<gateway::PageRelay>(
+        gateway::PageRelay::Options{.url = std::move(url),
+                                    .tls = role_tls(),
+                                    .max_bytes = config.size("runner.ui.max_file_bytes")},
+        *client);
+  }
   if (target == nullptr) {
     return fail(Kind::invalid, "config.missing", "a gateway without runner needs runner.url");
   }

@@ -22,6 +22,7 @@
 #include "gateway/gateway.h"
 #include "gateway/http_install_configs.h"
 #include "gateway/http_runner.h"
+#include "gateway/page_relay.h"
 #include "gateway/oidc_authenticator.h"
 #include "gateway/token_authenticator.h"
 #include "httpd/server.h"
@@ -144,6 +145,7 @@ struct World::Parts {
   std::unique_ptr<domain::InstallDirectory> install_directory;
   std::unique_ptr<runner::StaticUi> ui;
   std::unique_ptr<gateway::HttpRunner> remote_runner;
+  std::unique_ptr<gateway::PageRelay> page_relay;
   std::unique_ptr<gateway::Gateway> gateway;
   /// Public; for other roles; for metrics and health. The last two may be absent.
   std::unique_ptr<httpd::Server> server, internal_server, metrics_server;
