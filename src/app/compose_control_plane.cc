@@ -86,6 +86,9 @@ Status World::Parts::build_control_plane() {
   use.log = log.named("control-plane");
   use.sealer = secret_parts.sealer.get();
   use.grant_keys_changed = [this] { refresh_grant_keys(); };
+  if (roles.control_plane) {
+    TRY(use.warm_up, build_warm_up());
+  }
   use.options = std::move(options);
   TRY(control_plane, control_plane::ControlPlane::create(std::move(use)));
   if (!roles.control_plane) return {};

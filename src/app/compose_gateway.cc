@@ -83,7 +83,7 @@ Status World::Parts::build_gateway() {
                                              .token = secret_setting("control_plane.token"),
                                              .tls = role_tls(),
                                              .lease = config.duration("control_plane.lease")},
-        *client, *clock);
+        *client, *clock, control_plane->change_feed());
     installs = remote_installs.get();
   }
   gateway::Options options;

@@ -55,6 +55,26 @@ void World::Parts::build_tracing() {
                                                     std::move(send), metrics, log.named("traces"));
 }
 
+Result<std::vector<domain::WarmUpTarget*>> World::Parts::build_warm_up() {
+  if (runner) warm_up.push_back(std::make_unique<WarmUpRunner>(*runner));
+  std::vector<std::string> urls = config.list("control_plane.runners");
+  if (urls.empty() && !config.text("runner.url").empty()) urls = {config.text("runner.url")};
+  for (const std::string& url : urls) {
+    if (!url.starts_with("http://") && !url.starts_with("https://")) {
+      return fail(Kind::invalid, "config.bad_value", "control_plane.runners: no URL: " + url);
+    }
+    warm_up.push_back(std::make_unique<control_plane::HttpWarmUpTarget>(
+        control_plane::HttpWarmUpTarget::Options{
+            .url = url,
+            .service_token = secret_setting("runner.service_token"),
+            .tls = role_tls()},
+        *client));
+  }
+  std::vector<domain::WarmUpTarget*> targets;
+  for (const auto& target : warm_up) targets.push_back(target.get());
+  return targets;
+}
+
 /// Storage, records and the keys of grants, which a runner without a database has from elsewhere.
 Status World::Parts::build_lone_runner() {
   const std::string& control_plane_url = config.text("control_plane.url");

@@ -8,12 +8,14 @@
 #include "app/ground.h"
 #include "app/late_ports.h"
 #include "app/secret_parts.h"
+#include "app/warm_up_runner.h"
 #include "app/world.h"
 #include "async/blocking_pool.h"
 #include "async/io_threads.h"
 #include "blob/bundle_cache.h"
 #include "blob/egress_transport.h"
 #include "control_plane/control_plane.h"
+#include "control_plane/http_warm_up_target.h"
 #include "domain/grant.h"
 #include "egress/curl_egress.h"
 #include "egress/curl_loop.h"
@@ -68,6 +70,8 @@ struct World::Parts {
   /// OIDC and the host application's session tokens.
   Status build_people();
   Status build_control_plane();
+  /// The runners that the control plane tells what was published.
+  [[nodiscard]] Result<std::vector<domain::WarmUpTarget*>> build_warm_up();
   Status build_runner();
   Status build_lone_runner();
   Status build_gateway();
@@ -136,8 +140,9 @@ struct World::Parts {
   std::unique_ptr<RecordsDoor> records_door;
   std::unique_ptr<telemetry::ExecutionSpans> traced_records;
   std::unique_ptr<engine::Engine> engine;
-  std::unique_ptr<control_plane::ControlPlane> control_plane;
   std::unique_ptr<runner::RunnerRole> runner;
+  std::vector<std::unique_ptr<domain::WarmUpTarget>> warm_up;
+  std::unique_ptr<control_plane::ControlPlane> control_plane;
   std::unique_ptr<runner::StorageClient> remote_storage;
   std::unique_ptr<telemetry::RecordShipper> shipper;
   std::unique_ptr<runner::GrantKeyWatch> grant_watch;

@@ -2,7 +2,6 @@
 
 #include <charconv>
 
-#include "async/deadline.h"
 #include "base/bytes.h"
 #include "base/token_lines.h"
 
@@ -24,6 +23,7 @@ std::optional<std::string> token_of(const httpd::Request& request) {
 struct Route {
   const Core* core;
   const ApiKeys* keys;
+  const LeaseHolders* leases;
   Access access;
   Action action;
   ActionOptions options;
@@ -32,15 +32,6 @@ struct Route {
 httpd::Response written(const Result<httpd::Response>& outcome, ErrorWriter error,
                         std::string_view request_id) {
   return error(outcome.error(), request_id);
-}
-
-/// Until every lease that began before the change has run out, wherever it is held. Clocks differ a
-/// little in their speed, hence a tenth more.
-async::Task<void> settle(const Core* core) {
-  if (core->options().remote_gateways) {
-    auto lease = core->options().lease;
-    co_await async::sleep_for(core->deps().clock, lease + lease / 10);
-  }
 }
 
 async::Task<Result<httpd::Response>> perform(const Route* route, const httpd::Request* request) {
@@ -55,16 +46,17 @@ async::Task<Result<httpd::Response>> perform(const Route* route, const httpd::Re
 async::Task<httpd::Response> serve(std::shared_ptr<const Route> route, httpd::Request request) {
   Result<httpd::Response> outcome = co_await perform(route.get(), &request);
   if (!outcome) co_return written(outcome, route->options.error, request.request_id);
-  if (route->options.changes_installs) co_await settle(route->core);
+  if (route->options.changes_installs) co_await route->leases->settle();
   co_return std::move(*outcome);
 }
 
-async::Task<httpd::Response> serve_open(const Core* core, Api::OpenAction action,
-                                        ActionOptions options, httpd::Request request) {
+async::Task<httpd::Response> serve_open(const Core* core, const LeaseHolders* leases,
+                                        Api::OpenAction action, ActionOptions options,
+                                        httpd::Request request) {
   Result<httpd::Response> outcome =
       co_await core->deps().blocking->run([&action, &request] { return action(request); });
   if (!outcome) co_return written(outcome, options.error, request.request_id);
-  if (options.changes_installs) co_await settle(core);
+  if (options.changes_installs) co_await leases->settle();
   co_return std::move(*outcome);
 }
 
@@ -114,7 +106,7 @@ void Api::add(std::string_view method, std::string_view pattern, Access access, 
               ActionOptions options) {
   httpd::RouteOptions limits = options.route;
   auto route = std::make_shared<const Route>(
-      Route{&core_, &keys_, access, std::move(action), std::move(options)});
+      Route{&core_, &keys_, &leases_, access, std::move(action), std::move(options)});
   router_.add(method, pattern, limits,
               [route](httpd::Request request) { return serve(route, std::move(request)); });
 }
@@ -123,8 +115,9 @@ void Api::add_open(std::string_view method, std::string_view pattern, OpenAction
                    ActionOptions options) {
   httpd::RouteOptions limits = options.route;
   router_.add(method, pattern, limits,
-              [core = &core_, action = std::move(action), options](httpd::Request request) {
-                return serve_open(core, action, options, std::move(request));
+              [core = &core_, leases = &leases_, action = std::move(action),
+               options](httpd::Request request) {
+                return serve_open(core, leases, action, options, std::move(request));
               });
 }
 

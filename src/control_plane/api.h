@@ -8,6 +8,7 @@
 #include "async/task.h"
 #include "control_plane/api_keys.h"
 #include "control_plane/core.h"
+#include "control_plane/lease_holders.h"
 #include "httpd/message.h"
 #include "json/decode.h"
 
@@ -49,11 +50,11 @@ struct ActionOptions {
 };
 
 /// Puts routes on a router: authentication, role, hop to the blocking pool, errors. The router,
-/// core and keys outlive the server that uses them.
+/// others outlive the server that uses them.
 class Api {
  public:
-  Api(const Core& core, const ApiKeys& keys, httpd::Router& router)
-      : core_(core), keys_(keys), router_(router) {}
+  Api(const Core& core, const ApiKeys& keys, const LeaseHolders& leases, httpd::Router& router)
+      : core_(core), keys_(keys), leases_(leases), router_(router) {}
 
   void add(std::string_view method, std::string_view pattern, Access access, Action action,
            ActionOptions options = {});
@@ -66,6 +67,7 @@ class Api {
  private:
   const Core& core_;
   const ApiKeys& keys_;
+  const LeaseHolders& leases_;
   httpd::Router& router_;
 };
 

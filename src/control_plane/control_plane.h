@@ -22,6 +22,7 @@
 #include "domain/ports/artefact_compiler.h"
 #include "domain/ports/authenticator.h"
 #include "domain/ports/bundle_store.h"
+#include "domain/ports/change_feed.h"
 #include "domain/ports/component_inspector.h"
 #include "domain/ports/envelope_sealer.h"
 #include "domain/ports/execution_log.h"
@@ -31,6 +32,7 @@
 #include "domain/ports/key_provider.h"
 #include "domain/ports/records.h"
 #include "domain/ports/storage.h"
+#include "domain/ports/warm_up_target.h"
 #include "httpd/message.h"
 #include "sql/database.h"
 
@@ -155,6 +157,8 @@ struct Dependencies {
   /// Called from a thread of the control plane when grant_keys() has other keys than before; a
   /// runner of this process then tells its verifier. May be empty; must not block.
   std::function<void()> grant_keys_changed;
+  /// The runners that are told what was published; may be empty.
+  std::vector<domain::WarmUpTarget*> warm_up;
   Options options;
 };
 
@@ -196,6 +200,9 @@ class ControlPlane {
 
   /// Keys that verify grants now, newest first; they change when the signing key rotates.
   [[nodiscard]] virtual std::vector<GrantKey> grant_keys() const = 0;
+
+  /// What a gateway of another process is held to; null in the process of the control plane.
+  [[nodiscard]] virtual const domain::ChangeFeed* change_feed() const = 0;
 
   /// Reachability of the database, for readiness. Blocks for at most a second.
   [[nodiscard]] virtual Status probe() = 0;

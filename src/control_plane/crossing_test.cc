@@ -77,6 +77,8 @@ class Crossing : public ::testing::Test {
                          admin_, object{{"value", kCanary}}));
     expect(201, p().call("POST", "/api/ext-storage/install/" + install_ + "/n/records", admin_,
                          object{{"key", "k"}, {"value", kCanary}}));
+    expect(200, p().call("PUT", "/api/ext-storage/install/" + install_ + "/n/schemas/1", admin_,
+                         object{{"schema", {{"title", kCanary}}}, {"status", "draft"}}));
     Reply key = p().call("POST", "/api/v1/api-keys", admin_,
                          object{{"label", kCanary}, {"role", "tenant_user"}, {"tenant", kVictim}});
     expect(201, key);
@@ -178,6 +180,8 @@ class Crossing : public ::testing::Test {
          text({{"key", "new"}, {"value", 1}})},
         {"PUT /api/ext-storage/install/{installId}/{namespace}/records/{key}",
          text({{"value", 2}})},
+        {"PUT /api/ext-storage/install/{installId}/{namespace}/schemas/{version}",
+         text({{"schema", true}})},
         {"POST /api/internal/ext-runner/install-config", text(config)},
         {"POST /internal/runner/install-config", text(config)},
         {"POST /api/internal/ext-storage/install/{installId}", text(storage)},
@@ -215,7 +219,7 @@ class Crossing : public ::testing::Test {
                : of_execution ? execution_
                               : install_},
         {"extension", route.path == "/api/installs/validate" ? extension_ : "acme.hello"},
-        {"version", "1.0.0"},
+        {"version", route.path.contains("/schemas/") ? "1" : "1.0.0"},
         {"name", route.path.starts_with("/api/v1/publishers/") ? "guild" : "api_key"},
         {"key_id", signing_key_},
         {"tenant", std::string(kVictim)},

@@ -140,12 +140,16 @@ async::Task<Result<std::shared_ptr<const domain::InstallConfig>>> CachedInstallC
 Result<CachedInstallConfigs::Answer> CachedInstallConfigs::resolve_blocking(
     const TenantId& tenant, const std::string& extension) {
   if (Answer known = fresh({tenant.str(), extension})) return for_request(std::move(known));
-  return confirm_blocking(tenant, extension);
+  // Other control planes must know that somebody here holds leases.
+  if (core_.options().remote_gateways) TRY_VOID(leases_.cover_anonymous());
+  TRY(Answer answer, confirm_or_assemble(tenant, extension, core_.options().lease));
+  return for_request(std::move(answer));
 }
 
 Result<CachedInstallConfigs::Answer> CachedInstallConfigs::confirm_blocking(
     const TenantId& tenant, const std::string& extension) {
-  TRY(Answer answer, confirm_or_assemble(tenant, extension));
+  // Not for this process to serve again: the lease is the caller's.
+  TRY(Answer answer, confirm_or_assemble(tenant, extension, std::chrono::milliseconds{0}));
   return for_request(std::move(answer));
 }
 
@@ -158,7 +162,7 @@ CachedInstallConfigs::Answer CachedInstallConfigs::for_request(Answer answer) co
 }
 
 Result<CachedInstallConfigs::Answer> CachedInstallConfigs::confirm_or_assemble(
-    const TenantId& tenant, const std::string& extension) {
+    const TenantId& tenant, const std::string& extension, std::chrono::milliseconds lease) {
   Name name{tenant.str(), extension};
   // Both are noted before the database is asked: what happens afterwards makes the answer stale.
   std::uint64_t seen = changes_.count();
@@ -167,7 +171,7 @@ Result<CachedInstallConfigs::Answer> CachedInstallConfigs::confirm_or_assemble(
     auto generation = assembler_.generation(tenant, known->install.str());
     if (generation && *generation == known->generation) {
       const WallTime renew_at = assembler_.renew_at(*known);
-      remember(name, {known, seen, asked + core_.options().lease, renew_at});
+      remember(name, {known, seen, asked + lease, renew_at});
       return known;
     }
   }
@@ -177,7 +181,7 @@ Result<CachedInstallConfigs::Answer> CachedInstallConfigs::confirm_or_assemble(
     return loaded;
   }
   const WallTime renew_at = assembler_.renew_at(**loaded);
-  remember(name, {*loaded, seen, asked + core_.options().lease, renew_at});
+  remember(name, {*loaded, seen, asked + lease, renew_at});
   return loaded;
 }
 

@@ -9,6 +9,7 @@
 #include "control_plane/changes.h"
 #include "control_plane/core.h"
 #include "control_plane/envelopes.h"
+#include "control_plane/lease_holders.h"
 #include "control_plane/signing_keys.h"
 #include "domain/ports/install_configs.h"
 
@@ -48,8 +49,8 @@ class InstallConfigAssembler {
 class CachedInstallConfigs final : public domain::InstallConfigs {
  public:
   CachedInstallConfigs(const Core& core, const InstallConfigAssembler& assembler,
-                       const Broker& broker, const Changes& changes)
-      : core_(core), assembler_(assembler), broker_(broker), changes_(changes) {}
+                       const Broker& broker, const Changes& changes, const LeaseHolders& leases)
+      : core_(core), assembler_(assembler), broker_(broker), changes_(changes), leases_(leases) {}
 
   async::Task<Result<std::shared_ptr<const domain::InstallConfig>>> resolve(
       TenantId tenant, std::string extension) override;
@@ -72,7 +73,8 @@ class CachedInstallConfigs final : public domain::InstallConfigs {
     WallTime renew_at;
   };
   [[nodiscard]] Result<Answer> confirm_or_assemble(const TenantId& tenant,
-                                                   const std::string& extension);
+                                                   const std::string& extension,
+                                                   std::chrono::milliseconds lease);
   /// The answer for one request: a broker token is minted for each and never kept.
   [[nodiscard]] Answer for_request(Answer answer) const;
   /// A reusable answer, or none.
@@ -86,6 +88,7 @@ class CachedInstallConfigs final : public domain::InstallConfigs {
   const InstallConfigAssembler& assembler_;
   const Broker& broker_;
   const Changes& changes_;
+  const LeaseHolders& leases_;
   std::mutex mutex_;
   std::map<Name, Entry> entries_;
 };

@@ -47,6 +47,11 @@ httpd::Response install_response(const InstallRow& install) {
   return json_answer(200, boost::json::object{{"install", to_json(install)}});
 }
 
+/// What is about to be invoked is brought to the runners, in case they have not kept it.
+void warm_up(Services& services, const InstallRow& install) {
+  if (auto hash = ContentHash::parse(install.content_hash)) services.warm_ups.order(*hash);
+}
+
 Result<httpd::Response> create(Services& services, const Call& call) {
   TRY(auto document, call.body());
   TRY(json::Object root, json::Object::of(document.value()));
@@ -66,6 +71,7 @@ Result<httpd::Response> create(Services& services, const Call& call) {
   TRY_VOID(root.finish());
   TRY(TenantId tenant, call.tenant(named));
   TRY(auto outcome, services.installs.create(call.caller, tenant, request));
+  warm_up(services, outcome.install);
   return outcome_response(201, outcome);
 }
 
@@ -85,6 +91,7 @@ Result<httpd::Response> update(Services& services, const Call& call) {
   TRY(TenantId tenant, call.tenant());
   TRY(auto outcome,
       services.installs.update(call.caller, tenant, call.param("id"), version.value_or("")));
+  warm_up(services, outcome.install);
   return outcome_response(200, outcome);
 }
 
@@ -109,6 +116,7 @@ Result<httpd::Response> set_enabled(Services& services, const Call& call, bool e
   TRY(TenantId tenant, call.tenant());
   TRY(InstallRow install,
       services.installs.set_enabled(call.caller, tenant, call.param("id"), enabled));
+  if (enabled) warm_up(services, install);
   return install_response(install);
 }
 

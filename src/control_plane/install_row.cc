@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "base/bytes.h"
+#include "control_plane/lease_holders.h"
 
 namespace alga::control_plane {
 namespace {
@@ -85,7 +86,7 @@ Status touch_install(sql::Executor& sql, const Core& core, const InstallRow& ins
       sql.execute("UPDATE tenant_extension_install SET generation = generation + 1, updated_at "
                   "= $1 WHERE tenant = $2 AND id = $3",
                   {core.now(), install.tenant, install.id}));
-  return {};
+  return mark_change(sql);
 }
 
 boost::json::array array_of(const std::vector<std::string>& strings) {

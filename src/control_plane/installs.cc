@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "control_plane/audit.h"
+#include "control_plane/lease_holders.h"
 #include "control_plane/settings.h"
 #include "control_plane/tenants.h"
 #include "domain/egress_policy.h"
@@ -144,6 +145,7 @@ Result<Installs::Outcome> Installs::create(const Caller& caller, const TenantId&
     TRY_VOID(store_capabilities(sql, core_, caller, install, granted, {}));
     TRY_VOID(store_egress(sql, core_, caller, install, policy.rules()));
     TRY_VOID(store_config(sql, core_, install, request.config));
+    TRY_VOID(mark_change(sql));
     TRY_VOID(append_audit(sql, core_, caller,
                           event_of(install, "install.created",
                                    {{"version", version.version},
@@ -239,6 +241,7 @@ Status Installs::remove(const Caller& caller, const TenantId& tenant, const std:
     TRY(InstallRow install, find_install(sql, tenant, ref));
     TRY_VOID(sql.execute("DELETE FROM tenant_extension_install WHERE tenant = $1 AND id = $2",
                          {tenant, install.id}));
+    TRY_VOID(mark_change(sql));
     return append_audit(sql, core_, caller, event_of(install, "install.removed", {}));
   }));
   changes_.announce();

@@ -40,6 +40,11 @@ Result<httpd::Response> install_config(Services& services, const httpd::Request&
   TRY(std::string extension, root.string("extensionId", 512));
   auto tenant = TenantId::parse(tenant_text);
   if (!tenant) return invalid("tenantId is not an identifier");
+  // A gateway that names itself confirms changes; whoever else asks keeps the answer for a lease.
+  const bool holder = request.header(domain::lease_holder_header).has_value();
+  if (!holder && services.core.options().remote_gateways) {
+    TRY_VOID(services.leases.cover_anonymous());
+  }
   TRY(auto config, services.install_configs.confirm_blocking(*tenant, extension));
   auto response = json_answer(200, domain::install_config_to_json(*config));
   response.set("x-ext-config-version", config->config_version);

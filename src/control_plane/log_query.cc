@@ -14,6 +14,8 @@ namespace {
 constexpr std::chrono::milliseconds kLookEvery{300};
 constexpr std::chrono::seconds kHeartbeat{15};
 constexpr std::chrono::minutes kLongestStream{30};
+/// How soon a revoked key or an expired session ends what it has opened.
+constexpr std::chrono::seconds kAskAgain{2};
 /// Ids are made before they are committed, by several writers: for so long a follower looks again
 /// for lines that sort before one it has seen.
 constexpr std::chrono::seconds kLate{5};
@@ -59,12 +61,22 @@ boost::json::object line_json(const sql::Row& row, const TenantId& tenant) {
 /// One client that follows; lives as long as its connection.
 class Follower {
  public:
-  Follower(const Core& core, LogQuery query)
-      : core_(core), query_(std::move(query)), ends_(now() + kLongestStream) {}
+  Follower(const Core& core, LogQuery query, StillAllowed still_allowed)
+      : core_(core),
+        query_(std::move(query)),
+        still_allowed_(std::move(still_allowed)),
+        ends_(now() + kLongestStream),
+        ask_at_(now() + kAskAgain) {}
 
   static async::Task<Result<std::string>> next(std::shared_ptr<Follower> self) {
     SteadyTime heartbeat = now() + kHeartbeat;
     while (now() < self->ends_) {
+      // Before the lines are read: none is sent that came after the question was due.
+      if (now() >= self->ask_at_) {
+        const Status allowed = co_await self->still_allowed_();
+        if (!allowed) co_return self->last_event(allowed.error());
+        self->ask_at_ = now() + kAskAgain;
+      }
       auto page = co_await self->core_.deps().blocking->run(
           [&self] { return read_logs(self->core_, self->question()); });
       if (!page) co_return fail(std::move(page).error());
@@ -79,6 +91,10 @@ class Follower {
   }
 
  private:
+  std::string last_event(const Error& error) {
+    ends_ = {};
+    return "event: end\ndata: " + to_text(boost::json::object{{"code", error.code}}) + "\n\n";
+  }
   /// What to ask next. Where a client was cut off, its next line is the first one wanted.
   [[nodiscard]] LogQuery question() const {
     LogQuery query = query_;
@@ -109,7 +125,8 @@ class Follower {
 
   const Core& core_;
   LogQuery query_;
-  SteadyTime ends_;
+  StillAllowed still_allowed_;
+  SteadyTime ends_, ask_at_;
   SystemClock system_clock_;
   bool first_ = true;
   std::string newest_;
@@ -140,8 +157,8 @@ Result<LogPage> read_logs(const Core& core, const LogQuery& query) {
   return page;
 }
 
-httpd::BodyStream follow_logs(const Core& core, LogQuery query) {
-  auto follower = std::make_shared<Follower>(core, std::move(query));
+httpd::BodyStream follow_logs(const Core& core, LogQuery query, StillAllowed still_allowed) {
+  auto follower = std::make_shared<Follower>(core, std::move(query), std::move(still_allowed));
   return [follower] { return Follower::next(follower); };
 }
 

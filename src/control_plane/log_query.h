@@ -2,10 +2,12 @@
 
 #include <boost/json/array.hpp>
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <optional>
 #include <string>
 
+#include "async/task.h"
 #include "control_plane/core.h"
 #include "httpd/message.h"
 
@@ -30,9 +32,15 @@ struct LogPage {
 /// Blocks.
 [[nodiscard]] Result<LogPage> read_logs(const Core& core, const LogQuery& query);
 
+/// Whether whoever opened a stream may still read it; the error says why not.
+using StillAllowed = std::function<async::Task<Status>()>;
+
 /// Server-sent events: the lines that are there, then those that come. A comment keeps the
-/// connection alive; after half an hour the stream ends and the client authenticates anew.
-[[nodiscard]] httpd::BodyStream follow_logs(const Core& core, LogQuery query);
+/// connection alive. Every two seconds `still_allowed` is asked; when it says no, or cannot say,
+/// the stream ends with `event: end` and `data: {"code":…}`. After half an hour it ends without a
+/// word and the client opens another one.
+[[nodiscard]] httpd::BodyStream follow_logs(const Core& core, LogQuery query,
+                                            StillAllowed still_allowed);
 
 /// Which executions. What is empty does not select.
 struct ExecutionQuery {

@@ -2,6 +2,7 @@
 
 #include "base/bytes.h"
 #include "control_plane/audit.h"
+#include "control_plane/lease_holders.h"
 
 namespace alga::control_plane {
 
@@ -121,6 +122,7 @@ Status Publishers::revoke_key(const Caller& caller, const std::string& publisher
         "extension_registry e ON e.id = v.extension_id WHERE b.signature_key_id = $1 AND "
         "e.publisher_id = $2)",
         {key_id, id}));
+    TRY_VOID(mark_change(sql));
     return append_audit(sql, core_, caller,
                         {.tenant = std::string(kPlatformTenant),
                          .action = "publisher.key_revoked",

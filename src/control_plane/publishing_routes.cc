@@ -98,6 +98,7 @@ Result<httpd::Response> finalize(Services& services, const Call& call) {
   TRY(FinalizeRequest request, read_finalize(std::move(root)));
   auto published = services.publishing.finalize(call.caller, request);
   if (!published) return refusal_response(published.error(), call.request.request_id);
+  if (auto hash = ContentHash::parse(published->content_hash)) services.warm_ups.order(*hash);
   return publication_response(*published);
 }
 

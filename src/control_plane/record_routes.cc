@@ -38,6 +38,25 @@ Result<LogLevel> least_level(const Call& call) {
   return invalid("level must be debug, info, warn or error");
 }
 
+/// What a request showed of its caller, and nothing else of it.
+std::shared_ptr<const httpd::Request> credentials_of(const httpd::Request& request) {
+  auto shown = std::make_shared<httpd::Request>();
+  for (const char* name : {"authorization", "x-api-key"}) {
+    if (auto value = request.header(name)) shown->headers.push_back({name, std::string(*value)});
+  }
+  return shown;
+}
+
+/// Signs the caller in again: revoked, expired or demoted, it may read no more.
+async::Task<Status> sign_in_again(Services* services, std::shared_ptr<const httpd::Request> shown,
+                                  Access access, std::shared_ptr<const domain::Principal> was) {
+  auto principal = co_await authenticate(&services->core, &services->api_keys, shown.get());
+  if (!principal) co_return fail(std::move(principal).error());
+  CO_TRY_VOID(authorise(*principal, access));
+  if (principal->tenant == was->tenant) co_return Status{};
+  co_return fail(Kind::denied, "auth.forbidden", "the caller belongs to another tenant now");
+}
+
 Result<httpd::Response> logs(Services& services, const Call& call) {
   TRY(TenantId tenant, call.tenant());
   LogQuery query{.tenant = tenant};
@@ -59,7 +78,12 @@ Result<httpd::Response> logs(Services& services, const Call& call) {
   response.set("content-type", "text/event-stream; charset=utf-8");
   response.set("cache-control", "no-store");
   response.set("x-accel-buffering", "no");
-  response.stream = follow_logs(services.core, std::move(query));
+  response.stream =
+      follow_logs(services.core, std::move(query),
+                  [services = &services, shown = credentials_of(call.request),
+                   was = std::make_shared<const domain::Principal>(call.caller.principal)] {
+                    return sign_in_again(services, shown, Access::tenant_admins, was);
+                  });
   return response;
 }
 

@@ -99,6 +99,9 @@ RecordWriter::RecordWriter(const Core& core, Bounds bounds)
                                             "Records of executions that were lost")),
       over_quota_(core.deps().metrics->counter("alga_quota_refusals_total",
                                                "Executions refused for a tenant's quota")),
+      unwritten_(core.deps().metrics->gauge(
+          "alga_records_unwritten",
+          "Records that are in memory only: what a kill of the process loses")),
       thread_([this] { run(); }) {}
 
 RecordWriter::~RecordWriter() { stop(sql::within(kPatience)); }
@@ -112,6 +115,7 @@ bool RecordWriter::take(Item item) noexcept {
     }
     queue_.push_back(std::move(item));
     ++taken_;
+    unwritten_.set(static_cast<double>(taken_ - settled_));
   }
   wake_.notify_one();
   return true;
@@ -169,6 +173,7 @@ void RecordWriter::run() {
     {
       std::lock_guard lock(mutex_);
       settled_ += size;
+      unwritten_.set(static_cast<double>(taken_ - settled_));
     }
     idle_.notify_all();
   }

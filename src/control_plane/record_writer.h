@@ -64,6 +64,7 @@ class RecordWriter final : public domain::RecordSink, public domain::ExecutionLo
   Counter& written_;
   Counter& dropped_;
   Counter& over_quota_;
+  Gauge& unwritten_;
   std::mutex mutex_;
   std::condition_variable wake_;
   std::condition_variable idle_;

@@ -11,6 +11,7 @@
 #include "control_plane/install_config.h"
 #include "control_plane/install_directory.h"
 #include "control_plane/installs.h"
+#include "control_plane/lease_holders.h"
 #include "control_plane/publishers.h"
 #include "control_plane/publishing.h"
 #include "control_plane/quotas.h"
@@ -22,7 +23,9 @@
 #include "control_plane/sql_idempotency.h"
 #include "control_plane/staging.h"
 #include "control_plane/storage_records.h"
+#include "control_plane/storage_schemas.h"
 #include "control_plane/tenants.h"
+#include "control_plane/warm_ups.h"
 #include "domain/grant.h"
 #include "domain/quota.h"
 
@@ -38,6 +41,7 @@ struct Services {
 
   Core core;
   Changes changes;
+  LeaseHolders leases{core};
   SigningKeys signing{core};
   ApiKeys api_keys{core};
   Tenants tenants{core};
@@ -52,16 +56,18 @@ struct Services {
   Envelopes envelopes{core, settings};
   Broker broker{core, settings, signing};
   InstallConfigAssembler assembler{core, envelopes, broker, signing};
-  CachedInstallConfigs install_configs{core, assembler, broker, changes};
+  CachedInstallConfigs install_configs{core, assembler, broker, changes, leases};
   SqlInstallDirectory install_directory{core};
   StorageRecords storage_records{core, storage_limits(core.options().limits)};
   SqlExtensionStorage storage{core, storage_records};
+  StorageSchemas storage_schemas{core};
   SqlIdempotencyStore idempotency{core};
   AuditSealer sealer{core, signing};
   Retention retention{core};
   Quotas quotas{core};
   domain::GrantVerifier grants{*core.deps().clock};
   RecordWriter records{core};
+  WarmUps warm_ups{core, signing};
 };
 
 // Each family of routes, by noun. The services outlive the router.
@@ -73,6 +79,7 @@ void add_setting_routes(Api& api, Services& services);
 void add_internal_routes(Api& api, Services& services);
 void add_redeem_routes(Api& api, Services& services);
 void add_storage_routes(Api& api, Services& services);
+void add_storage_schema_routes(Api& api, Services& services);
 void add_quota_routes(Api& api, Services& services);
 void add_record_routes(Api& api, Services& services);
 void add_compat_routes(Api& api, Services& services);

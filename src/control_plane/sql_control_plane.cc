@@ -62,7 +62,11 @@ Status SqlControlPlane::check_schema() {
 std::uint32_t newest_schema() { return schema::migrations().back().version; }
 
 Status SqlControlPlane::start() {
-  if (services_.core.options().gateway_only) return check_schema();
+  if (services_.core.options().gateway_only) {
+    TRY_VOID(check_schema());
+    keeper_ = std::make_unique<LeaseKeeper>(services_.core);
+    return {};
+  }
   TRY_VOID(migrate_schema(services_.core.db(), *services_.core.deps().clock));
   services_.signing.on_change([this] {
     trust_grant_keys();
@@ -84,7 +88,7 @@ void SqlControlPlane::trust_grant_keys() {
 SqlControlPlane::~SqlControlPlane() { housekeeping_.reset(); }
 
 void SqlControlPlane::add_routes(httpd::Router& router) {
-  Api api(services_.core, services_.api_keys, router);
+  Api api(services_.core, services_.api_keys, services_.leases, router);
   add_access_routes(api, services_);
   add_publishing_routes(api, services_);
   add_registry_routes(api, services_);
@@ -93,6 +97,7 @@ void SqlControlPlane::add_routes(httpd::Router& router) {
   add_internal_routes(api, services_);
   add_redeem_routes(api, services_);
   add_storage_routes(api, services_);
+  add_storage_schema_routes(api, services_);
   add_record_routes(api, services_);
   add_quota_routes(api, services_);
   add_compat_routes(api, services_);
@@ -100,6 +105,8 @@ void SqlControlPlane::add_routes(httpd::Router& router) {
 }
 
 void SqlControlPlane::stop(SteadyTime deadline) {
+  services_.warm_ups.stop();
+  if (keeper_) keeper_->stop();
   services_.records.stop(deadline);
   if (!housekeeping_) return;
   housekeeping_->stop();

@@ -69,6 +69,7 @@ class SqlControlPlane final : public ControlPlane {
   std::vector<GrantKey> grant_keys() const override {
     return services_.signing.verifiers(KeyPurpose::grant);
   }
+  const domain::ChangeFeed* change_feed() const override { return keeper_.get(); }
   Status probe() override { return services_.core.db().probe(); }
   void stop(SteadyTime deadline) override;
 
@@ -79,6 +80,7 @@ class SqlControlPlane final : public ControlPlane {
   Services services_;
   KeyAuthenticator authenticator_{services_};
   std::unique_ptr<Housekeeping> housekeeping_;
+  std::unique_ptr<LeaseKeeper> keeper_;  ///< of a gateway without control plane
   std::optional<Secret> bootstrap_;
 };
 

@@ -52,8 +52,7 @@ Result<StorageWrite> read_write(json::Object& object, std::string ns, std::strin
   if (ttl) write.ttl_seconds = static_cast<std::uint32_t>(*ttl);
   TRY(auto if_revision, object.optional_integer("ifRevision"));
   TRY(write.condition, read_condition(if_revision));
-  // Namespaces may have had schemas in the reference; none is enforced here.
-  (void)object.raw("schemaVersion");
+  TRY(write.schema_version, object.optional_integer("schemaVersion", 1));
   return write;
 }
 

@@ -5,11 +5,15 @@
 #include <algorithm>
 
 #include "base/bytes.h"
+#include "control_plane/storage_schemas.h"
 #include "json/decode.h"
 #include "json/parse.h"
 
 namespace alga::control_plane {
 namespace {
+
+/// To hold writes against the active schema before it changes once more.
+constexpr int kAttempts = 3;
 
 std::unexpected<Error> bad(std::string message) {
   return fail(Kind::invalid, "storage.invalid", std::move(message));
@@ -165,7 +169,14 @@ Result<std::vector<StoredRecord>> StorageRecords::put_all(const domain::StorageS
   if (writes.size() > 1 && bytes > limits_.bulk_bytes) {
     return over(domain::Limit::storage_bulk_bytes, limits_.bulk_bytes);
   }
+  std::optional<std::int64_t> checked_by;
+  bool schema_changed = false;
   auto body = [&](sql::Executor& sql) -> Result<std::vector<StoredRecord>> {
+    TRY(const auto active, active_schema(sql, scope, writes.front().ns));
+    schema_changed = active != checked_by;
+    if (schema_changed) {
+      return fail(Kind::conflict, "storage.conflict", "the namespace's schema keeps changing");
+    }
     WallTime now = core_.now();
     TRY_VOID(forget_expired(sql, scope, now));
     std::vector<StoredRecord> stored;
@@ -175,7 +186,13 @@ Result<std::vector<StoredRecord>> StorageRecords::put_all(const domain::StorageS
     }
     return stored;
   };
-  auto stored = core_.db().write(body);
+  Result<std::vector<StoredRecord>> stored;
+  for (int attempts = 0; attempts < kAttempts; ++attempts) {
+    // Outside of the transaction, which looks again whether it is still the active one.
+    TRY(checked_by, check_schemas(core_, scope, writes));
+    stored = core_.db().write(body);
+    if (!schema_changed) break;
+  }
   if (!stored && stored.error().code == "sql.foreign_key_violation") {
     return fail(Kind::denied, "storage.denied", "there is no such install");
   }

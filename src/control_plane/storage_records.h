@@ -22,6 +22,7 @@ struct StorageWrite {
   std::optional<std::string> metadata;  ///< JSON object as text
   domain::WriteCondition condition;
   std::optional<std::uint32_t> ttl_seconds;
+  std::optional<std::int64_t> schema_version;  ///< instead of the namespace's active schema
 };
 
 struct StoredRecord {
@@ -59,7 +60,8 @@ struct StorageLimits {
 /// The records of extensions in SQL. Keys are compared byte by byte; an expired record does not
 /// exist for anybody; quotas are counted in the transaction of the write, so no race gets past
 /// them. Thread-safe; blocks. Errors: `storage.missing`, `storage.conflict`, `storage.invalid`,
-/// `storage.too_large`, `storage.quota`, `storage.denied` (no such install), and those of sql.
+/// `storage.too_large`, `storage.quota`, `storage.denied` (no such install),
+/// `storage.schema_violation` (StorageSchemas), and those of sql.
 class StorageRecords {
  public:
   explicit StorageRecords(const Core& core, StorageLimits limits = {})

@@ -255,7 +255,123 @@ TEST_P(ExtensionStorageContract, ServesAdministratorsOverRest) {
   EXPECT_EQ(gone.string("/error/code"), "NOT_FOUND");
 }
 
+/// Namespaces with a JSON Schema.
+class StorageSchemaContract : public ExtensionStorageContract {
+ protected:
+  Reply set_schema(int version, boost::json::value schema, std::string_view status = "active") {
+    return p().call("PUT", path("/" + std::to_string(version)), admin_,
+                    object{{"schema", std::move(schema)}, {"status", status}});
+  }
+  std::string path(const std::string& rest) {
+    return "/api/ext-storage/install/" + install_ + "/n/schemas" + rest;
+  }
+  static object counter() {
+    return {{"type", "object"},
+            {"properties", object{{"count", object{{"type", "integer"}, {"minimum", 0}}}}},
+            {"required", {"count"}},
+            {"additionalProperties", false}};
+  }
+};
+
+TEST_P(StorageSchemaContract, RefusesWhatDoesNotFitTheActiveSchema) {
+  EXPECT_EQ(put("before", "anything").status, 200);
+  EXPECT_EQ(set_schema(1, counter()).status, 200);
+  EXPECT_EQ(put("k", {{"count", 1}}).status, 200);
+  Reply refused = put("k", {{"count", -1}});
+  EXPECT_EQ(refused.status, 400);
+  EXPECT_EQ(refused.string("/code"), "VALIDATION_FAILED");
+  EXPECT_EQ(refused.string("/details/code"), "storage.schema_violation");
+  EXPECT_TRUE(refused.string("/error").contains("[count]")) << refused.text;
+  EXPECT_EQ(put("k", {{"count", 1}, {"other", 2}}).status, 400);
+  EXPECT_EQ(get("k").at("/revision"), 1) << "a refused write changes nothing";
+  EXPECT_EQ(get("before").status, 200) << "what was there stays as it is";
+  // The public API holds to it too, and other namespaces do not.
+  const std::string records = "/api/ext-storage/install/" + install_;
+  EXPECT_EQ(p().call("PUT", records + "/n/records/k", admin_, object{{"value", 1}}).status, 400);
+  EXPECT_EQ(p().call("PUT", records + "/other/records/k", admin_, object{{"value", 1}}).status,
+            200);
+}
+
+TEST_P(StorageSchemaContract, StoresNothingOfABulkWithOneRecordThatDoesNotFit) {
+  EXPECT_EQ(set_schema(1, counter()).status, 200);
+  const boost::json::array items{object{{"key", "a"}, {"value", {{"count", 1}}}},
+                                 object{{"key", "b"}, {"value", "no"}}};
+  EXPECT_EQ(op({{"operation", "bulkPut"}, {"namespace", "n"}, {"items", items}}).status, 400);
+  EXPECT_EQ(get("a").status, 404);
+}
+
+TEST_P(StorageSchemaContract, HoldsTheBytesOfAGuestToTheSchema) {
+  EXPECT_EQ(set_schema(1, counter()).status, 200);
+  EXPECT_TRUE(guest_put("k", R"({"count":2})"));
+  EXPECT_EQ(guest_put("k", R"({"count":"2"})").error().code, "storage.invalid");
+  EXPECT_EQ(guest_put("k", "\xff\x00 no JSON").error().code, "storage.invalid");
+}
+
+TEST_P(StorageSchemaContract, HasOneActiveSchemaAndLetsAWriterNameADeprecatedOne) {
+  EXPECT_EQ(set_schema(1, counter()).status, 200);
+  EXPECT_EQ(set_schema(2, {{"type", "string"}}).status, 200);
+  Reply listed = p().call("GET", path(""), admin_);
+  EXPECT_EQ(listed.string("/schemas/0/status"), "active");
+  EXPECT_EQ(listed.at("/schemas/0/version"), 2);
+  EXPECT_EQ(listed.string("/schemas/1/status"), "deprecated");
+  EXPECT_EQ(put("k", "text").status, 200);
+  EXPECT_EQ(put("k", {{"count", 1}}).status, 400);
+  EXPECT_EQ(put("k", {{"count", 1}}, {{"schemaVersion", 1}}).status, 200);
+  EXPECT_EQ(put("k", "text", {{"schemaVersion", 3}}).status, 400) << "there is no such version";
+  EXPECT_EQ(set_schema(3, true, "draft").status, 200);
+  EXPECT_EQ(put("k", "text", {{"schemaVersion", 3}}).status, 400) << "nobody writes by a draft";
+  // Back to the first one, by its number alone.
+  EXPECT_EQ(p().call("PUT", path("/1"), admin_, object{{"status", "active"}}).status, 200);
+  EXPECT_EQ(put("k", {{"count", 1}}).status, 200);
+  EXPECT_EQ(p().call("DELETE", path("/1"), admin_).status, 204);
+  EXPECT_EQ(put("k", 12).status, 200) << "without an active schema everything fits";
+}
+
+TEST_P(StorageSchemaContract, RefusesSchemasThatItDoesNotUnderstandAndNeverChangesOne) {
+  for (const boost::json::value& bad :
+       {boost::json::value{{"pattern", "(a+)+$"}}, boost::json::value{{"$ref", "#"}},
+        boost::json::value{{"unheardOf", 1}}, boost::json::value(1)}) {
+    Reply refused = set_schema(1, bad);
+    EXPECT_EQ(refused.status, 400) << bad;
+    EXPECT_EQ(refused.string("/error/code"), "storage.bad_schema") << refused.text;
+  }
+  EXPECT_EQ(set_schema(1, counter()).status, 200);
+  EXPECT_EQ(set_schema(1, counter()).status, 200) << "the same again does no harm";
+  EXPECT_EQ(set_schema(1, true).string("/error/code"), "storage.schema_exists");
+  EXPECT_EQ(set_schema(0, true).status, 400);
+  EXPECT_EQ(set_schema(2, true, "loud").status, 400);
+  Reply missing = p().call("PUT", path("/9"), admin_, object{{"status", "active"}});
+  EXPECT_EQ(missing.string("/error/code"), "storage.no_schema");
+  EXPECT_EQ(p().call("DELETE", path("/9"), admin_).string("/error/code"), "storage.no_schema");
+  for (int version = 2; version <= 32; ++version) {
+    ASSERT_EQ(set_schema(version, true, "draft").status, 200);
+  }
+  EXPECT_EQ(set_schema(33, true, "draft").string("/error/code"), "storage.bad_schema");
+}
+
+TEST_P(StorageSchemaContract, LetsNothingPastASchemaThatBecomesActiveMeanwhile) {
+  EXPECT_EQ(set_schema(1, true).status, 200);
+  EXPECT_EQ(set_schema(2, counter(), "draft").status, 200);
+  std::atomic<bool> active = false;
+  std::atomic<int> late = 0;
+  std::vector<std::jthread> writers;
+  for (int writer = 0; writer < 4; ++writer) {
+    writers.emplace_back([&, writer] {
+      for (int i = 0; i < 25; ++i) {
+        const bool after = active;
+        Reply reply = put("w" + std::to_string(writer), "text");
+        if (after && reply.status == 200) ++late;
+      }
+    });
+  }
+  EXPECT_EQ(p().call("PUT", path("/2"), admin_, object{{"status", "active"}}).status, 200);
+  active = true;
+  writers.clear();
+  EXPECT_EQ(late, 0);
+}
+
 ALGA_ON_EVERY_DATABASE(ExtensionStorageContract);
+ALGA_ON_EVERY_DATABASE(StorageSchemaContract);
 
 }  // namespace
 }  // namespace alga::control_plane

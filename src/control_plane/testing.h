@@ -123,7 +123,8 @@ class Platform {
  public:
   explicit Platform(std::unique_ptr<sql::Database> database,
                     std::function<void(Options&)> adjust = {},
-                    std::shared_ptr<vault::testing::MemorySecrets> secrets = {})
+                    std::shared_ptr<vault::testing::MemorySecrets> secrets = {},
+                    const std::function<void(Dependencies&)>& wire = {})
       : database_(std::move(database)),
         secrets_(secrets ? std::move(secrets) : std::make_shared<vault::testing::MemorySecrets>()) {
     auto ring = vault::LocalKeyProvider::open(*secrets_);
@@ -146,6 +147,7 @@ class Platform {
     deps.options.scratch = folder_.path() + "/scratch";
     deps.options.domain_root = "ext.example";
     if (adjust) adjust(deps.options);
+    if (wire) wire(deps);
     auto plane = ControlPlane::create(std::move(deps));
     if (!plane) ADD_FAILURE() << plane.error().code << ": " << plane.error().message;
     ALGA_CHECK(plane.has_value());

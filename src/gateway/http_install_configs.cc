@@ -1,5 +1,6 @@
 #include "gateway/http_install_configs.h"
 
+#include <algorithm>
 #include <boost/json/object.hpp>
 #include <boost/json/serialize.hpp>
 #include <mutex>
@@ -47,46 +48,81 @@ bool is_brokered(const Config& config) {
 
 }  // namespace
 
+/// Under what a question was asked; decides for how long its answer may serve.
+struct Question {
+  SteadyTime asked;
+  bool held = false;  ///< to the feed of changes
+  std::uint64_t epoch = 0;
+};
+
 struct HttpInstallConfigs::State : std::enable_shared_from_this<State> {
-  State(Options given, egress::HttpClient& http, const Clock& time)
-      : options(std::move(given)), client(http), clock(time) {}
+  State(Options given, egress::HttpClient& http, const Clock& time,
+        const domain::ChangeFeed* changes)
+      : options(std::move(given)), client(http), clock(time), feed(changes) {}
 
   struct Entry {
     Config config;
-    SteadyTime until;
+    Question question;
+    SteadyTime until;  ///< whatever the lease says
   };
+  /// A question under way and who waits for its answer.
+  struct Flight {
+    Question question;
+    std::vector<Done> waiting;
+  };
+
+  [[nodiscard]] Question new_question() const {
+    Question question{.asked = clock.steady()};
+    if (feed != nullptr) {
+      const domain::ChangeFeed::View view = feed->view();
+      question.held = question.asked < view.holding_until;
+      question.epoch = view.epoch;
+    }
+    return question;
+  }
+
+  /// Whether a request that begins now may be given what was asked then.
+  [[nodiscard]] bool serves(const Question& question) const {
+    const SteadyTime now = clock.steady();
+    if (!question.held) return now < question.asked + options.lease;
+    const domain::ChangeFeed::View view = feed->view();
+    return now < view.holding_until && question.epoch == view.epoch;
+  }
 
   Config find(const std::string& key) {
     const std::scoped_lock lock(mutex);
     const auto found = entries.find(key);
     if (found == entries.end() || clock.steady() >= found->second.until) return nullptr;
-    return found->second.config;
+    return serves(found->second.question) ? found->second.config : nullptr;
   }
 
   void ask(const TenantId& tenant, const std::string& extension, Done done) {
     const std::string key = tenant.str() + '\n' + extension;
-    bool alone = false;
+    std::shared_ptr<Flight> flight;
     {
       const std::scoped_lock lock(mutex);
-      alone = one_each.contains(key);
-      if (!alone) {
-        const auto [waiting, first] = flights.try_emplace(key);
-        waiting->second.push_back(std::move(done));
-        if (!first) return;
+      if (!one_each.contains(key)) {
+        std::shared_ptr<Flight>& place = flights[key];
+        // Who begins after a change does not wait for a question from before it.
+        if (place != nullptr && serves(place->question)) {
+          place->waiting.push_back(std::move(done));
+          return;
+        }
+        flight = place = std::make_shared<Flight>(Flight{.question = new_question()});
+        flight->waiting.push_back(std::move(done));
       }
     }
-    if (alone) return ask_alone(tenant, extension, std::move(done));
-    const SteadyTime asked = clock.steady();
-    send(tenant, extension,
-         [self = shared_from_this(), key, asked, tenant, extension](Result<Config> outcome) {
-           self->finish(key, asked, tenant, extension, std::move(outcome));
+    if (flight == nullptr) return ask_alone(tenant, extension, std::move(done));
+    send(tenant, extension, flight->question,
+         [self = shared_from_this(), key, flight, tenant, extension](Result<Config> outcome) {
+           self->finish(key, flight, tenant, extension, std::move(outcome));
          });
   }
 
   /// For installs with a broker token: it is minted for one request and belongs to the runner that
   /// redeems it first, so no two requests share an answer.
   void ask_alone(const TenantId& tenant, const std::string& extension, Done done) {
-    send(tenant, extension,
+    send(tenant, extension, new_question(),
          [self = shared_from_this(), key = tenant.str() + '\n' + extension,
           done = std::move(done)](Result<Config> outcome) mutable {
            if (outcome && !is_brokered(*outcome)) {
@@ -97,43 +133,48 @@ struct HttpInstallConfigs::State : std::enable_shared_from_this<State> {
          });
   }
 
-  void send(const TenantId& tenant, const std::string& extension, Done done) {
-    auto request = make_request(tenant, extension);
+  void send(const TenantId& tenant, const std::string& extension, const Question& question,
+            Done done) {
+    auto request = make_request(tenant, extension, question);
     if (!request) return done(unavailable(std::string(request.error().code)));
     client.send(std::move(*request), [tenant, done = std::move(done)](auto response) mutable {
       done(parse_answer(response, tenant));
     });
   }
 
-  Result<egress::ClientRequest> make_request(const TenantId& tenant,
-                                             const std::string& extension) const {
+  Result<egress::ClientRequest> make_request(const TenantId& tenant, const std::string& extension,
+                                             const Question& question) const {
     TRY(const Secret token, options.token());
     const boost::json::object body{{"tenantId", tenant.str()}, {"extensionId", extension}};
-    return egress::ClientRequest{.method = "POST",
-                                 .url = options.url + "/internal/runner/install-config",
-                                 .headers = {{"content-type", "application/json"},
-                                             {"x-runner-auth", std::string(token.reveal())}},
-                                 .body = boost::json::serialize(body),
-                                 .timeout = options.timeout,
-                                 .max_response_bytes = kMaxAnswer,
-                                 .tls = options.tls};
+    egress::ClientRequest request{.method = "POST",
+                                  .url = options.url + "/internal/runner/install-config",
+                                  .headers = {{"content-type", "application/json"},
+                                              {"x-runner-auth", std::string(token.reveal())}},
+                                  .body = boost::json::serialize(body),
+                                  .timeout = options.timeout,
+                                  .max_response_bytes = kMaxAnswer,
+                                  .tls = options.tls};
+    if (question.held) request.headers.push_back({domain::lease_holder_header, "1"});
+    return request;
   }
 
-  void finish(const std::string& key, SteadyTime asked, const TenantId& tenant,
+  void finish(const std::string& key, const std::shared_ptr<Flight>& flight, const TenantId& tenant,
               const std::string& extension, Result<Config> outcome) {
     const bool brokered = outcome && is_brokered(*outcome);
     std::vector<Done> waiting;
     {
       const std::scoped_lock lock(mutex);
-      auto node = flights.extract(key);
-      if (!node.empty()) waiting = std::move(node.mapped());
+      waiting = std::move(flight->waiting);
+      const auto place = flights.find(key);
+      const bool newest = place != flights.end() && place->second == flight;
+      if (newest) flights.erase(place);
       if (brokered) {
         entries.erase(key);
         if (one_each.size() >= options.max_entries) one_each.clear();
         one_each.insert(key);
-      } else if (outcome) {
-        keep(key, asked, *outcome);
-      } else {
+      } else if (newest && outcome) {
+        keep(key, flight->question, *outcome);
+      } else if (newest) {
         entries.erase(key);
       }
     }
@@ -146,31 +187,41 @@ struct HttpInstallConfigs::State : std::enable_shared_from_this<State> {
     }
   }
 
-  void keep(const std::string& key, SteadyTime asked, const Config& config) {
+  void keep(const std::string& key, const Question& question, const Config& config) {
     const SteadyTime now = clock.steady();
-    const auto grant_life = config->grant_expires - clock.wall();
-    const SteadyTime until = std::min(asked + options.lease, now + grant_life / 2);
-    if (until <= now) return;
+    const SteadyTime until = now + usable_for(*config);
+    if (until <= now || !serves(question)) return;
     if (entries.size() >= options.max_entries && !entries.contains(key)) {
       std::erase_if(entries, [now](const auto& item) { return item.second.until <= now; });
       if (entries.size() >= options.max_entries) return;  // served, not kept
     }
-    entries.insert_or_assign(key, Entry{config, until});
+    entries.insert_or_assign(key, Entry{config, question, until});
+  }
+
+  /// Half of what its grant and its envelope have left: a runner still has to accept them.
+  [[nodiscard]] std::chrono::milliseconds usable_for(const domain::InstallConfig& config) const {
+    auto left = config.grant_expires - clock.wall();
+    if (config.envelope && config.envelope->expires_at) {
+      const std::optional<WallTime> expires = parse_rfc3339(*config.envelope->expires_at);
+      if (expires) left = std::min(left, *expires - clock.wall());
+    }
+    return left / 2;
   }
 
   const Options options;
   egress::HttpClient& client;
   const Clock& clock;
+  const domain::ChangeFeed* const feed;
   mutable std::mutex mutex;
   std::unordered_map<std::string, Entry> entries;
-  std::unordered_map<std::string, std::vector<Done>> flights;
+  std::unordered_map<std::string, std::shared_ptr<Flight>> flights;
   std::unordered_set<std::string> one_each;  ///< whose answers hold a broker token
 };
 
 HttpInstallConfigs::HttpInstallConfigs(Options options, egress::HttpClient& client,
-                                       const Clock& clock) {
+                                       const Clock& clock, const domain::ChangeFeed* feed) {
   while (options.url.ends_with('/')) options.url.pop_back();
-  state_ = std::make_shared<State>(std::move(options), client, clock);
+  state_ = std::make_shared<State>(std::move(options), client, clock, feed);
 }
 
 HttpInstallConfigs::~HttpInstallConfigs() = default;

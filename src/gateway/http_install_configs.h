@@ -8,17 +8,19 @@
 
 #include "base/clock.h"
 #include "base/secret.h"
+#include "domain/ports/change_feed.h"
 #include "domain/ports/install_configs.h"
 #include "egress/http_client.h"
 
 namespace alga::gateway {
 
-/// Install-config from the control plane of another process. An answer is served for at most one
-/// lease, counted from the moment the question was asked, and never past half the life of its
-/// grant: so a change that the control plane acknowledged after the lease is seen by every later
-/// request. When the control plane cannot be asked, nothing is served from the cache. Concurrent
-/// questions for one install are one, except where the answer holds a broker token: that is asked
-/// for with each request and never kept. Bounded. Thread-safe.
+/// Install-config from the control plane of another process. While the feed of changes holds, an
+/// answer is served until a change is seen; without it for at most one lease, counted from the
+/// moment the question was asked; and never past half the life of its grant or envelope. So a
+/// request that begins after the acknowledgement of a change sees it. What may not be served and
+/// cannot be asked for is refused. Concurrent questions for one install are one, except where the
+/// answer holds a broker token: that is asked for with each request and never kept. Bounded.
+/// Thread-safe.
 class HttpInstallConfigs final : public domain::InstallConfigs {
  public:
   struct Options {
@@ -30,8 +32,9 @@ class HttpInstallConfigs final : public domain::InstallConfigs {
     std::chrono::milliseconds timeout{5'000};
     std::size_t max_entries = 10'000;
   };
-  /// `client` and `clock` outlive the object and every question to it.
-  HttpInstallConfigs(Options options, egress::HttpClient& client, const Clock& clock);
+  /// The others outlive the object and every question to it; without `feed` there are only leases.
+  HttpInstallConfigs(Options options, egress::HttpClient& client, const Clock& clock,
+                     const domain::ChangeFeed* feed = nullptr);
   ~HttpInstallConfigs() override;
 
   async::Task<Result<std::shared_ptr<const domain::InstallConfig>>> resolve(

@@ -8,12 +8,29 @@
 #include <set>
 #include <thread>
 
+#include "async/deadline.h"
 #include "async/spawn.h"
 #include "domain/install_config_codec.h"
 #include "httpd/testing_server.h"
 
 namespace alga::gateway {
 namespace {
+
+class FakeFeed final : public domain::ChangeFeed {
+ public:
+  [[nodiscard]] View view() const override {
+    const std::scoped_lock lock(mutex_);
+    return view_;
+  }
+  void set(View view) {
+    const std::scoped_lock lock(mutex_);
+    view_ = view;
+  }
+
+ private:
+  mutable std::mutex mutex_;
+  View view_;
+};
 
 class HttpInstallConfigsTest : public ::testing::Test {
  protected:
@@ -26,6 +43,13 @@ class HttpInstallConfigsTest : public ::testing::Test {
   }
   static async::Task<httpd::Response> answer(HttpInstallConfigsTest* test, httpd::Request request) {
     ++test->questions_;
+    if (request.header(domain::lease_holder_header)) ++test->held_questions_;
+    // What the answer says is decided when the question arrives, however long it takes.
+    const int generation = test->generation_;
+    if (test->stalled_.exchange(false)) {
+      const SystemClock real;
+      while (!test->released_) co_await async::sleep_for(&real, std::chrono::milliseconds(1));
+    }
     if (request.header("x-runner-auth") != "token") {
       co_return httpd::json_response(401, R"({"error":"unauthorized"})");
     }
@@ -37,13 +61,21 @@ class HttpInstallConfigsTest : public ::testing::Test {
                                  .version = *VersionId::parse("v1"),
                                  .registry = *ExtensionId::parse("e1"),
                                  .content_hash = *ContentHash::parse(std::string(64, 'a')),
-                                 .config_version = "c" + std::to_string(test->generation_.load()),
+                                 .config_version = "c" + std::to_string(generation),
                                  .secrets_version = "s1",
                                  .grant = "grant",
                                  .grant_expires = test->clock_.wall() + test->grant_life_,
                                  .endpoints = {{"GET", "/a"}},
                                  .endpoints_declared = true,
                                  .generation = "g1"};
+    if (test->sealed_for_.count() > 0) {
+      config.envelope = domain::SecretEnvelope{
+          .ciphertext_b64 = "c2VhbGVk",
+          .version = "s1",
+          .algorithm = "sealed:v1",
+          .key_id = "k1",
+          .expires_at = format_rfc3339(test->clock_.wall() + test->sealed_for_)};
+    }
     if (test->brokered_) {
       config.envelope =
           domain::SecretEnvelope{.ciphertext_b64 = "token-" + std::to_string(++test->tokens_),
@@ -57,7 +89,7 @@ class HttpInstallConfigsTest : public ::testing::Test {
   void make(HttpInstallConfigs::Options options) {
     if (options.url.empty()) options.url = server_->origin() + "/";
     if (!options.token) options.token = [] { return Result<Secret>(Secret("token")); };
-    configs_ = std::make_unique<HttpInstallConfigs>(std::move(options), client_, clock_);
+    configs_ = std::make_unique<HttpInstallConfigs>(std::move(options), client_, clock_, &feed_);
   }
   /// The version of the configuration, or the code of the refusal.
   std::string resolve(const std::string& extension = "e1") {
@@ -65,11 +97,19 @@ class HttpInstallConfigsTest : public ::testing::Test {
     return config ? (*config)->config_version : std::string(config.error().code);
   }
 
+  /// The feed holds for a second from now, under this epoch.
+  void hold(std::uint64_t epoch) {
+    feed_.set({.epoch = epoch, .holding_until = clock_.steady() + std::chrono::seconds{1}});
+  }
+
   ManualClock clock_;
+  FakeFeed feed_;
   NoMetrics metrics_;
   egress::HttpClient client_{
       std::make_shared<egress::CurlLoop>(egress::CurlLoopOptions{}, metrics_)};
-  std::atomic<int> questions_ = 0;
+  std::atomic<int> questions_ = 0, held_questions_ = 0;
+  std::atomic<bool> released_ = false;
+  std::atomic<bool> stalled_ = false;
   std::atomic<int> generation_ = 1;
   std::atomic<bool> slow_ = false;
   std::atomic<bool> brokered_ = false;
@@ -77,6 +117,7 @@ class HttpInstallConfigsTest : public ::testing::Test {
   std::atomic<std::uint16_t> status_ = 200;
   std::string answers_for_ = "t1";
   std::chrono::seconds grant_life_{60};
+  std::chrono::seconds sealed_for_{0};
   std::unique_ptr<httpd::TestingServer> server_;
   std::unique_ptr<HttpInstallConfigs> configs_;
 };
@@ -88,6 +129,80 @@ TEST_F(HttpInstallConfigsTest, AsksOncePerLeaseAndSeesTheChangeAfterIt) {
   EXPECT_EQ(resolve(), "c1");
   EXPECT_EQ(questions_, 1);
   clock_.advance(std::chrono::milliseconds(1));
+  EXPECT_EQ(resolve(), "c2");
+}
+
+TEST_F(HttpInstallConfigsTest, AsksOnceUntilTheFeedTellsOfAChange) {
+  hold(1);
+  EXPECT_EQ(resolve(), "c1");
+  for (int second = 0; second < 5; ++second) {
+    clock_.advance(std::chrono::milliseconds(900));
+    hold(1);
+    EXPECT_EQ(resolve(), "c1");
+  }
+  EXPECT_EQ(questions_, 1) << "one poll renews the leases of all installs";
+  EXPECT_EQ(held_questions_, 1);
+  generation_ = 2;
+  EXPECT_EQ(resolve(), "c1") << "not acknowledged: nobody was told";
+  hold(2);
+  EXPECT_EQ(resolve(), "c2");
+  EXPECT_EQ(resolve(), "c2");
+  EXPECT_EQ(questions_, 2);
+}
+
+TEST_F(HttpInstallConfigsTest, FallsBackToALeaseOfItsOwnWhenTheFeedIsLost) {
+  hold(1);
+  EXPECT_EQ(resolve(), "c1");
+  generation_ = 2;
+  clock_.advance(std::chrono::seconds(1));
+  EXPECT_EQ(resolve(), "c2") << "nobody waits for this process any more";
+  EXPECT_EQ(held_questions_, 1) << "and the control plane is told so";
+  EXPECT_EQ(questions_, 2);
+  clock_.advance(std::chrono::milliseconds(999));
+  EXPECT_EQ(resolve(), "c2");
+  EXPECT_EQ(questions_, 2);
+  hold(1);
+  clock_.advance(std::chrono::milliseconds(1));
+  EXPECT_EQ(resolve(), "c2") << "what was asked without the feed is not renewed by it";
+  EXPECT_EQ(questions_, 3);
+}
+
+TEST_F(HttpInstallConfigsTest, GivesNobodyAnAnswerThatWasAskedForBeforeItsChange) {
+  for (const bool held : {true, false}) {
+    make({.timeout = std::chrono::seconds(30)});
+    released_ = false;
+    generation_ = 1;
+    if (held) {
+      hold(1);
+    } else {
+      feed_.set({});
+    }
+    stalled_ = true;
+    std::string early;
+    std::jthread first([&] { early = resolve(); });
+    while (stalled_) std::this_thread::sleep_for(std::chrono::milliseconds(1));
+    // A change is acknowledged while the answer is on its way, at the earliest when this is over:
+    generation_ = 2;
+    if (held) {
+      hold(2);
+    } else {
+      clock_.advance(std::chrono::milliseconds(1000));
+    }
+    EXPECT_EQ(resolve(), "c2") << "held: " << held;
+    released_ = true;
+    first.join();
+    EXPECT_EQ(early, "c1") << "who began before may be given what was true then";
+    EXPECT_EQ(resolve(), "c2") << "and it is not kept";
+  }
+}
+
+TEST_F(HttpInstallConfigsTest, OutlivesNoEnvelope) {
+  sealed_for_ = std::chrono::seconds(8);
+  hold(1);
+  EXPECT_EQ(resolve(), "c1");
+  generation_ = 2;
+  clock_.advance(std::chrono::seconds(4));
+  hold(1);
   EXPECT_EQ(resolve(), "c2");
 }
 

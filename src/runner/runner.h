@@ -22,6 +22,7 @@
 #include "domain/ports/records.h"
 #include "domain/ports/runner.h"
 #include "domain/ports/secret_opener.h"
+#include "domain/ports/warm_up_target.h"
 #include "engine/engine.h"
 #include "httpd/message.h"
 #include "runner/idempotency.h"
@@ -81,6 +82,11 @@ class RunnerRole final : public domain::Runner {
   /// request is the gateway's business here; only the HTTP route looks at it.
   async::Task<domain::ExecuteResponse> execute(domain::ExecuteRequest request) override;
 
+  /// Has a published bundle fetched, compiled where this process may compile, and linked in memory,
+  /// or answers `compiling` after `cold_wait`. Permits nobody anything. Errors: those of the bundle
+  /// cache and of the engine, and `runner.draining`.
+  async::Task<Result<domain::WarmUpTarget::Answer>> warm_up(ContentHash hash);
+
   /// `POST /v1/execute` and `POST /warmup`. The role outlives the server.
   void add_routes(httpd::Router& router);
   /// `GET /healthz` and `GET /readyz`, for a process that has no other owner of them.
@@ -110,6 +116,8 @@ class RunnerRole final : public domain::Runner {
   async::Task<domain::ExecuteResponse> execute_once(domain::ExecuteRequest request);
   async::Task<httpd::Response> handle_execute(httpd::Request request);
   async::Task<httpd::Response> handle_warmup(httpd::Request request);
+  async::Task<Result<domain::WarmUpTarget::Answer>> make_ready(
+      ContentHash hash, std::shared_ptr<const blob::CachedBundle> bundle);
   async::Task<httpd::Response> handle_healthz(httpd::Request request);
   async::Task<httpd::Response> handle_readyz(httpd::Request request);
 

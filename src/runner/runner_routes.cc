@@ -5,6 +5,7 @@
 
 #include "base/token_lines.h"
 #include "domain/envelope.h"
+#include "domain/warmup_token.h"
 #include "json/decode.h"
 #include "runner/engine_calls.h"
 #include "runner/execute_json.h"
@@ -79,24 +80,45 @@ std::uint32_t depth_of(const httpd::Request& http) {
 }
 
 struct WarmupRequest {
-  TenantId tenant;
-  ExtensionId extension;
   ContentHash hash;
+  /// Whose it is; a caller who shows the control plane's order names nobody.
+  std::optional<TenantId> tenant;
+  std::optional<ExtensionId> extension;
 };
 
 Result<WarmupRequest> warmup_from_json(std::string_view text) {
   TRY(const json::Value document, json::parse(text));
   TRY(json::Object root, json::Object::of(document));
-  TRY(const std::string tenant_text, root.string("tenant_id"));
-  TRY(const std::string extension_text, root.string("extension_id"));
   TRY(const std::string hash_text, root.string("content_hash"));
-  const auto tenant = TenantId::parse(tenant_text);
-  const auto extension = ExtensionId::parse(extension_text);
+  TRY(const auto tenant_text, root.optional_string("tenant_id"));
+  TRY(const auto extension_text, root.optional_string("extension_id"));
   const auto hash = ContentHash::parse(hash_text);
-  if (!tenant || !extension || !hash) {
+  WarmupRequest request{.hash = hash.value_or(*ContentHash::parse(std::string(64, '0'))),
+                        .tenant = TenantId::parse(tenant_text.value_or("")),
+                        .extension = ExtensionId::parse(extension_text.value_or(""))};
+  const bool malformed = !hash || request.tenant.has_value() != tenant_text.has_value() ||
+                         request.extension.has_value() != extension_text.has_value();
+  if (malformed) {
     return fail(Kind::invalid, "runner.invalid_request", "an identifier or the hash is not valid");
   }
-  return WarmupRequest{*tenant, *extension, *hash};
+  return request;
+}
+
+using Readiness = domain::WarmUpTarget::Answer;
+
+httpd::Response warmup_answer(const Result<Readiness>& answer, std::string_view request_id) {
+  if (!answer) return httpd::error_response(answer.error(), request_id);
+  switch (*answer) {
+    case Readiness::ready: return httpd::json_response(200, R"({"status":"ready"})");
+    case Readiness::compiling: break;
+    case Readiness::nothing:
+      return httpd::error_response(
+          {Kind::unprocessable, "runner.no_component", "the bundle has no dist/main.wasm"},
+          request_id);
+  }
+  httpd::Response accepted = httpd::json_response(202, R"({"status":"compiling"})");
+  accepted.set("retry-after", "2");
+  return accepted;
 }
 
 }  // namespace
@@ -126,7 +148,14 @@ void RunnerRole::add_routes(httpd::Router& router) {
   router.add("POST", "/v1/execute",
              {.max_body = max_body(), .admit = admit, .cancel_when_client_leaves = true},
              [this](httpd::Request request) { return handle_execute(std::move(request)); });
-  router.add("POST", "/warmup", {.max_body = 4096, .admit = admit},
+  // The control plane's order is checked where the bundle is known; it needs no other proof.
+  const auto admit_order =
+      [this](httpd::Request request) -> async::Task<std::optional<httpd::Response>> {
+    if (request.header(domain::warmup_header) || is_trusted_caller(request)) co_return std::nullopt;
+    co_return httpd::problem_response(401, "runner.unauthenticated",
+                                      "the caller is not known to this runner", request.request_id);
+  };
+  router.add("POST", "/warmup", {.max_body = 4096, .admit = admit_order},
              [this](httpd::Request request) { return handle_warmup(std::move(request)); });
 }
 
@@ -185,24 +214,56 @@ async::Task<httpd::Response> RunnerRole::handle_execute(httpd::Request http) {
   co_return answer(response, request_id);
 }
 
+async::Task<Result<Readiness>> RunnerRole::make_ready(
+    ContentHash hash, std::shared_ptr<const blob::CachedBundle> bundle) {
+  const auto wasm = bundle->component_path();
+  if (!wasm) co_return Readiness::nothing;
+  auto component = co_await load_component(use_.engine, hash, *wasm, bundle, options_.cold_wait);
+  if (component) co_return Readiness::ready;
+  if (component.error().code == "engine.cold") co_return Readiness::compiling;
+  co_return fail(std::move(component).error());
+}
+
+async::Task<Result<Readiness>> RunnerRole::warm_up(ContentHash hash) {
+  const auto pass = gate_.enter();
+  if (!pass) co_return fail({Kind::unavailable, "runner.draining", "shutting down", 1});
+  auto bundle =
+      co_await use_.pool->run([cache = use_.bundles, hash] { return cache->prefetch(hash); });
+  if (!bundle) co_return fail(std::move(bundle).error());
+  co_return co_await make_ready(hash, std::move(*bundle));
+}
+
 async::Task<httpd::Response> RunnerRole::handle_warmup(httpd::Request http) {
   auto parsed = warmup_from_json(http.body);
   if (!parsed) co_return httpd::error_response(parsed.error(), http.request_id);
   const WarmupRequest request = std::move(*parsed);
+  if (const auto order = http.header(domain::warmup_header); order && use_.grants != nullptr) {
+    const Status checked =
+        domain::check_warmup(*order, request.hash, *use_.grants, use_.clock->wall());
+    if (!checked) co_return httpd::error_response(checked.error(), http.request_id);
+    const Result<Readiness> answer = co_await warm_up(request.hash);
+    co_return warmup_answer(answer, http.request_id);
+  }
+  if (!request.tenant || !request.extension) {
+    co_return httpd::error_response(
+        {Kind::invalid, "runner.invalid_request", "tenant_id and extension_id are needed"},
+        http.request_id);
+  }
   using Shared = blob::BundleCache::Shared;
   Shared shared = Shared::no;
   if (const auto token = http.header("x-alga-grant"); token && use_.grants != nullptr) {
     const auto grant = use_.grants->verify(*token);
     if (!grant) co_return httpd::error_response(grant.error(), http.request_id);
     const domain::Grant& says = (*grant)->grant;
-    if (says.tenant != request.tenant || says.extension != request.extension ||
+    if (says.tenant != *request.tenant || says.extension != *request.extension ||
         says.content_hash != request.hash) {
       co_return httpd::error_response({Kind::denied, "grant.hash_mismatch", "another bundle"},
                                       http.request_id);
     }
     shared = Shared::yes;
-  } else if (options_.trust == Options::Trust::grant && options_.service_token.empty() &&
-             options_.client_names.empty()) {
+  } else if (!is_trusted_caller(http) ||
+             (options_.trust == Options::Trust::grant && options_.service_token.empty() &&
+              options_.client_names.empty())) {
     co_return httpd::error_response(
         {Kind::unauthenticated, "runner.grant_required", "no grant and no service token"},
         http.request_id);
@@ -213,24 +274,11 @@ async::Task<httpd::Response> RunnerRole::handle_warmup(httpd::Request http) {
                                     http.request_id);
   }
   auto bundle = co_await use_.pool->run([cache = use_.bundles, request, shared] {
-    return cache->get(request.tenant, request.extension, request.hash, shared);
+    return cache->get(*request.tenant, *request.extension, request.hash, shared);
   });
   if (!bundle) co_return httpd::error_response(bundle.error(), http.request_id);
-  const auto wasm = (*bundle)->component_path();
-  if (!wasm) {
-    co_return httpd::error_response(
-        {Kind::unprocessable, "runner.no_component", "the bundle has no dist/main.wasm"},
-        http.request_id);
-  }
-  auto component =
-      co_await load_component(use_.engine, request.hash, *wasm, *bundle, options_.cold_wait);
-  if (!component && component.error().code == "engine.cold") {
-    httpd::Response accepted = httpd::json_response(202, R"({"status":"compiling"})");
-    accepted.set("retry-after", std::to_string(component.error().retry_after_s));
-    co_return accepted;
-  }
-  if (!component) co_return httpd::error_response(component.error(), http.request_id);
-  co_return httpd::json_response(200, R"({"status":"ready"})");
+  const Result<Readiness> answer = co_await make_ready(request.hash, std::move(*bundle));
+  co_return warmup_answer(answer, http.request_id);
 }
 
 /// The reference's members; alive as long as the cache can be written.

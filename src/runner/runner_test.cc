@@ -13,6 +13,7 @@
 #include "blob/layout.h"
 #include "blob/testing.h"
 #include "crypto/digest.h"
+#include "domain/warmup_token.h"
 #include "httpd/testing_server.h"
 #include "json/parse.h"
 
@@ -423,6 +424,24 @@ TEST_F(RunnerHttpTest, RepeatsTheAnswerForAKeyAndRefusesItsMisuse) {
   EXPECT_EQ(engine_.invocations.size(), 1U);
 }
 
+TEST_F(RunnerHttpTest, WarmsUpByOrderOfTheControlPlaneWithoutKnowingTheCaller) {
+  serve(drop_in());
+  store_.put(blob::shared_bundle_key(hash_), archive_);
+  const std::string what = R"({"content_hash":")" + hash_.prefixed() + R"("})";
+  const auto with = [](const std::string& order) { return "x-alga-warmup: " + order + "\r\n"; };
+  const std::string good = domain::sign_warmup(hash_, clock_.wall(), key_);
+  EXPECT_THAT(post(with(good), what, "/warmup"), HasSubstr("ready"));
+  EXPECT_EQ(engine_.loaded.size(), 1U);
+  const std::string foreign =
+      domain::sign_warmup(hash_, clock_.wall(), crypto::SigningKey::generate());
+  EXPECT_THAT(post(with(foreign), what, "/warmup"), HasSubstr("grant.unknown_key"));
+  EXPECT_THAT(post(with("nonsense"), what, "/warmup"), HasSubstr("grant.malformed"));
+  const std::string other = R"({"content_hash":")" + std::string(64, 'b') + R"("})";
+  EXPECT_THAT(post(with(good), other, "/warmup"), HasSubstr("grant.hash_mismatch"));
+  EXPECT_THAT(post(with(good), body()), HasSubstr(" 401 ")) << "nothing is executed for it";
+  EXPECT_EQ(engine_.loaded.size(), 1U);
+}
+
 TEST_F(RunnerHttpTest, WarmsUpAndTellsItsHealth) {
   serve(drop_in());
   const std::string what =
@@ -430,6 +449,8 @@ TEST_F(RunnerHttpTest, WarmsUpAndTellsItsHealth) {
   EXPECT_THAT(post(known, what, "/warmup"), HasSubstr("ready"));
   EXPECT_EQ(engine_.loaded.size(), 1U);
   EXPECT_THAT(post("", what, "/warmup"), HasSubstr(" 401 "));
+  const std::string nobody = R"({"content_hash":")" + hash_.prefixed() + R"("})";
+  EXPECT_THAT(post(known, nobody, "/warmup"), HasSubstr("runner.invalid_request"));
   const std::string get = " HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n";
   EXPECT_THAT(httpd::exchange_raw(server_->port(), "GET /readyz" + get), HasSubstr(" 200 "));
   store_.fail_with(Error{Kind::unavailable, "blob.unavailable", "down"});

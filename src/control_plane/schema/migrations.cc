@@ -16,6 +16,8 @@ std::span<const sql::Migration> migrations() {
       sql::Migration{6, "deliveries", kDeliveryColumns},
       sql::Migration{7, "quotas", kQuotaTables},
       sql::Migration{8, "broker", kBrokerTables},
+      sql::Migration{9, "leases", kLeaseTables},
+      sql::Migration{10, "no_principals", kNoPrincipals},
   };
   return kSteps;
 }

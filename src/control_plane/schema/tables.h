@@ -12,5 +12,7 @@ extern const std::string_view kRecordTables;
 extern const std::string_view kDeliveryColumns;
 extern const std::string_view kQuotaTables;
 extern const std::string_view kBrokerTables;
+extern const std::string_view kLeaseTables;
+extern const std::string_view kNoPrincipals;
 
 }  // namespace alga::control_plane::schema

@@ -1,0 +1,172 @@
+#include "control_plane/lease_holders.h"
+
+#include <thread>
+
+#include "control_plane/testing.h"
+
+namespace alga::control_plane {
+namespace {
+
+using namespace std::chrono_literals;
+using testing::Platform;
+using testing::Reply;
+
+/// A control plane, and gateways of other processes on the same database.
+class Leases : public sql::testing::OnEveryDatabase {
+ protected:
+  void SetUp() override {
+    OnEveryDatabase::SetUp();
+    if (!database_) return;
+    near_ = std::make_unique<Platform>(open(), [](Options& options) {
+      options.remote_gateways = true;
+      options.lease = kLease;
+    });
+    near_->publish(near_->publisher("acme"),
+                   Platform::bundle(Platform::manifest("hello", "1.0.0")));
+    admin_ = near_->admin_of("t1");
+    Reply made = near_->call("POST", "/api/v1/installs", admin_, {{{"extension", "acme.hello"}}});
+    EXPECT_EQ(made.status, 201) << made.text;
+    path_ = "/api/v1/installs/" + made.string("/install/id");
+  }
+
+  /// What a process with the role of a gateway has of the control plane.
+  struct Gateway {
+    explicit Gateway(std::unique_ptr<sql::Database> shared) : database(std::move(shared)) {
+      Dependencies deps;
+      deps.database = database.get();
+      deps.blocking = &pool;
+      deps.clock = &clock;
+      deps.random = &random;
+      deps.metrics = &metrics;
+      deps.options.gateway_only = true;
+      deps.options.lease = kLease;
+      plane = std::move(*ControlPlane::create(std::move(deps)));
+    }
+    ~Gateway() { plane->stop(sql::within(1s)); }
+    [[nodiscard]] domain::ChangeFeed::View view() const { return plane->change_feed()->view(); }
+    void wait_until_it_holds() const {
+      while (clock.steady() >= view().holding_until) std::this_thread::sleep_for(1ms);
+    }
+
+    std::unique_ptr<sql::Database> database;
+    async::BlockingPool pool{2, 100, "gateway"};
+    SystemClock clock;
+    SystemRandom random;
+    NoMetrics metrics;
+    std::unique_ptr<ControlPlane> plane;
+  };
+
+  /// Changes the install and waits for the acknowledgement; nothing moves the clock of the control
+  /// plane meanwhile, so that no lease runs out there.
+  void change() { EXPECT_EQ(near_->call("POST", path_ + "/disable", admin_).status, 200); }
+  std::int64_t holders() {
+    return database_
+        ->read([](sql::Executor& sql) { return sql.find("SELECT count(*) FROM lease_holders"); })
+        .value()
+        ->at<std::int64_t>(0);
+  }
+
+  static constexpr std::chrono::milliseconds kLease{600};
+  std::unique_ptr<Platform> near_;
+  std::string admin_, path_;
+};
+
+TEST_P(Leases, AcknowledgeAtOnceWhenNobodyHoldsAny) {
+  change();
+  EXPECT_EQ(holders(), 0);
+}
+
+TEST_P(Leases, AcknowledgeAsSoonAsEveryGatewayHasSeenTheChange) {
+  Gateway first(open());
+  Gateway second(open());
+  first.wait_until_it_holds();
+  second.wait_until_it_holds();
+  const auto before = std::pair{first.view().epoch, second.view().epoch};
+  const auto began = std::chrono::steady_clock::now();
+  change();
+  const auto took = std::chrono::steady_clock::now() - began;
+  EXPECT_GT(first.view().epoch, before.first);
+  EXPECT_GT(second.view().epoch, before.second);
+  // Pushed where the database pushes, else at the next of three polls in a lease.
+  EXPECT_LT(took, GetParam() == sql::Dialect::postgres ? 300ms : 550ms);
+}
+
+TEST_P(Leases, WaitForAGatewayThatConfirmsNothingUntilItsLeaseIsOver) {
+  {
+    auto held = near_->database().write([](sql::Executor& sql) {
+      // As a gateway that was cut off a moment ago leaves it; far longer than any lease.
+      return sql.execute(
+          "INSERT INTO lease_holders (id, confirmed_seq, expires_at) VALUES "
+          "('stalled', 0, 9999999999999)");
+    });
+    ASSERT_TRUE(held);
+  }
+  std::atomic<bool> acknowledged = false;
+  std::jthread administrator([&] {
+    change();
+    acknowledged = true;
+  });
+  std::this_thread::sleep_for(200ms);
+  EXPECT_FALSE(acknowledged) << "the clock of the control plane stands still";
+  near_->clock().advance(kLease);
+  std::this_thread::sleep_for(50ms);
+  EXPECT_FALSE(acknowledged) << "a tenth more than the lease: clocks differ in their speed";
+  near_->clock().advance(kLease);
+  administrator.join();
+  EXPECT_TRUE(acknowledged);
+}
+
+TEST_P(Leases, WaitForWhoeverAsksWithoutConfirming) {
+  const auto ask = [&](const testing::HeaderMap& headers) {
+    testing::HeaderMap all{{"x-runner-auth", "token-of-config"}};
+    all.insert(headers.begin(), headers.end());
+    EXPECT_EQ(near_
+                  ->send("POST", "/internal/runner/install-config", "",
+                         R"({"tenantId":"t1","extensionId":"acme.hello"})", all)
+                  .status,
+              200);
+  };
+  ask({{domain::lease_holder_header, "1"}});
+  EXPECT_EQ(holders(), 0) << "who confirms changes has a row of its own";
+  ask({});
+  EXPECT_EQ(holders(), 1);
+  std::atomic<bool> acknowledged = false;
+  std::jthread administrator([&] {
+    change();
+    acknowledged = true;
+  });
+  std::this_thread::sleep_for(200ms);
+  EXPECT_FALSE(acknowledged);
+  near_->clock().advance(2 * kLease);
+  administrator.join();
+}
+
+TEST_P(Leases, AGatewayThatEndsGivesItsRowBack) {
+  {
+    Gateway gateway(open());
+    gateway.wait_until_it_holds();
+    EXPECT_EQ(holders(), 1);
+  }
+  EXPECT_EQ(holders(), 0);
+}
+
+TEST_P(Leases, AGatewayPromisesNothingWhileItCannotAskTheDatabase) {
+  Gateway gateway(open());
+  gateway.wait_until_it_holds();
+  auto moved = database_->write([](sql::Executor& sql) {
+    return sql.script("ALTER TABLE lease_holders RENAME TO lease_holders_away");
+  });
+  ASSERT_TRUE(moved) << moved.error().message;
+  const auto began = std::chrono::steady_clock::now();
+  while (gateway.clock.steady() < gateway.view().holding_until) std::this_thread::sleep_for(1ms);
+  EXPECT_LE(std::chrono::steady_clock::now() - began, kLease + 100ms);
+  ASSERT_TRUE(database_->write([](sql::Executor& sql) {
+    return sql.script("ALTER TABLE lease_holders_away RENAME TO lease_holders");
+  }));
+  gateway.wait_until_it_holds();
+}
+
+ALGA_ON_EVERY_DATABASE(Leases);
+
+}  // namespace
+}  // namespace alga::control_plane
