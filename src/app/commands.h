@@ -27,6 +27,12 @@ using Flags = std::vector<std::pair<std::string, std::string>>;
                                const std::string& tenant, bool as_json);
 /// Makes a new wrapping key and wraps data keys and signing keys again. May run beside servers.
 [[nodiscard]] int rotate_keys(const std::string& config_file, const Flags& flags, bool as_json);
+/// What to do with the keys of `sealed:v1` envelopes.
+enum class EnvelopeKeyStep { rotate, prepare, use, retire };
+/// Changes the ring of the keys of `sealed:v1` envelopes; `id` names the key for `use`. May run
+/// beside servers.
+[[nodiscard]] int change_envelope_keys(const std::string& config_file, const Flags& flags,
+                                       EnvelopeKeyStep step, const std::string& id, bool as_json);
 /// Prints the versions of the program and of the schema that it needs.
 [[nodiscard]] int version(bool as_json);
 [[nodiscard]] int check_config(const std::string& config_file, const Flags& flags);

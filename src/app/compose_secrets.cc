@@ -93,6 +93,7 @@ Status World::Parts::build_vault() {
   options.timeout = config.duration("vault.timeout");
   options.attempts = static_cast<int>(config.number("vault.attempts"));
   options.learn_lifetimes = true;
+  options.metrics = &metrics;
   parts.client = std::make_unique<vault::VaultClient>(std::move(options), std::move(login),
                                                       *parts.transport, *clock);
   parts.transit = std::make_unique<vault::VaultTransit>(*parts.client);

@@ -24,6 +24,12 @@ class Workbench {
     return parts_.build_database();
   }
   Status open_keys() { return parts_.build_secrets(); }
+  /// Application secrets without a database.
+  Status open_secrets() {
+    TRY_VOID(parts_.build_ground());
+    return parts_.build_secrets();
+  }
+  [[nodiscard]] domain::SecretProvider& secrets() { return *parts_.secrets; }
   [[nodiscard]] sql::Database& database() { return *parts_.database; }
   [[nodiscard]] domain::KeyProvider& keys() { return *parts_.keys; }
   [[nodiscard]] const Clock& clock() const { return *parts_.clock; }
@@ -101,6 +107,55 @@ int rotate_keys(const std::string& config_file, const Flags& flags, bool as_json
               " keys wrapped again");
     return 0;
   });
+}
+
+namespace {
+
+struct EnvelopeKeyReport {
+  object json;
+  std::string text;
+};
+
+Result<EnvelopeKeyReport> perform(domain::SecretProvider& secrets, EnvelopeKeyStep step,
+                                  const std::string& id) {
+  constexpr std::string_view ring = vault::envelope_keys_secret;
+  switch (step) {
+    case EnvelopeKeyStep::rotate: {
+      TRY(const vault::KeyRing changed, vault::rotate_key_ring(secrets, ring));
+      return EnvelopeKeyReport{{{"current_key_id", changed.current}},
+                               "new envelope key " + changed.current};
+    }
+    case EnvelopeKeyStep::prepare: {
+      TRY(const std::string prepared, vault::prepare_key_of_ring(secrets, ring));
+      return EnvelopeKeyReport{{{"prepared_key_id", prepared}},
+                               "prepared envelope key " + prepared +
+                                   "; bring the ring to every runner, then --use it"};
+    }
+    case EnvelopeKeyStep::use: {
+      TRY_VOID(vault::use_key_of_ring(secrets, ring, id));
+      return EnvelopeKeyReport{{{"current_key_id", id}}, "envelopes are sealed with " + id};
+    }
+    case EnvelopeKeyStep::retire: {
+      TRY(const std::size_t retired, vault::retire_keys_of_ring(secrets, ring));
+      return EnvelopeKeyReport{{{"retired", retired}},
+                               std::to_string(retired) + " older envelope keys taken out"};
+    }
+  }
+  return fail(Kind::internal, "internal.unexpected", "no such step");
+}
+
+}  // namespace
+
+int change_envelope_keys(const std::string& config_file, const Flags& flags, EnvelopeKeyStep step,
+                         const std::string& id, bool as_json) {
+  std::optional<config::Config> config = load_config(config_file, flags);
+  if (!config) return 2;
+  Workbench bench(*config);
+  if (Status opened = bench.open_secrets(); !opened) return complain(opened.error());
+  auto report = perform(bench.secrets(), step, id);
+  if (!report) return complain(report.error());
+  print(report->json, as_json, report->text);
+  return 0;
 }
 
 int version(bool as_json) {

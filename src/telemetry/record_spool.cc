@@ -73,6 +73,9 @@ RecordSpool::RecordSpool(RecordSpoolOptions options, const Clock& clock, Random&
       dropped_(metrics.counter("alga_records_dropped_total",
                                "Records lost because the spool was full or broken")),
       waiting_bytes_(metrics.gauge("alga_records_spool_bytes", "Size of the record spool on disk")),
+      unwritten_(
+          metrics.gauge("alga_records_unwritten",
+                        "Records that are in memory only: what a kill of the process loses")),
       log_(std::move(log)) {}
 
 Result<std::unique_ptr<RecordSpool>> RecordSpool::open(RecordSpoolOptions options,
@@ -178,6 +181,7 @@ void RecordSpool::take(Record record) noexcept {
       was_empty = queue_.empty();
       queue_.push_back({std::move(id), std::move(record)});
       ++queued_total_;
+      unwritten_.set(static_cast<double>(queued_total_ - settled_total_));
     }
     if (was_empty) wake_.notify_one();
   } catch (...) {  // out of memory
@@ -198,6 +202,7 @@ void RecordSpool::run() {
     write_batch(std::move(batch));
     lock.lock();
     settled_total_ += records;
+    unwritten_.set(static_cast<double>(queued_total_ - settled_total_));
     waiting_bytes_.set(static_cast<double>(disk_bytes()));
     written_.notify_all();
   }

@@ -32,8 +32,9 @@ struct RecordSpoolOptions {
 /// Records that wait on the local disk for their delivery, as lines of JSON in append-only files.
 /// Survives a restart of the process: what was written and not acknowledged is delivered again, so
 /// a record may arrive twice, with the same id. Recording never blocks: a thread of its own writes
-/// in batches. Full or broken, it drops the newest and counts (`alga_records_dropped_total`).
-/// Thread-safe, except that one party at a time takes batches.
+/// in batches, `linger` after the first record of each: so much, and what `alga_records_unwritten`
+/// counts, a kill of the process loses. Full or broken, it drops the newest and counts
+/// (`alga_records_dropped_total`). Thread-safe, except that one party at a time takes batches.
 class RecordSpool final : public domain::RecordSink {
  public:
   struct Batch {
@@ -91,6 +92,7 @@ class RecordSpool final : public domain::RecordSink {
   Random& random_;
   Counter& dropped_;
   Gauge& waiting_bytes_;
+  Gauge& unwritten_;
   const Logger log_;
   int lock_ = -1;
 

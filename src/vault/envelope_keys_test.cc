@@ -126,6 +126,36 @@ TEST_F(Sealing, TransitEnvelopesOpenForTheirInstallVersionAndExpiryOnly) {
   EXPECT_EQ(open(none, envelope), "secret.altered");
 }
 
+TEST_F(Sealing, APreparedKeyOpensEverywhereBeforeItSeals) {
+  EnvelopeKeys plane(secrets_, clock_);
+  ASSERT_TRUE(plane.load_or_make());
+  RingSealer sealer(plane);
+  const auto old = *sealer.seal(some_secrets(), binding_, "v1", soon());
+  const std::string fresh = prepare_key_of_ring(secrets_, envelope_keys_secret).value();
+  ASSERT_TRUE(plane.refresh());
+  EXPECT_EQ(sealer.seal(some_secrets(), binding_, "v1", soon())->key_id, old.key_id)
+      << "it does not seal yet";
+  // The ring is brought to a host whose runner does not share the file with the control plane.
+  MemorySecrets far_secrets;
+  ASSERT_TRUE(far_secrets.set_app_secret(envelope_keys_secret,
+                                         std::move(**secrets_.app_secret(envelope_keys_secret))));
+  EnvelopeKeys far(far_secrets, clock_);
+  ASSERT_TRUE(far.refresh());
+  ASSERT_TRUE(use_key_of_ring(secrets_, envelope_keys_secret, fresh));
+  ASSERT_TRUE(plane.refresh());
+  const auto now = *sealer.seal(some_secrets(), binding_, "v1", soon());
+  EXPECT_EQ(now.key_id, fresh);
+  EXPECT_EQ(open(far, now), "value") << "the runner is told nothing and opens it";
+  EXPECT_EQ(open(far, old), "value") << "what was on its way too";
+  EXPECT_EQ(retire_keys_of_ring(secrets_, envelope_keys_secret).value(), 1U);
+  ASSERT_TRUE(plane.refresh());
+  EXPECT_EQ(open(plane, now), "value");
+  EXPECT_EQ(open(plane, old), "secret.unknown_key");
+  EXPECT_EQ(retire_keys_of_ring(secrets_, envelope_keys_secret).value(), 0U);
+  EXPECT_EQ(use_key_of_ring(secrets_, envelope_keys_secret, *old.key_id).error().code,
+            "keys.unknown_key");
+}
+
 TEST_F(Sealing, TransitNamesTheVersionOfTheKeyAfterARotation) {
   TransitSealer sealer(transit_, "transit", "alga");
   ASSERT_TRUE(transit_.rotate("transit", "alga"));

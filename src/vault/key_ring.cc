@@ -24,11 +24,19 @@ std::string id_of(const crypto::AeadKey& key) {
   return "k" + digest.finish_hex().substr(0, 16);
 }
 
+/// Answers its id.
 std::string add_fresh_key(KeyRing& ring) {
   crypto::AeadKey key = crypto::AeadKey::generate();
-  ring.current = id_of(key);
-  ring.keys.insert_or_assign(ring.current, std::move(key));
-  return ring.current;
+  std::string id = id_of(key);
+  ring.keys.insert_or_assign(id, std::move(key));
+  return id;
+}
+
+Status check_room(const KeyRing& ring, std::string_view name) {
+  if (ring.keys.size() < kMaxKeys) return {};
+  return fail(Kind::conflict, "keys.ring_full",
+              "the application secret " + std::string(name) +
+                  " holds a hundred keys; take out those that nothing needs any more");
 }
 
 Secret serialise(const KeyRing& ring) {
@@ -79,7 +87,7 @@ Result<KeyRing> load_or_make_key_ring(domain::SecretProvider& secrets, std::stri
   TRY(const std::optional<Secret> stored, secrets.app_secret(name));
   if (stored) return parse(*stored, name);
   KeyRing ring;
-  add_fresh_key(ring);
+  ring.current = add_fresh_key(ring);
   TRY_VOID(secrets.set_app_secret(name, serialise(ring)));
   // What counts is what is stored: another process may have been here at the same time.
   return load_key_ring(secrets, name);
@@ -87,14 +95,37 @@ Result<KeyRing> load_or_make_key_ring(domain::SecretProvider& secrets, std::stri
 
 Result<KeyRing> rotate_key_ring(domain::SecretProvider& secrets, std::string_view name) {
   TRY(KeyRing ring, load_key_ring(secrets, name));
-  if (ring.keys.size() >= kMaxKeys) {
-    return fail(Kind::conflict, "keys.ring_full",
-                "the application secret " + std::string(name) +
-                    " holds a hundred keys; take out those that nothing needs any more");
-  }
-  add_fresh_key(ring);
+  TRY_VOID(check_room(ring, name));
+  ring.current = add_fresh_key(ring);
   TRY_VOID(secrets.set_app_secret(name, serialise(ring)));
   return ring;
+}
+
+Result<std::string> prepare_key_of_ring(domain::SecretProvider& secrets, std::string_view name) {
+  TRY(KeyRing ring, load_key_ring(secrets, name));
+  TRY_VOID(check_room(ring, name));
+  std::string id = add_fresh_key(ring);
+  TRY_VOID(secrets.set_app_secret(name, serialise(ring)));
+  return id;
+}
+
+Status use_key_of_ring(domain::SecretProvider& secrets, std::string_view name,
+                       std::string_view id) {
+  TRY(KeyRing ring, load_key_ring(secrets, name));
+  if (!ring.keys.contains(id)) {
+    return fail(Kind::not_found, "keys.unknown_key",
+                "the application secret " + std::string(name) + " holds no key with this id");
+  }
+  ring.current = std::string(id);
+  return secrets.set_app_secret(name, serialise(ring));
+}
+
+Result<std::size_t> retire_keys_of_ring(domain::SecretProvider& secrets, std::string_view name) {
+  TRY(KeyRing ring, load_key_ring(secrets, name));
+  const std::size_t retired =
+      std::erase_if(ring.keys, [&ring](const auto& item) { return item.first != ring.current; });
+  if (retired > 0) TRY_VOID(secrets.set_app_secret(name, serialise(ring)));
+  return retired;
 }
 
 Result<std::unique_ptr<LocalKeyProvider>> LocalKeyProvider::open(domain::SecretProvider& secrets) {

@@ -34,6 +34,18 @@ inline constexpr std::string_view wrapping_keys_secret = "alga_wrapping_keys";
 [[nodiscard]] Result<KeyRing> rotate_key_ring(domain::SecretProvider& secrets,
                                               std::string_view name);
 
+/// Adds a fresh key that opens and does not seal yet, so that the ring can be brought to every host
+/// before use_key_of_ring(). Answers its id. Error: `keys.ring_full`.
+[[nodiscard]] Result<std::string> prepare_key_of_ring(domain::SecretProvider& secrets,
+                                                      std::string_view name);
+/// Makes a key of the ring the current one. Error: `keys.unknown_key`.
+[[nodiscard]] Status use_key_of_ring(domain::SecretProvider& secrets, std::string_view name,
+                                     std::string_view id);
+/// Takes out every key but the current one: nothing that an older one sealed opens any more.
+/// Answers how many there were.
+[[nodiscard]] Result<std::size_t> retire_keys_of_ring(domain::SecretProvider& secrets,
+                                                      std::string_view name);
+
 /// Wraps data keys with a local ring of keys: the embedded default, where nothing but a file is
 /// needed. A rotation by another process is noticed by the next wrap() or unwrap() that needs it.
 class LocalKeyProvider final : public domain::KeyProvider {

@@ -1,5 +1,6 @@
 #include "vault/vault_client.h"
 
+#include <array>
 #include <boost/json/serialize.hpp>
 #include <thread>
 
@@ -13,6 +14,10 @@ constexpr std::chrono::seconds kRest{1};
 constexpr std::chrono::seconds kRenewalPause{5};
 constexpr std::chrono::milliseconds kFirstPause{100};
 constexpr std::size_t kMaxErrorText = 300;
+constexpr std::array<double, 9> kSeconds{0.001, 0.005, 0.01, 0.05, 0.1, 0.5, 1, 2, 5};
+constexpr std::array<std::string_view, 9> kOutcomes{"ok",          "not_found",    "denied",
+                                                    "sealed",      "rate_limited", "unavailable",
+                                                    "bad_request", "cas_conflict", "bad_response"};
 
 bool are_segments(std::string_view text) {
   if (text.empty() || text.size() > 512) return false;
@@ -80,9 +85,33 @@ bool is_mount(std::string_view text) {
   return first != "sys" && first != "auth" && first != "identity" && first != "cubbyhole";
 }
 
+VaultClient::Series::Series(Metrics& metrics)
+    : seconds(metrics.histogram("alga_vault_request_seconds",
+                                "Time of one request to Vault, whatever came of it", kSeconds)) {
+  for (const std::string_view outcome : kOutcomes) {
+    by_outcome[outcome] = &metrics.counter("alga_vault_requests_total",
+                                           "Requests to Vault, repeated ones included, by outcome",
+                                           {{"outcome", outcome}});
+  }
+}
+
+void VaultClient::Series::count(const Result<json::Value>& answer,
+                                std::chrono::duration<double> took) noexcept {
+  seconds.observe(took.count());
+  std::string_view outcome = answer ? "ok" : answer.error().code;
+  if (outcome.starts_with("vault.")) outcome.remove_prefix(std::string_view("vault.").size());
+  const auto found = by_outcome.find(outcome);
+  // What the transport calls otherwise is a Vault that could not be reached.
+  (found != by_outcome.end() ? found->second : by_outcome.at("unavailable"))->add();
+}
+
 VaultClient::VaultClient(Options options, std::unique_ptr<VaultLogin> login, Transport& transport,
                          const Clock& clock)
-    : options_(std::move(options)), login_(std::move(login)), transport_(transport), clock_(clock) {
+    : options_(std::move(options)),
+      login_(std::move(login)),
+      transport_(transport),
+      clock_(clock),
+      series_(options_.metrics != nullptr ? *options_.metrics : nowhere_) {
   while (options_.address.ends_with('/')) options_.address.pop_back();
 }
 
@@ -141,6 +170,14 @@ Result<json::Value> VaultClient::with_retries(std::string_view method, std::stri
 
 Result<json::Value> VaultClient::attempt(std::string_view method, std::string_view path,
                                          const json::Value* body, const std::string& token) {
+  const SteadyTime began = clock_.steady();
+  auto answer = exchange(method, path, body, token);
+  series_.count(answer, clock_.steady() - began);
+  return answer;
+}
+
+Result<json::Value> VaultClient::exchange(std::string_view method, std::string_view path,
+                                          const json::Value* body, const std::string& token) {
   domain::HttpRequest request{.method = std::string(method),
                               .url = options_.address + "/v1/" + std::string(path),
                               .headers = {{"x-vault-request", "true"}}};

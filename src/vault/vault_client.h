@@ -2,6 +2,7 @@
 
 #include <chrono>
 #include <functional>
+#include <map>
 #include <memory>
 #include <mutex>
 #include <optional>
@@ -9,6 +10,7 @@
 #include <string_view>
 
 #include "base/clock.h"
+#include "base/metrics.h"
 #include "base/secret.h"
 #include "json/parse.h"
 #include "vault/transport.h"
@@ -57,6 +59,9 @@ class VaultClient {
     bool learn_lifetimes = false;
     /// Waits between attempts; by default sleeps.
     std::function<void(std::chrono::milliseconds)> pause;
+    /// Where each request is counted (`alga_vault_requests_total` by outcome,
+    /// `alga_vault_request_seconds`); outlives the client; null: nowhere.
+    Metrics* metrics = nullptr;
   };
   /// `transport` and `clock` outlive the client; `login` may be null for calls without a token.
   VaultClient(Options options, std::unique_ptr<VaultLogin> login, Transport& transport,
@@ -76,10 +81,19 @@ class VaultClient {
   Status tend();
 
  private:
+  /// Series of the metrics, by the codes of errors without `vault.`.
+  struct Series {
+    explicit Series(Metrics& metrics);
+    void count(const Result<json::Value>& answer, std::chrono::duration<double> took) noexcept;
+    Histogram& seconds;
+    std::map<std::string_view, Counter*> by_outcome;
+  };
   Result<std::string> token();
   void forget_token();
   Result<json::Value> attempt(std::string_view method, std::string_view path,
                               const json::Value* body, const std::string& token);
+  Result<json::Value> exchange(std::string_view method, std::string_view path,
+                               const json::Value* body, const std::string& token);
   Result<json::Value> with_retries(std::string_view method, std::string_view path,
                                    const json::Value* body, const std::string& token);
   [[nodiscard]] std::optional<Error> resting() const;
@@ -92,6 +106,8 @@ class VaultClient {
   std::unique_ptr<VaultLogin> login_;
   Transport& transport_;
   const Clock& clock_;
+  NoMetrics nowhere_;
+  Series series_;
 
   std::mutex token_mutex_;  ///< also makes one login of many
   std::optional<VaultToken> token_;

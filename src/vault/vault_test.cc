@@ -2,6 +2,7 @@
 #include <gtest/gtest.h>
 
 #include <fstream>
+#include <map>
 
 #include "archive/testing.h"
 #include "vault/testing_contract.h"
@@ -13,6 +14,36 @@ namespace {
 using testing::FakeVault;
 using ::testing::HasSubstr;
 using ::testing::Not;
+
+/// Counts by outcome, and how often a time was taken.
+class Outcomes final : public Metrics {
+ public:
+  Counter& counter(std::string_view, std::string_view, Labels labels) override {
+    return counters_[std::string(labels.begin()->second)];
+  }
+  Gauge& gauge(std::string_view, std::string_view, Labels) override {
+    return static_cast<Metrics&>(none_).gauge("", "");
+  }
+  Histogram& histogram(std::string_view, std::string_view, std::span<const double>,
+                       Labels) override {
+    return times_;
+  }
+  [[nodiscard]] int count(const std::string& outcome) { return counters_[outcome].value; }
+  [[nodiscard]] int times() const { return times_.value; }
+
+ private:
+  struct One final : Counter {
+    void add(double amount) noexcept override { value += static_cast<int>(amount); }
+    int value = 0;
+  };
+  struct Times final : Histogram {
+    void observe(double) noexcept override { ++value; }
+    int value = 0;
+  };
+  std::map<std::string, One> counters_;
+  Times times_;
+  NoMetrics none_;
+};
 
 class Vault : public ::testing::Test {
  protected:
@@ -179,6 +210,31 @@ TEST_F(Vault, TriesAgainThenRestsSoThatNoStormBreaksLoose) {
   vault_.down = false;
   clock_.advance(std::chrono::milliseconds(1001));
   EXPECT_EQ(code(caller.call("GET", "transit/keys/alga")), "ok");
+}
+
+TEST_F(Vault, CountsEveryRequestByItsOutcomeAndNoneThatItSparedVault) {
+  Outcomes outcomes;
+  VaultClient::Options counted = options();
+  counted.metrics = &outcomes;
+  VaultClient caller(counted, std::make_unique<StaticToken>(Secret("root")), vault_, clock_);
+  EXPECT_EQ(code(caller.call("GET", "transit/keys/alga")), "ok");
+  vault_.answer_once = domain::HttpResponse{.status = 429, .headers = {}, .body = {}};
+  EXPECT_EQ(code(caller.call("GET", "transit/keys/alga")), "ok");
+  vault_.answer_once = domain::HttpResponse{.status = 404, .headers = {}, .body = {}};
+  EXPECT_EQ(code(caller.call("GET", "transit/keys/alga")), "vault.not_found");
+  vault_.sealed = true;
+  EXPECT_EQ(code(caller.call("GET", "transit/keys/alga")), "vault.sealed");
+  vault_.sealed = false;
+  vault_.down = true;
+  for (int i = 0; i < 10; ++i) {
+    EXPECT_EQ(code(caller.call("GET", "transit/keys/alga")), "vault.unavailable");
+  }
+  EXPECT_EQ(outcomes.count("ok"), 2);
+  EXPECT_EQ(outcomes.count("rate_limited"), 1);
+  EXPECT_EQ(outcomes.count("not_found"), 1);
+  EXPECT_EQ(outcomes.count("sealed"), 1);
+  EXPECT_EQ(outcomes.count("unavailable"), 3) << "three attempts, then it rests";
+  EXPECT_EQ(outcomes.times(), 8);
 }
 
 TEST_F(Vault, SaysThatItIsSealed) {

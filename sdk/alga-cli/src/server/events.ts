@@ -3,7 +3,8 @@ const MAX_LINE = 1024 * 1024;
 
 /**
  * The `data` of each event in a text/event-stream body (WHATWG HTML, "Server-sent events").
- * Comments and other fields are skipped; several data lines of one event are joined.
+ * Comments, other fields and named events (the server's `end`) are skipped; several data lines of one
+ * event are joined.
  */
 export async function* readEvents(
   body: AsyncIterable<Uint8Array>,
@@ -11,6 +12,7 @@ export async function* readEvents(
   const decoder = new TextDecoder();
   let pending = '';
   let data: string[] = [];
+  let named = false;
   for await (const chunk of body) {
     pending += decoder.decode(chunk, { stream: true });
     const lines = pending.split(/\r\n|\n|\r(?!$)/);
@@ -18,8 +20,11 @@ export async function* readEvents(
     if (pending.length > MAX_LINE) throw new Error('the event stream sent an endless line');
     for (const line of lines) {
       if (line === '') {
-        if (data.length > 0) yield data.join('\n');
+        if (data.length > 0 && !named) yield data.join('\n');
         data = [];
+        named = false;
+      } else if (line.startsWith('event:')) {
+        named = true;
       } else if (line.startsWith('data:')) {
         data.push(line.slice(line.startsWith('data: ') ? 6 : 5));
       }
