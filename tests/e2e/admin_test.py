@@ -135,6 +135,13 @@ def storage(world):
     expect_equal(world.admin("storage show", *place, "a")["value"], {"n": 1}, "value")
     listed = world.admin("storage list", *place, "--limit", "10", "--include-values", "true")
     expect_equal([it["key"] for it in listed["items"]], ["a", "b"], "keys")
+    made = world.admin("storage set-schema", *place, "1", "--schema", '{"type": "object", "required": ["n"]}')
+    expect_equal(made["schema"]["status"], "active", "the status of a new schema")
+    refused = world.admin("storage set", *place, "b", "--value", '"text"', expect_status=1)
+    expect_equal(refused["error"]["details"]["code"], "storage.schema_violation", "what does not fit")
+    expect_equal([it["version"] for it in world.admin("storage schemas", *place)["schemas"]], [1], "schemas")
+    world.admin("storage delete-schema", *place, "1")
+    world.admin("storage set", *place, "b", "--value", '"text"')
     world.admin("storage delete", *place, "a")
     expect_equal(world.admin("storage show", *place, "a", expect_status=1)["error"]["code"], "NOT_FOUND", "after delete")
 
@@ -213,6 +220,35 @@ def rotate(world):
     world.platform.server.stop()
     world.platform.start()
     expect_equal(world.platform.call("acme", "example.echo", "/secret?key=api_key").json()["value"], {"ok": CANARY}, "after a restart")
+
+
+@test("keys envelopes: prepared, used and the older one retired, while the platform runs and loses no request")
+def envelopes(world):
+    def secret():
+        return world.platform.call("acme", "example.echo", "/secret?key=api_key")
+
+    def step(*arguments):
+        status, out, err = algad("keys", "envelopes", *arguments, "--json", *world.settings())
+        expect_equal(status, 0, f"keys envelopes {arguments} ({err})")
+        return json.loads(out)
+
+    prepared = step("--prepare")["prepared_key_id"]
+    expect_equal(secret().json()["value"], {"ok": CANARY}, "with a prepared key")
+    expect_equal(step("--use", prepared), {"current_key_id": prepared}, "used")
+    expect_equal(secret().json()["value"], {"ok": CANARY}, "after the change")
+    world.platform.server.stop()
+    world.platform.start()
+    expect_equal(step("--retire"), {"retired": 1}, "retired")
+    world.platform.server.stop()
+    world.platform.start()
+    expect_equal(secret().json()["value"], {"ok": CANARY}, "sealed with the new key, the only one")
+    rotated = step("--rotate")["current_key_id"]
+    expect(rotated != prepared, "another key")
+    status, _, err = algad("keys", "envelopes", "--use", "knothing", *world.settings())
+    expect_equal(status, 1, "a key that is not there")
+    expect_in("keys.unknown_key", err, "its refusal")
+    status, _, _ = algad("keys", "envelopes", *world.settings())
+    expect_equal(status, 2, "no step is bad use")
 
 
 @test("migrate: an up-to-date schema stays as it is; version names it")

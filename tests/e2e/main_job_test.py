@@ -30,6 +30,24 @@ class World:
         return self.platform.operator.get(path, headers={"x-tenant-id": self.tenant})
 
 
+def counted(text, series):
+    """The value of one series of /metrics, 0 when it is not there."""
+    return next((float(line.rsplit(" ", 1)[1]) for line in text.splitlines() if line.startswith(f"{series} ")), 0.0)
+
+
+@test("the first invocation after publish finds its component in memory: the runner was warmed up")
+def warm(world):
+    def metrics():
+        return world.platform.server.client().get("/metrics").text()
+
+    eventually(lambda: counted(metrics(), 'alga_warm_ups_total{outcome="ready"}') >= 2, 30, "warm-up after publish and install")
+    eventually(lambda: len(world.platform.server.log_lines("warmed up a runner")) == 2, 5, "log lines of the warm-ups")
+    watched = [f'alga_component_loads_total{{from="{place}"}}' for place in ("disk", "compile")] + ["alga_bundle_cache_misses_total"]
+    before = {name: counted(metrics(), name) for name in watched}
+    expect_equal(world.call("/random").status, 200, "the first invocation")
+    expect_equal({name: counted(metrics(), name) for name in watched}, before, "loads, compiles and downloads of the first invocation")
+
+
 @test("an installed extension reads a secret, calls an allowed API, stores a value and answers")
 def the_main_job(world):
     answer = world.call(f"/main-job?url={world.upstream.origin}/tickets")

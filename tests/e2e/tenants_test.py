@@ -107,6 +107,52 @@ def operator_only(world):
     expect_equal(answer.status, 403, "a key for another tenant")
 
 
+def body_for(world, path):
+    """What an attacker sends to a route: everything in it is the other tenant's."""
+    theirs = world.theirs
+    identity = {"tenant_id": "theirs", "extension_id": theirs["extension_id"], "content_hash": theirs["content_hash"]}
+    return {
+        "/v1/execute": {"context": {**identity, "install_id": theirs["id"]}, "http": {"method": "GET", "path": "/config", "url": "/config?key=key"}},
+        "/warmup": identity,
+    }.get(path, {"any": "body"})
+
+
+@test("every route of gateways and runners in the document refuses every foreign identifier")
+def document(world):
+    paths = world.platform.operator.get("/api/v1/openapi.json").json()["paths"]
+    attackers = {
+        "nobody": world.platform.server.client(),
+        "a token that never was": world.platform.client("alga_0000000000000000_" + "x" * 43),
+        "another tenant's administrator": world.admin,
+        "another tenant's user": world.user,
+        "another tenant's client": world.platform.api_key("client_user", tenant="mine"),
+    }
+    known = {"extension": world.theirs["id"], "path": "config?key=key"}
+    headers = {"x-alga-tenant": "theirs", "x-alga-extension": world.theirs["extension_id"]}
+    rows = 0
+    for path, item in paths.items():
+        for method, operation in item.items():
+            # A preflight tells no more than which methods there are; pages are public.
+            if operation["x-role"] not in ("gateway", "runner") or not operation["security"]:
+                continue
+            named = [it["name"] for it in operation.get("parameters", []) if it["in"] == "path"]
+            expect(set(named) <= set(known), f"no row for the parameters {named} of {path}")
+            target = path
+            for name in named:
+                target = target.replace("{" + name + "}", known[name])
+            for attacker, client in attackers.items():
+                for claim in ({}, {"x-tenant-id": "theirs"}):
+                    sent = None if method in ("get", "head") else body_for(world, path)
+                    answer = client.request(method.upper(), target, body=sent, headers={**headers, **claim})
+                    rows += 1
+                    what = f"{method.upper()} {path} by {attacker} with {claim} answered {answer.status}: {answer.text()}"
+                    expect(answer.status in (401, 403, 404), what)
+                    expect("theirs" not in answer.text() and world.theirs["id"] not in answer.text(), what)
+    expect(rows >= 100, f"only {rows} rows: is something missing in the document?")
+    answer = world.platform.call("theirs", world.slug, "/config?key=key")
+    expect_equal(answer.json()["value"], {"ok": "theirs"}, "the rightful caller, with the same identifiers")
+
+
 def run():
     with tempfile.TemporaryDirectory(prefix="alga-e2e.") as folder, Platform(folder) as platform:
         return main(World(platform))

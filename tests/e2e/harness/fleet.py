@@ -21,7 +21,7 @@ class Fleet(Platform):
     """`operator` speaks to the control plane, `gateways` and `runners` are lists of Algad.
 
     wires["gateway-0"] leads that gateway to the control plane, wires["runner-0"] that runner to it, and
-    wires["execute-0"] that gateway to the runners. Every one of them speaks TLS with both sides' certificates.
+    wires["execute-0"] that gateway to the runners, wires["warm-0"] the control plane to that runner. Every one of them speaks TLS with both sides' certificates.
     """
 
     def __init__(self, folder, gateways=2, runners=2, timeout="4s", grace="2s"):
@@ -53,11 +53,14 @@ class Fleet(Platform):
         for name, value in (("config-token", INSTALL_CONFIG_TOKEN), ("runner-token", RUNNER_TOKEN)):
             (self.folder / name).write_text(value)
         gateways, runners = self._wanted
+        for index in range(runners):
+            self._wire(f"warm-{index}")
         self.server = self._process("control-plane", self._control_plane(), ["--bootstrap-token-file", str(self.token_file)])
         self.operator = self.client(self.token_file.read_text().strip())
         for index in range(runners):
             wire = self._wire(f"runner-{index}", internal_port(self.server))
             self.runners.append(self._process("runner", self._runner(wire), name=f"runner-{index}"))
+            self.wires[f"warm-{index}"].targets = [internal_port(self.runners[-1])]
         for index in range(gateways):
             wire = self._wire(f"gateway-{index}", internal_port(self.server))
             execute = self._wire(f"execute-{index}", *map(internal_port, self.runners))
@@ -69,8 +72,11 @@ class Fleet(Platform):
         server.start()
         if server is self.server:
             for name, wire in self.wires.items():
-                if not name.startswith("execute"):
+                if name.startswith(("runner", "gateway")):
                     wire.targets = [internal_port(server)]
+        for index, runner in enumerate(self.runners):
+            if runner is server:
+                self.wires[f"warm-{index}"].targets = [internal_port(server)]
         for index in range(len(self.gateways)):
             self.wires[f"execute-{index}"].targets = [internal_port(runner) for runner in self.runners if runner.process.poll() is None]
         return server
@@ -173,9 +179,11 @@ path = "{self.folder}/keys"
         keys = self.folder / "keys"
         keys.mkdir(mode=0o700, exist_ok=True)
         internal = self._internal("control-plane").replace("{folder}", str(self.folder / "control-plane"))
+        runners = [f"https://127.0.0.1:{self.wires[f'warm-{index}'].port}" for index in range(self._wanted[1])]
         return f"""{internal}{self._database()}{self._bundles()}
 [control_plane]
 token = "file:{self.folder}/config-token"
+runners = {json.dumps(runners)}
 
 [runner.storage]
 token = "file:{self.folder}/runner-token"
