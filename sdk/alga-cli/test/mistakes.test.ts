@@ -142,6 +142,7 @@ describe('likely mistakes are answered with what, where and what to do', () => {
     ['SIGNATURE_REQUIRED', 'alga keygen'],
     ['EXTENSION_VERSION_ALREADY_EXISTS', 'raise "version"'],
     ['PUBLISHER_NOT_FOUND', 'algad admin publishers create'],
+    ['COMPILE_FAILED', 'second try'],
     ['install.exists', 'alga update'],
     ['request.tenant_missing', '--tenant'],
     ['tenant.not_found', 'algad admin tenants create'],

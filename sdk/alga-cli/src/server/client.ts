@@ -188,6 +188,8 @@ const HINTS_BY_CODE: Record<string, string | undefined> = {
   SIGNATURE_REQUIRED:
     'make a key with alga keygen, have its public half registered, and publish with --key FILE',
   EXTENSION_VERSION_ALREADY_EXISTS: 'raise "version" in manifest.json and publish again',
+  COMPILE_FAILED:
+    'a busy server may need a second try; a smaller component compiles faster (alga build --engine auto)',
   'install.exists':
     'alga update moves the install to another version; alga grant changes what it may do',
   'extension.not_found': 'alga list shows what there is; alga publish adds an extension',
