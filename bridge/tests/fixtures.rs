@@ -18,6 +18,11 @@ const CONFIG: &str = "alga:extension/config@1.0.0";
 const GET_CONFIG: &str =
     r#"(import "alga:extension/config@1.0.0" "get" (func $get (param i32 i32 i32)))"#;
 const CLOCK: &str = "wasi:clocks/monotonic-clock@0.2.3";
+const NOW: &str =
+    r#"(import "wasi:clocks/monotonic-clock@0.2.3" "now" (func $clock (result i64)))"#;
+const EXIT: &str = r#"(import "wasi:cli/exit@0.2.3" "exit" (func $exit (param i32)))"#;
+const FETCH: &str = r#"(import "alga:extension/http@1.0.0" "fetch"
+            (func $fetch (param i32 i32 i32 i32 i32 i32 i32 i32 i32 i32)))"#;
 const SUBSCRIBE: &str = r#"(import "wasi:clocks/monotonic-clock@0.2.3" "subscribe-duration" (func $subscribe (param i64) (result i32)))"#;
 
 /// `status` and no more.
@@ -28,10 +33,7 @@ fn answer(status: u32) -> String {
 /// Asks for `https://api.test/slow` and answers what it was answered, or 500 plus the number of the
 /// error.
 fn fetch() -> Vec<u8> {
-    let fields = r#"
-        (import "alga:extension/http@1.0.0" "fetch"
-            (func $fetch (param i32 i32 i32 i32 i32 i32 i32 i32 i32 i32)))
-        (data (i32.const 256) "GEThttps://api.test/slow")"#;
+    let fields = format!(r#"{FETCH} (data (i32.const 256) "GEThttps://api.test/slow")"#);
     let body = "
         (call $fetch (i32.const 256) (i32.const 3) (i32.const 259) (i32.const 21)
             (i32.const 0) (i32.const 0) (i32.const 0) (i32.const 0) (i32.const 0) (i32.const 512))
@@ -40,7 +42,46 @@ fn fetch() -> Vec<u8> {
         (call $answer (i32.load16_u (i32.const 516))
             (i32.load (i32.const 532))
             (select (i32.load (i32.const 536)) (i32.const 0) (i32.load8_u (i32.const 528))))";
-    guest(V1, &["alga:extension/http@1.0.0"], fields, body)
+    guest(V1, &["alga:extension/http@1.0.0"], &fields, body)
+}
+
+/// Asks for the same and exits with an error when it is refused, as a handler does that does not
+/// catch it.
+fn fetch_or_exit() -> Vec<u8> {
+    let fields = format!(r#"{FETCH} {EXIT} (data (i32.const 256) "GEThttps://api.test/slow")"#);
+    let body = "
+        (call $fetch (i32.const 256) (i32.const 3) (i32.const 259) (i32.const 21)
+            (i32.const 0) (i32.const 0) (i32.const 0) (i32.const 0) (i32.const 0) (i32.const 512))
+        (if (i32.load8_u (i32.const 512)) (then (call $exit (i32.const 1)) unreachable))
+        (call $answer (i32.load16_u (i32.const 516)) (i32.const 0) (i32.const 0))";
+    guest(V1, &["alga:extension/http@1.0.0", "wasi:cli/exit@0.2.3"], &fields, body)
+}
+
+/// Spins on the clock until it has moved fifty times, and answers the smallest step in nanoseconds,
+/// as eight bytes.
+fn clock_step() -> Vec<u8> {
+    let body = "
+        (local $moves i32) (local $last i64) (local $now i64) (local $least i64)
+        (local.set $least (i64.const 0x7fffffffffffffff))
+        (local.set $last (call $clock))
+        (loop $l
+            (local.set $now (call $clock))
+            (br_if $l (i64.eq (local.get $now) (local.get $last)))
+            (if (i64.lt_u (i64.sub (local.get $now) (local.get $last)) (local.get $least))
+                (then (local.set $least (i64.sub (local.get $now) (local.get $last)))))
+            (local.set $last (local.get $now))
+            (local.set $moves (i32.add (local.get $moves) (i32.const 1)))
+            (br_if $l (i32.lt_u (local.get $moves) (i32.const 50))))
+        (i64.store (i32.const 16) (local.get $least))
+        (call $answer (i32.const 200) (i32.const 16) (i32.const 8))";
+    guest(V1, &[CLOCK], NOW, body)
+}
+
+/// 250 MiB of memory, with an operation on nearly all of it for ever.
+fn bulk(operation: &str) -> Vec<u8> {
+    plain(&format!(
+        "(drop (memory.grow (i32.const 3998))) (loop $l {operation} (br $l)) unreachable"
+    ))
 }
 
 /// Reads the record `ns`/`key` and answers its value, or 500 plus the number of the error.
@@ -127,12 +168,7 @@ fn guests() -> Vec<(&'static str, Vec<u8>)> {
         ),
         (
             "exit",
-            guest(
-                V1,
-                &["wasi:cli/exit@0.2.3"],
-                r#"(import "wasi:cli/exit@0.2.3" "exit" (func $exit (param i32)))"#,
-                "(call $exit (i32.const 1)) unreachable",
-            ),
+            guest(V1, &["wasi:cli/exit@0.2.3"], EXIT, "(call $exit (i32.const 1)) unreachable"),
         ),
         (
             "hoard",
@@ -199,6 +235,19 @@ fn guests() -> Vec<(&'static str, Vec<u8>)> {
             ),
         ),
         ("fetch", fetch()),
+        ("fetch-or-exit", fetch_or_exit()),
+        ("clock-step", clock_step()),
+        ("bulk-fill", bulk("(memory.fill (i32.const 0) (i32.const 7) (i32.const 262144000))")),
+        ("bulk-copy", bulk("(memory.copy (i32.const 65536) (i32.const 0) (i32.const 262078464))")),
+        (
+            "bulk-table",
+            guest(
+                V1,
+                &[],
+                "(table $t 19000 funcref)",
+                &endless("(table.fill $t (i32.const 0) (ref.null func) (i32.const 19000))"),
+            ),
+        ),
         ("storage", storage()),
         (
             "unknown-import",

@@ -20,7 +20,7 @@ enum class EndClass : std::uint8_t {
   cancelled,          ///< the caller went away or the server is stopping
   overload,           ///< not admitted
   capability_denied,  ///< needed a capability in a place where no error can be returned
-  egress_denied,      ///< likewise for the egress policy
+  egress_denied,      ///< the handler gave up on hearing that the egress policy denies an address
   bad_component,      ///< the bytes are no component that can run
   platform,           ///< our fault
 };

@@ -13,6 +13,7 @@
 
 #include "base/bytes.h"
 #include "crypto/digest.h"
+#include "domain/limits.h"
 #include "json/decode.h"
 
 namespace alga::engine {
@@ -96,6 +97,7 @@ ArtefactStore::ArtefactStore(Options options, Random& random, Metrics& metrics, 
                                 "Artefacts on disk that failed authentication")),
       evicted_(metrics.counter("alga_artefacts_evicted_total",
                                "Artefacts removed from disk to make room")),
+      metrics_(metrics),
       log_(std::move(log)) {}
 
 fs::path ArtefactStore::path_of(const ContentHash& bundle) const {
@@ -125,8 +127,9 @@ bool ArtefactStore::adopt(const ContentHash& bundle) {
   if (Status good = verify(bundle, made->file, made->path, **signature); !good) {
     discard(*made);
     tampered_.add();
-    log_.error("a shared artefact failed authentication and was not taken",
-               {{"bundle", bundle.hex()}, {"reason", good.error().message}});
+    log_.error(
+        "a shared artefact failed authentication and was not taken",
+        {{"bundle", bundle.hex()}, {"code", good.error().code}, {"reason", good.error().message}});
     return false;
   }
   return settle(bundle, *made, **signature).has_value();
@@ -141,8 +144,9 @@ Result<std::optional<File>> ArtefactStore::find_here(const ContentHash& bundle) 
   }
   if (Status good = verify(bundle, file, path, signature_beside(path)); !good) {
     tampered_.add();
-    log_.error("a compiled artefact failed authentication and was removed",
-               {{"bundle", bundle.hex()}, {"reason", good.error().message}});
+    log_.error(
+        "a compiled artefact failed authentication and was removed",
+        {{"bundle", bundle.hex()}, {"code", good.error().code}, {"reason", good.error().message}});
     std::lock_guard lock(mutex_);
     std::error_code ignored;
     fs::remove(path, ignored);
@@ -260,6 +264,14 @@ void ArtefactStore::sweep() {
   }
 }
 
+void ArtefactStore::note_full() {
+  constexpr auto limit = domain::Limit::components_on_disk;
+  domain::count_limit_hit(metrics_, limit);
+  if (std::exchange(said_full_, true)) return;
+  log_.info("compiled components leave the disk to make room for others",
+            {{"code", domain::info(limit).code}, {"most", options_.max_artefacts}});
+}
+
 void ArtefactStore::evict() {
   struct Entry {
     fs::file_time_type used;
@@ -278,6 +290,7 @@ void ArtefactStore::evict() {
   std::size_t count = entries.size();
   for (const Entry& entry : entries) {
     if (total <= options_.max_bytes && count <= options_.max_artefacts) break;
+    if (count > options_.max_artefacts) note_full();
     // Mapped artefacts stay usable: the file lives until the last mapping goes.
     fs::remove(entry.path, ignored);
     fs::remove(entry.path.string() + ".sig", ignored);

@@ -78,13 +78,16 @@ class ArtefactStore {
                                       std::uint64_t size) const;
   void sweep();
   void evict();
+  void note_full();
 
   const Options options_;
   Random& random_;
   Counter& tampered_;
   Counter& evicted_;
+  Metrics& metrics_;
   Logger log_;
   std::mutex mutex_;
+  bool said_full_ = false;
 };
 
 }  // namespace alga::engine

@@ -10,6 +10,8 @@
 #include <ranges>
 #include <utility>
 
+#include "domain/limits.h"
+
 namespace alga::engine {
 namespace {
 
@@ -104,6 +106,7 @@ ComponentCache::ComponentCache(Options options, ab_engine* engine,
       components_(metrics.gauge("alga_components_in_memory", "Components linked and mapped")),
       compile_seconds_(metrics.histogram("alga_compile_seconds", "Time to compile a component",
                                          compile_buckets)),
+      metrics_(metrics),
       log_(std::move(log)),
       turns_(std::max(1U, options_.compile_processes)),
       compiler_("alga-compile", options_.compile_processes),
@@ -166,13 +169,14 @@ void ComponentCache::load_from_disk(const ContentHash& bundle) {
       return finish(bundle, std::move(linked));
     }
   }
-  compiler_.post([this, bundle] {
+  // One that is there and does not fit was made by another engine: it is replaced.
+  compiler_.post([this, bundle, there = artefact->has_value()] {
     std::filesystem::path wasm;
     {
       std::lock_guard lock(mutex_);
       wasm = flights_.at(bundle).wasm;
     }
-    Status compiled = compile(bundle, wasm);
+    Status compiled = compile(bundle, wasm, there ? Anew::yes : Anew::no);
     if (!compiled) return finish(bundle, std::unexpected(std::move(compiled).error()));
     auto made = store_->find(bundle);
     if (!made) return finish(bundle, std::unexpected(std::move(made).error()));
@@ -214,11 +218,20 @@ void ComponentCache::keep(const ContentHash& bundle, std::shared_ptr<Component> 
   by_hash_[bundle] = order_.begin();
   while (order_.size() > 1 &&
          (order_.size() > options_.max_components || image_bytes_ > options_.max_image_bytes)) {
+    if (order_.size() > options_.max_components) note_full();
     image_bytes_ -= order_.back().component->image_bytes();
     by_hash_.erase(order_.back().bundle);
     order_.pop_back();
   }
   components_.set(static_cast<double>(order_.size()));
+}
+
+void ComponentCache::note_full() {
+  constexpr auto limit = domain::Limit::components_in_memory;
+  domain::count_limit_hit(metrics_, limit);
+  if (std::exchange(said_full_, true)) return;
+  log_.info("components leave memory to make room for others",
+            {{"code", domain::info(limit).code}, {"most", options_.max_components}});
 }
 
 void ComponentCache::preload(SteadyTime deadline) {
@@ -244,10 +257,13 @@ Status ComponentCache::prepare(const ContentHash& bundle, const std::filesystem:
   return compile(bundle, wasm);
 }
 
-Status ComponentCache::compile(const ContentHash& bundle, const std::filesystem::path& wasm) {
+Status ComponentCache::compile(const ContentHash& bundle, const std::filesystem::path& wasm,
+                               Anew anew) {
   const std::shared_ptr<void> turn = turns_.take(bundle);
-  TRY(std::optional<File> present, store_->find(bundle));
-  if (present) return {};
+  if (anew == Anew::no) {
+    TRY(std::optional<File> present, store_->find(bundle));
+    if (present) return {};
+  }
   if (!store_->can_sign()) {
     return fail(Kind::unavailable, "engine.unavailable",
                 "no compiled artefact is there and this process may not compile");
@@ -258,6 +274,7 @@ Status ComponentCache::compile(const ContentHash& bundle, const std::filesystem:
     return fail(Kind::invalid, "engine.bad_component", "the bundle's component cannot be read");
   }
   if (static_cast<std::uint64_t>(facts.st_size) > options_.max_component_bytes) {
+    domain::count_limit_hit(metrics_, domain::Limit::component_size);
     return fail(Kind::too_large, "engine.component_too_large",
                 "the component has " + std::to_string(facts.st_size) + " bytes; at most " +
                     std::to_string(options_.max_component_bytes) + " are allowed");

@@ -102,8 +102,12 @@ class ComponentCache {
   void load_from_disk(const ContentHash& bundle);
   void finish(const ContentHash& bundle, Result<std::shared_ptr<Component>> outcome);
   Result<std::shared_ptr<Component>> link(const File& artefact);
-  Status compile(const ContentHash& bundle, const std::filesystem::path& wasm);
+  /// With Anew::yes also when there is an artefact, which it replaces.
+  enum class Anew : bool { no, yes };
+  Status compile(const ContentHash& bundle, const std::filesystem::path& wasm,
+                 Anew anew = Anew::no);
   void keep(const ContentHash& bundle, std::shared_ptr<Component> component);
+  void note_full();
 
   const Options options_;
   ab_engine* engine_;
@@ -114,12 +118,14 @@ class ComponentCache {
   Counter& failures_;
   Gauge& components_;
   Histogram& compile_seconds_;
+  Metrics& metrics_;
   Logger log_;
   std::mutex mutex_;
   Order order_;  ///< most recently used first
   std::unordered_map<ContentHash, Order::iterator> by_hash_;
   std::unordered_map<ContentHash, Flight> flights_;
   std::uint64_t image_bytes_ = 0;
+  bool said_full_ = false;
   CompileTurns turns_;
   Worker compiler_;
   Worker loader_;  ///< hands work to `compiler_`, so it ends first

@@ -100,7 +100,8 @@ class WasmEngine final : public Engine {
         pool_warm_(shared_->use.metrics->gauge("alga_pool_warm_memories",
                                                "Slots without guest that keep a component mapped")),
         pool_resident_(shared_->use.metrics->gauge(
-            "alga_pool_resident_bytes", "Memory that slots without guest keep (engine.keep_pages)")),
+            "alga_pool_resident_bytes",
+            "Memory that slots without guest keep (engine.keep_pages)")),
         scheduler_(
             scheduling(shared_->options), [raw = engine_.get()] { ab_engine_tick(raw); },
             [this](Scheduler::Load load) { note(load); }) {
@@ -153,9 +154,11 @@ class WasmEngine final : public Engine {
   }
 
   [[nodiscard]] Result<domain::ComponentReport> inspect(const std::string& file) override {
-    return inspect_component(shared_->options.self, file,
-                             shared_->options.limits.value(Limit::component_size), inspect_time,
-                             most_report_bytes);
+    auto report = inspect_component(shared_->options.self, file,
+                                    shared_->options.limits.value(Limit::component_size),
+                                    inspect_time, most_report_bytes);
+    if (!report) domain::count_limit_hit(*shared_->use.metrics, report.error().code);
+    return report;
   }
 
  private:

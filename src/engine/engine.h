@@ -8,6 +8,7 @@
 #include <memory>
 #include <optional>
 #include <string>
+#include <vector>
 
 #include "base/callback.h"
 #include "base/clock.h"
@@ -50,6 +51,7 @@ class UiProxy {
     std::shared_ptr<const domain::SecretMap> secrets;  ///< for the secret `api_key`; may be null
     SteadyTime deadline;
     std::uint64_t max_response_bytes = 0;
+    std::uint32_t depth = 1;  ///< sent as `x-alga-depth`
   };
   virtual ~UiProxy() = default;
   virtual void call(Call call, Callback<std::string> done) = 0;
@@ -76,8 +78,9 @@ struct Outcome {
   domain::HttpResponse response;
   std::string message;
   std::string backtrace;
-  std::uint32_t retry_after_s = 0;  ///< with `overload`
-  bool tenant_busy = false;         ///< with `overload`: the tenant's own share was used up
+  std::uint32_t retry_after_s = 0;    ///< with `overload`
+  bool tenant_busy = false;           ///< with `overload`: the tenant's own share was used up
+  std::vector<domain::Limit> limits;  ///< that stopped or cut something, each once
   std::uint64_t queue_us = 0, instantiate_us = 0, call_us = 0, cpu_us = 0;
   std::uint64_t peak_memory_bytes = 0, host_bytes = 0, egress_bytes = 0;
   std::uint32_t host_calls = 0;

@@ -9,8 +9,12 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <array>
 #include <thread>
 
+#include "engine/artefact_store.h"
+#include "engine/bridge.h"
+#include "engine/component_report.h"
 #include "engine/testing.h"
 
 namespace alga::engine {
@@ -19,6 +23,23 @@ namespace {
 namespace fs = std::filesystem;
 using domain::EndClass;
 using domain::Limit;
+
+class CountingRandom final : public Random {
+ public:
+  void fill(std::span<std::uint8_t> out) override { std::ranges::fill(out, ++last_); }
+
+ private:
+  std::uint8_t last_ = 0;
+};
+
+/// What ab_engine_compat_hash says of an engine with the settings of the server.
+std::string engine_compat() {
+  auto engine = compile_engine();
+  if (!engine) return "";
+  std::array<std::uint8_t, 32> compat{};
+  ab_engine_compat_hash(engine->get(), compat.data());
+  return hex_encode(compat);
+}
 
 class ArtefactsTest : public testing::EngineTest {
  protected:
@@ -119,6 +140,8 @@ TEST_F(ArtefactsTest, CompilesAnAlteredArtefactAnew) {
     testing::write_file(path, bytes);
     EXPECT_EQ(run("echo").end, EndClass::ok);
     EXPECT_EQ(tampered(), round);
+    EXPECT_EQ(log->count({"failed authentication", "code=engine.artefact_untrusted"}),
+              static_cast<std::size_t>(round));
     EXPECT_EQ(loads_from("compile"), ++round);
   }
 }
@@ -256,6 +279,8 @@ TEST_F(ArtefactsTest, KeepsNoMoreComponentsInMemoryThanAllowed) {
   ASSERT_TRUE(load("trap"));
   EXPECT_EQ(loads_from("disk"), 1);
   EXPECT_EQ(loads_from("compile"), 3) << "what left memory is still on disk";
+  EXPECT_EQ(metrics.count("alga_limit_hits_total{components_in_memory}"), 2);
+  EXPECT_EQ(log->count({"code=limit.components_in_memory"}), 1U) << "said once";
   // `echo` or `log` has left by now; who holds a component may go on using it.
   EXPECT_EQ(start(*held, invocation()).outcome.get().end, EndClass::ok);
 }
@@ -277,12 +302,76 @@ TEST_F(ArtefactsTest, KeepsNoMoreArtefactsThanAllowed) {
   ASSERT_TRUE(load("trap"));
   EXPECT_EQ(files(".cwasm").size(), 1U);
   EXPECT_FALSE(artefact("trap").empty());
+  EXPECT_EQ(metrics.count("alga_limit_hits_total{components_on_disk}"), 1);
+  EXPECT_EQ(log->count({"code=limit.components_on_disk"}), 1U);
 }
 
 TEST_F(ArtefactsTest, SaysThatItIsUnavailableWhenItsFolderCannotBeUsed) {
   testing::write_file(folder() / "file", "");
   options.cache = folder() / "file" / "below";
-  EXPECT_THROW(open(), std::runtime_error);
+  try {
+    open();
+    FAIL() << "there is no such folder";
+  } catch (const std::runtime_error& refused) {
+    EXPECT_TRUE(std::string_view(refused.what()).starts_with("engine.cache_io")) << refused.what();
+  }
+}
+
+TEST_F(ArtefactsTest, CannotKeepWhatItCompiledInAFolderThatIsGone) {
+  open();
+  fs::remove_all(options.cache);
+  testing::write_file(options.cache, "no folder any more");
+  Loaded loaded = load("echo");
+  ASSERT_FALSE(loaded);
+  EXPECT_EQ(loaded.error().code, "engine.cache_io");
+  fs::remove(options.cache);
+  fs::create_directory(options.cache);
+  EXPECT_EQ(run("echo").end, EndClass::ok) << "and works again when it is back";
+}
+
+TEST_F(ArtefactsTest, CompilesAnewWhatATrustedKeySignedForAnotherEngine) {
+  ASSERT_EQ(run("echo").end, EndClass::ok);
+  close();
+  // The bytes are no artefact of this engine, though the signature over them is good.
+  const fs::path path = artefact("echo");
+  const std::string name = path.filename().string();
+  const std::string compat = engine_compat();
+  ASSERT_EQ(name.substr(65, 16), compat.substr(0, 16)) << name;
+  CountingRandom random;
+  testing::CountingMetrics unused;
+  auto store = ArtefactStore::open({.directory = options.cache,
+                                    .max_bytes = 1U << 30U,
+                                    .max_artefacts = 10,
+                                    .compat = compat,
+                                    .signer = options.compile_key,
+                                    .trusted = options.trusted_keys,
+                                    .shared = nullptr},
+                                   random, unused, {});
+  ASSERT_TRUE(store);
+  auto draft = (*store)->draft();
+  ASSERT_TRUE(draft);
+  const std::string foreign = "code of another engine";
+  ASSERT_EQ(::write(draft->file.fd(), foreign.data(), foreign.size()),
+            static_cast<ssize_t>(foreign.size()));
+  ASSERT_TRUE((*store)->keep(testing::hash_of(testing::guest_file("echo")), std::move(*draft)));
+  EXPECT_EQ(run("echo").end, EndClass::ok);
+  EXPECT_EQ(loads_from("compile"), 2);
+  EXPECT_EQ(tampered(), 0) << "it was signed";
+  EXPECT_EQ(bridge_error(AB_E_INCOMPATIBLE, nullptr).error().code, "engine.artefact_incompatible");
+}
+
+TEST_F(ArtefactsTest, GivesUpOnAComponentThatCompilesForTooLong) {
+  use_gated_worker();  // whose gate nobody opens
+  options.compile_time = std::chrono::milliseconds{200};
+  const fs::path wasm = testing::guest_file("echo");
+  const Status prepared = engine().prepare(testing::hash_of(wasm), wasm.string());
+  ASSERT_FALSE(prepared);
+  EXPECT_EQ(prepared.error().code, "compile.too_expensive");
+  EXPECT_TRUE(fs::is_empty(options.cache)) << "no draft stays behind";
+  const auto described = describe_component(options.self, wasm.string(), 1U << 20U,
+                                            std::chrono::milliseconds{200}, 1U << 20U);
+  ASSERT_FALSE(described);
+  EXPECT_EQ(described.error().code, "component.too_complex");
 }
 
 }  // namespace

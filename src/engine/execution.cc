@@ -135,7 +135,7 @@ Job::Step Execution::step() {
     } else {
       if (outcome.end == EndClass::hostcall_limit && !stop_reason_) {
         const bool bytes = ledger_->too_many_bytes.load();
-        shared_.count_limit(bytes ? "host_bytes" : view(raw.limit));
+        hit(bytes ? "host_bytes" : view(raw.limit));
       }
       outcome.message = stop_reason_ ? stop_message_ : std::string(view(raw.message));
       outcome.backtrace = std::string(view(raw.backtrace));
@@ -167,18 +167,35 @@ void Execution::end(EndClass reason) {
   finish(std::move(outcome));
 }
 
-void Execution::refuse(bool tenant_busy) {
+void Execution::refuse(Refusal why) {
   Outcome outcome;
   outcome.end = EndClass::overload;
   outcome.retry_after_s = 1;
-  outcome.tenant_busy = tenant_busy;
-  outcome.message = tenant_busy ? "the tenant runs as many executions as it may"
-                                : "the server runs as many executions as it may";
-  shared_.count_limit(tenant_busy ? "executions_per_tenant" : "executions");
+  outcome.tenant_busy = why == Refusal::tenant_full || why == Refusal::tenant_waited;
+  outcome.message = why == Refusal::stopping ? "the server is stopping"
+                    : outcome.tenant_busy    ? "the tenant runs as many executions as it may"
+                                             : "the server runs as many executions as it may";
+  switch (why) {
+    case Refusal::full: hit("executions"); break;
+    case Refusal::tenant_full: hit("executions_per_tenant"); break;
+    case Refusal::waited:
+    case Refusal::tenant_waited:
+      outcome.message += ", and no place became free in time";
+      hit("queue_wait");
+      break;
+    case Refusal::stopping: break;
+  }
   finish(std::move(outcome));
 }
 
 EndClass Execution::classify(const ab_outcome& outcome) const {
+  const EndClass end = end_of(outcome);
+  // A handler that gave up on hearing that an address is denied failed for want of a rule.
+  const bool failed = end == EndClass::guest_error || end == EndClass::trap;
+  return failed && ledger_->egress_denied.load() ? EndClass::egress_denied : end;
+}
+
+EndClass Execution::end_of(const ab_outcome& outcome) const {
   constexpr std::int32_t trap_unreachable = 9;  // wasmtime::Trap::UnreachableCodeReached
   if (stop_reason_) return *stop_reason_;
   if (ledger_->too_many_bytes.load()) return EndClass::hostcall_limit;
@@ -208,10 +225,17 @@ EndClass Execution::classify(const ab_outcome& outcome) const {
   return EndClass::platform;
 }
 
+void Execution::hit(std::string_view limit) {
+  shared_.count_limit(limit);
+  if (const auto known = domain::parse_limit(limit)) {
+    ledger_->limits_hit |= std::uint64_t{1} << static_cast<unsigned>(*known);
+  }
+}
+
 int Execution::stop_guest(EndClass end, std::string_view limit, std::string message) {
   stop_reason_ = end;
   stop_message_ = std::move(message);
-  if (!limit.empty()) shared_.count_limit(limit);
+  if (!limit.empty()) hit(limit);
   return 1;
 }
 
@@ -226,14 +250,19 @@ void Execution::finish(Outcome outcome) {
     outcome.host_calls = stats.host_calls;
     shared_.peak_memory->observe(static_cast<double>(stats.peak_memory_bytes));
   }
-  if (std::string_view limit = limit_of(outcome.end); !limit.empty()) shared_.count_limit(limit);
+  if (std::string_view limit = limit_of(outcome.end); !limit.empty()) hit(limit);
   outcome.queue_us = static_cast<std::uint64_t>(queued_.count());
   outcome.cpu_us = cpu_ns_ / 1000;
   outcome.host_bytes = ledger_->host_bytes.load();
   outcome.egress_bytes = ledger_->egress_bytes.load();
   log_.finish();
-  for (const domain::Limit limit : log_.hits()) {
-    domain::count_limit_hit(*shared_.use.metrics, limit);
+  for (const domain::Limit limit : log_.hits()) hit(domain::info(limit).name);
+  if (const std::uint64_t hits = ledger_->limits_hit.load(); hits != 0) {
+    for (const domain::LimitInfo& limit : domain::all_limits()) {
+      if ((hits >> static_cast<unsigned>(limit.limit) & 1U) != 0) {
+        outcome.limits.push_back(limit.limit);
+      }
+    }
   }
   Done done = std::exchange(done_, nullptr);
   // The caller gets its answer before the guest's memory is given back.

@@ -34,7 +34,13 @@ struct Shared {
 struct Ledger {
   std::atomic<std::uint64_t> host_bytes{0}, egress_bytes{0};
   std::atomic<bool> too_many_bytes{false};
+  /// The last thing that the guest heard of its host, log lines apart, was that an address is
+  /// denied.
+  std::atomic<bool> egress_denied{false};
+  std::atomic<std::uint64_t> limits_hit{0};  ///< a bit for each domain::Limit
+  std::atomic<std::uint32_t> denials{0};
 };
+static_assert(domain::limit_count <= 64);
 
 /// One call of a handler: the guest, what it may do, what it did. Driven by the scheduler; the
 /// bridge calls on_call(), on_log() and on_stdio() from inside step().
@@ -48,7 +54,7 @@ class Execution final : public Job {
   bool start(std::chrono::microseconds queued) override;
   Step step() override;
   void end(domain::EndClass reason) override;
-  void refuse(bool tenant_busy) override;
+  void refuse(Refusal why) override;
   [[nodiscard]] SteadyTime deadline() const override { return deadline_; }
 
   // From the bridge. Non-zero ends the execution.
@@ -74,10 +80,16 @@ class Execution final : public Job {
   [[nodiscard]] bool pay(ab_call* call, std::uint64_t bytes);
   [[nodiscard]] bool allowed(domain::Capability capability, std::string_view target);
   void note_denial(std::string_view kind, std::string_view target, std::string_view reason);
-  void trace_call(std::string_view operation, std::string_view target);
+  /// Whether this call of a capability gets a line in the log.
+  [[nodiscard]] bool drawn() const;
+  void trace_call(std::string_view operation, std::string_view target) const;
+  /// Counts a limit that stopped or refused something, and tells it with the outcome.
+  void hit(std::string_view limit);
   /// Remembers why and returns the value that makes the bridge end the guest.
   int stop_guest(domain::EndClass end, std::string_view limit, std::string message);
   [[nodiscard]] domain::EndClass classify(const ab_outcome& outcome) const;
+  /// What the bridge saw, before our own view of why.
+  [[nodiscard]] domain::EndClass end_of(const ab_outcome& outcome) const;
   void finish(Outcome outcome);
   void release();
 
@@ -93,6 +105,7 @@ class Execution final : public Job {
   std::chrono::microseconds queued_{};
   std::uint64_t cpu_ns_ = 0;
   std::uint64_t calls_ = 0, fetches_ = 0;
+  bool log_denied_ = false;
   std::optional<domain::EndClass> stop_reason_;
   std::string stop_message_;
   std::mutex pending_mutex_;

@@ -38,6 +38,15 @@ std::optional<Operation> operation_of(ab_op op) {
   return std::nullopt;
 }
 
+std::string_view operation_name(ab_op op) {
+  switch (op) {
+    case AB_OP_STORAGE_GET: return "storage.get";
+    case AB_OP_STORAGE_PUT: return "storage.put";
+    case AB_OP_STORAGE_DELETE: return "storage.delete";
+    default: return "storage.list";
+  }
+}
+
 ab_err http_error(std::string_view code) {
   if (code == "egress.denied") return AB_ERR_DENIED;
   if (code == "egress.invalid_url") return AB_ERR_INVALID;
@@ -102,6 +111,8 @@ domain::WriteCondition condition_of(const ab_storage_request& request) {
 
 constexpr std::uint32_t default_page = 25;
 constexpr std::uint32_t longest_page = 100;
+/// Denials of one execution that get a line in the log; each counts in the metric and the records.
+constexpr std::uint32_t most_denial_lines = 20;
 constexpr std::string_view too_many_bytes_text = "too many bytes through host calls";
 
 }  // namespace
@@ -115,6 +126,7 @@ int Execution::on_call(const ab_host_request& request, ab_call* call) noexcept {
     return stop_guest(EndClass::hostcall_limit, "host_calls",
                       "more than " + std::to_string(shared_.max_host_calls) + " host calls");
   }
+  ledger_->egress_denied = false;
   std::uint64_t bytes = request.key.len + request.body.len;
   if (request.http != nullptr) bytes += request.http->url.len + request.http->body.len;
   if (request.storage != nullptr) {
@@ -172,22 +184,33 @@ bool Execution::allowed(Capability capability, std::string_view target) {
 
 void Execution::note_denial(std::string_view kind, std::string_view target,
                             std::string_view reason) {
-  shared_.count_denial(kind == "egress_denied" ? "egress" : "capability");
+  const bool egress = kind == "egress_denied";
+  shared_.count_denial(egress ? "egress" : "capability");
+  if (egress) ledger_->egress_denied = true;
+  const std::string shown = printable(target.substr(0, 200));
+  if (ledger_->denials++ < most_denial_lines) {
+    shared_.use.log.info(egress ? "egress denied" : "capability denied",
+                         {{"target", shown},
+                          {"reason", reason},
+                          {"tenant", invocation_.who.tenant},
+                          {"extension", invocation_.who.extension},
+                          {"request_id", invocation_.who.request_id}});
+  }
   if (shared_.use.records != nullptr) {
     shared_.use.records->capability({invocation_.who, shared_.use.clock->wall(), std::string(kind),
-                                     printable(target.substr(0, 200)), std::string(reason)});
+                                     shown, std::string(reason)});
   }
 }
 
-void Execution::trace_call(std::string_view operation, std::string_view target) {
-  double fraction = shared_.options.capability_log_sampling;
-  if (fraction <= 0) return;
-  if (fraction < 1) {
-    std::uint8_t bytes[4];
-    shared_.use.random->fill(bytes);
-    double draw = (bytes[0] << 16U | bytes[1] << 8U | bytes[2]) / 16777216.0;
-    if (draw >= fraction) return;
-  }
+bool Execution::drawn() const {
+  const double fraction = shared_.options.capability_log_sampling;
+  if (fraction <= 0 || fraction >= 1) return fraction > 0;
+  std::uint8_t bytes[3];
+  shared_.use.random->fill(bytes);
+  return (bytes[0] << 16U | bytes[1] << 8U | bytes[2]) / 16777216.0 < fraction;
+}
+
+void Execution::trace_call(std::string_view operation, std::string_view target) const {
   shared_.use.log.info("capability used", {{"operation", operation},
                                            {"target", target},
                                            {"tenant", invocation_.who.tenant},
@@ -196,12 +219,17 @@ void Execution::trace_call(std::string_view operation, std::string_view target) 
 }
 
 int Execution::on_log(ab_log_level level, std::string_view message) noexcept {
-  if (!invocation_.capabilities.contains(Capability::log_emit)) {
-    shared_.count_denial("capability");
-    return 0;
-  }
   if (++calls_ > shared_.max_host_calls) {
     return stop_guest(EndClass::hostcall_limit, "host_calls", "too many host calls");
+  }
+  if (!invocation_.capabilities.contains(Capability::log_emit)) {
+    // One record for all of its lines: a guest may log in a loop, and none of them is any news.
+    if (!std::exchange(log_denied_, true)) {
+      note_denial("denied", "logging", domain::name(Capability::log_emit));
+    } else {
+      shared_.count_denial("capability");
+    }
+    return 0;
   }
   LogLevel as = level == AB_LOG_DEBUG  ? LogLevel::debug
                 : level == AB_LOG_WARN ? LogLevel::warn
@@ -229,6 +257,7 @@ void Execution::on_abandoned(std::uint64_t call_id) noexcept {
 }
 
 void Execution::get_context(ab_call* call) {
+  if (drawn()) trace_call("context.get", "");
   const domain::ExecuteRequest& asked = invocation_.request;
   ab_context context{};
   context.request_id = to_ab(asked.request_id);
@@ -253,6 +282,7 @@ bool Execution::pay(ab_call* call, std::uint64_t bytes) {
 }
 
 void Execution::get_config(ab_call* call, std::string_view key) {
+  if (drawn()) trace_call("config.get", redact(printable(key.substr(0, 200))));
   const auto& config = invocation_.request.config;
   auto found = config.find(std::string(key));
   if (found == config.end()) return ab_call_ok_none(call);
@@ -261,6 +291,7 @@ void Execution::get_config(ab_call* call, std::string_view key) {
 }
 
 void Execution::get_config_entries(ab_call* call) {
+  if (drawn()) trace_call("config.entries", "");
   std::vector<ab_pair> pairs;
   std::uint64_t bytes = 0;
   for (const auto& [key, value] : invocation_.request.config) {
@@ -272,14 +303,14 @@ void Execution::get_config_entries(ab_call* call) {
 }
 
 void Execution::get_secret(ab_call* call, std::string_view key) {
+  const std::string name = redact(printable(key.substr(0, 200)));
   std::optional<std::string_view> value;
   if (invocation_.secrets) value = invocation_.secrets->reveal(key);
   if (shared_.use.records != nullptr) {
     shared_.use.records->capability({invocation_.who, shared_.use.clock->wall(), "secret_read",
-                                     redact(printable(key.substr(0, 200))),
-                                     value ? "given" : "missing"});
+                                     name, value ? "given" : "missing"});
   }
-  trace_call("secrets.get", redact(printable(key.substr(0, 200))));
+  if (drawn()) trace_call("secrets.get", name);
   if (!value) return ab_call_err(call, AB_ERR_MISSING);
   if (!pay(call, value->size())) return;
   // The value stays in locked memory until the bridge copies it into the guest.
@@ -292,6 +323,7 @@ void Execution::get_secret(ab_call* call, std::string_view key) {
 }
 
 void Execution::get_secret_names(ab_call* call) {
+  if (drawn()) trace_call("secrets.list-keys", "");
   std::vector<ab_pair> pairs;
   if (invocation_.secrets) {
     for (std::string_view name : invocation_.secrets->names()) pairs.push_back({to_ab(name), {}});
@@ -300,6 +332,7 @@ void Execution::get_secret_names(ab_call* call) {
 }
 
 void Execution::get_user(ab_call* call) {
+  if (drawn()) trace_call("user.get", "");
   const std::optional<domain::UserIdentity>& user = invocation_.request.user;
   if (!user) return ab_call_err(call, AB_ERR_MISSING);
   std::vector<ab_pair> fields;
@@ -324,11 +357,11 @@ void Execution::get_user(ab_call* call) {
 
 void Execution::fetch(ab_call* call, const ab_http_request& request) {
   if (++fetches_ > shared_.max_fetches) {
-    shared_.count_limit("fetch_calls");
+    hit("fetch_calls");
     return ab_call_err(call, AB_ERR_LIMIT);
   }
   std::string target = loggable_url(view(request.url));
-  trace_call("http.fetch", target);
+  if (drawn()) trace_call("http.fetch", target);
   if (shared_.use.egress == nullptr || invocation_.egress == nullptr) {
     note_denial("egress_denied", target, "no egress policy");
     return ab_call_err(call, AB_ERR_DENIED);
@@ -358,8 +391,8 @@ void Execution::fetch(ab_call* call, const ab_http_request& request) {
       if (answer.error().code == "egress.denied") {
         self->note_denial("egress_denied", target, answer.error().message);
       }
-      if (answer.error().code == "egress.too_large") self->shared_.count_limit("fetch_response");
-      if (answer.error().code == "egress.timeout") self->shared_.count_limit("fetch_time");
+      if (answer.error().code == "egress.too_large") self->hit("fetch_response");
+      if (answer.error().code == "egress.timeout") self->hit("fetch_time");
       return ab_call_err(call, http_error(answer.error().code));
     }
     std::uint64_t bytes = answer->body ? answer->body->size() : 0;
@@ -383,8 +416,14 @@ void Execution::fetch(ab_call* call, const ab_http_request& request) {
 void Execution::call_storage(ab_call* call, const ab_host_request& asked) {
   const ab_storage_request& request = *asked.storage;
   domain::ExtensionStorage* storage = shared_.use.storage;
-  if (storage == nullptr || !invocation_.install) return ab_call_err(call, AB_ERR_DENIED);
-  trace_call("storage", redact(printable(view(request.key).substr(0, 300))));
+  if (storage == nullptr || !invocation_.install) {
+    note_denial("denied", "storage", storage == nullptr ? "no storage is offered" : "no install");
+    return ab_call_err(call, AB_ERR_DENIED);
+  }
+  if (drawn()) {
+    trace_call(operation_name(asked.op), printable(view(request.ns).substr(0, 128)) + '/' +
+                                             redact(printable(view(request.key).substr(0, 300))));
+  }
   domain::StorageScope scope{invocation_.tenant, *invocation_.install,
                              invocation_.request.grant.value_or("")};
   std::string ns(view(request.ns));
@@ -444,10 +483,16 @@ void Execution::call_storage(ab_call* call, const ab_host_request& asked) {
 void Execution::call_route(ab_call* call, std::string_view route,
                            std::optional<std::string> payload) {
   if (shared_.use.ui_proxy == nullptr) return ab_call_err(call, AB_ERR_MISSING);
-  trace_call("ui-proxy", printable(route.substr(0, route.find('?')).substr(0, 200)));
-  UiProxy::Call out{invocation_.who,           std::string(route),  std::move(payload),
-                    invocation_.request.user,  invocation_.secrets, deadline_,
-                    shared_.max_fetch_response};
+  if (drawn())
+    trace_call("ui-proxy.call-route", printable(route.substr(0, route.find('?')).substr(0, 200)));
+  UiProxy::Call out{invocation_.who,
+                    std::string(route),
+                    std::move(payload),
+                    invocation_.request.user,
+                    invocation_.secrets,
+                    deadline_,
+                    shared_.max_fetch_response,
+                    invocation_.request.depth + 1};
   shared_.use.ui_proxy->call(
       std::move(out),
       [call, ledger = ledger_, most = shared_.max_host_bytes](Result<std::string> answer) {

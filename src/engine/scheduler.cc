@@ -37,7 +37,7 @@ Scheduler::Scheduler(Options options, std::function<void()> tick, std::function<
 Scheduler::~Scheduler() { stop(now()); }
 
 void Scheduler::submit(std::shared_ptr<Job> job) {
-  bool tenant_busy = false;
+  Job::Refusal why = Job::Refusal::stopping;
   {
     std::unique_lock lock(mutex_);
     job->submitted_ = now();
@@ -48,7 +48,7 @@ void Scheduler::submit(std::shared_ptr<Job> job) {
         admit(job, tenant);
         return announce(lock);
       }
-      tenant_busy = tenant.waiting.size() >= options_.max_waiting_per_tenant;
+      bool tenant_busy = tenant.waiting.size() >= options_.max_waiting_per_tenant;
       if (!tenant_busy && waiting_ < options_.max_waiting && options_.queue_wait.count() > 0) {
         if (tenant.waiting.empty()) wait_ring_.push_back(job->tenant());
         tenant.waiting.push_back(job);
@@ -59,9 +59,10 @@ void Scheduler::submit(std::shared_ptr<Job> job) {
         return announce(lock);
       }
       tenant_busy = tenant_busy || tenant.running >= options_.max_running_per_tenant;
+      why = tenant_busy ? Job::Refusal::tenant_full : Job::Refusal::full;
     }
   }
-  job->refuse(tenant_busy);
+  job->refuse(why);
 }
 
 void Scheduler::wake(Job& job) {
@@ -227,7 +228,7 @@ void Scheduler::drive(std::unique_lock<std::mutex>& lock, const JobPtr& job) {
   }
 }
 
-void Scheduler::expire(std::vector<JobPtr>& refused, SteadyTime at) {
+void Scheduler::expire(Refused& refused, SteadyTime at) {
   while (!timers_.empty() && timers_.begin()->first <= at) {
     JobPtr job = timers_.begin()->second.lock();
     timers_.erase(timers_.begin());
@@ -242,9 +243,11 @@ void Scheduler::expire(std::vector<JobPtr>& refused, SteadyTime at) {
     --waiting_;
     job->waiting_ = false;
     job->state_ = Job::State::gone;
+    const bool tenant_full = found->second.running >= options_.max_running_per_tenant;
     if (found->second.waiting.empty()) std::erase(wait_ring_, job->tenant());
     if (found->second.running == 0 && found->second.waiting.empty()) tenants_.erase(found);
-    refused.push_back(std::move(job));
+    refused.emplace_back(std::move(job),
+                         tenant_full ? Job::Refusal::tenant_waited : Job::Refusal::waited);
   }
 }
 
@@ -264,15 +267,13 @@ void Scheduler::pulse_thread() {
   while (!stopping_ || running_ > 0) {
     SteadyTime at = now();
     if (busy_threads_ > 0) busy_at = at;
-    std::vector<JobPtr> refused;
+    Refused refused;
     expire(refused, at);
     const bool tick = busy_threads_ > 0 || !refused.empty();
     if (tick || !ring_.empty()) {
       announce(lock);
       if (tick) tick_();
-      for (const JobPtr& job : refused) {
-        job->refuse(false);
-      }
+      for (const auto& [job, why] : refused) job->refuse(why);
       refused.clear();
       lock.lock();
     }
@@ -317,6 +318,10 @@ void Scheduler::stop(SteadyTime deadline) {
     }
     waiting_ = 0;
     wait_ring_.clear();
+    // Those who wait may still find a place elsewhere: they are told before the others have ended.
+    lock.unlock();
+    for (const JobPtr& job : std::exchange(refused, {})) job->refuse(Job::Refusal::stopping);
+    lock.lock();
     idle_.wait_until(lock, deadline, [this] { return running_ == 0; });
     cancelling_ = true;
     // What has started has a timer: end every one of them now.
@@ -333,7 +338,6 @@ void Scheduler::stop(SteadyTime deadline) {
     work_.notify_all();
     pulse_.notify_all();
   }
-  for (const JobPtr& job : refused) job->refuse(false);
   for (std::thread& thread : threads_) thread.join();
   pulse_runner_.join();
 }

@@ -13,6 +13,7 @@
 #include <string>
 #include <thread>
 #include <unordered_map>
+#include <utility>
 #include <vector>
 
 #include "base/clock.h"
@@ -25,6 +26,9 @@ namespace alga::engine {
 class Job : public std::enable_shared_from_this<Job> {
  public:
   enum class Step : std::uint8_t { again, wait, finished };
+  /// Why a job is not admitted: no place in the process or in the tenant's share, neither of which
+  /// it may or could wait for; or it did wait, for as long as one may; or the scheduler stops.
+  enum class Refusal : std::uint8_t { full, tenant_full, waited, tenant_waited, stopping };
   virtual ~Job() = default;
   [[nodiscard]] virtual const std::string& tenant() const = 0;
   /// Admitted: prepares. False when it has already ended.
@@ -33,8 +37,8 @@ class Job : public std::enable_shared_from_this<Job> {
   virtual Step step() = 0;
   /// Ends it from outside: a deadline, a cancellation. Not called after `finished`.
   virtual void end(domain::EndClass reason) = 0;
-  /// It was never admitted. `tenant_busy`: the tenant's own share was the reason.
-  virtual void refuse(bool tenant_busy) = 0;
+  /// It was never admitted.
+  virtual void refuse(Refusal why) = 0;
   /// When its wall time is over; asked after start().
   [[nodiscard]] virtual SteadyTime deadline() const = 0;
 
@@ -88,7 +92,8 @@ class Scheduler {
 
   [[nodiscard]] Load load() const;
 
-  /// Refuses what comes and what waits; gives what runs until `deadline`, then cancels it; joins.
+  /// Refuses what comes and, at once, what waits; gives what runs until `deadline`, then cancels
+  /// it; joins.
   void stop(SteadyTime deadline);
 
  private:
@@ -112,7 +117,8 @@ class Scheduler {
   void admit(const JobPtr& job, Tenant& tenant);
   void admit_waiting();
   void retire(const JobPtr& job);
-  void expire(std::vector<JobPtr>& refused, SteadyTime now);
+  using Refused = std::vector<std::pair<JobPtr, Job::Refusal>>;
+  void expire(Refused& refused, SteadyTime now);
   void request_end(Job& job, domain::EndClass reason);
 
   const Options options_;

@@ -30,16 +30,17 @@ class ScriptedJob final : public Job {
     ended = reason;
     if (over_) over_();
   }
-  void refuse(bool tenant_busy) override {
+  void refuse(Refusal why) override {
+    refusal = why;
     refused = true;
-    refused_for_tenant = tenant_busy;
     if (over_) over_();
   }
   [[nodiscard]] SteadyTime deadline() const override { return deadline_; }
 
   std::chrono::milliseconds wall{60'000};
   std::atomic<int> steps{0};
-  std::atomic<bool> refused{false}, refused_for_tenant{false};
+  std::atomic<bool> refused{false};
+  std::atomic<Refusal> refusal{};
   std::optional<EndClass> ended;
 
  private:
@@ -128,11 +129,76 @@ TEST(Scheduler, TheTenantsShareIsABoundAndTheWaitToo) {
   scheduler.submit(waits);
   EXPECT_EQ(scheduler.load().waiting, 1U);
   scheduler.submit(one_too_many);
-  EXPECT_TRUE(one_too_many->refused_for_tenant.load());
+  EXPECT_EQ(one_too_many->refusal.load(), Job::Refusal::tenant_full);
   refused.wait();
   EXPECT_TRUE(waits->refused.load());
+  EXPECT_EQ(waits->refusal.load(), Job::Refusal::tenant_waited);
   EXPECT_EQ(waits->steps.load(), 0);
   scheduler.end(*running, EndClass::cancelled);
+}
+
+TEST(Scheduler, WhoWaitsForAPlaceInTheProcessIsToldThatItWaited) {
+  Scheduler::Options options = small();
+  options.max_running = 1;
+  options.max_waiting = 1;
+  Scheduler scheduler(options, [] {});
+  std::latch refused(2);
+  auto running = std::make_shared<ScriptedJob>("t", [] { return Job::Step::wait; });
+  auto waits = std::make_shared<ScriptedJob>(
+      "u", [] { return Job::Step::finished; }, [&] { refused.count_down(); });
+  auto one_too_many = std::make_shared<ScriptedJob>(
+      "v", [] { return Job::Step::finished; }, [&] { refused.count_down(); });
+  scheduler.submit(running);
+  scheduler.submit(waits);
+  scheduler.submit(one_too_many);
+  EXPECT_EQ(one_too_many->refusal.load(), Job::Refusal::full);
+  refused.wait();
+  EXPECT_EQ(waits->refusal.load(), Job::Refusal::waited);
+  scheduler.end(*running, EndClass::cancelled);
+}
+
+TEST(Scheduler, StopTellsAllWhoWaitAtOnceAndLetsWhatRunsEnd) {
+  Scheduler::Options options;
+  options.threads = 2;
+  options.max_running = 2;
+  options.max_running_per_tenant = 1;
+  options.queue_wait = std::chrono::seconds{60};
+  auto scheduler = std::make_unique<Scheduler>(options, [] {});
+  std::latch started(2);
+  std::latch refused(9);
+  std::atomic<bool> go_on{false};
+  std::vector<std::shared_ptr<ScriptedJob>> running;
+  std::vector<std::shared_ptr<ScriptedJob>> waiting;
+  for (const char* tenant : {"a", "b"}) {
+    running.push_back(std::make_shared<ScriptedJob>(tenant, [&, first = true]() mutable {
+      if (std::exchange(first, false)) started.count_down();
+      return go_on ? Job::Step::finished : Job::Step::again;
+    }));
+    scheduler->submit(running.back());
+  }
+  started.wait();
+  for (int i = 0; i < 9; ++i) {  // of tenants that run, and of one that does not
+    waiting.push_back(std::make_shared<ScriptedJob>(
+        std::string(1, static_cast<char>('a' + i % 3)), [] { return Job::Step::finished; },
+        [&] { refused.count_down(); }));
+    scheduler->submit(waiting.back());
+  }
+  ASSERT_EQ(scheduler->load().waiting, 9U);
+  std::thread stopper(
+      [&] { scheduler->stop(std::chrono::steady_clock::now() + std::chrono::seconds{60}); });
+  refused.wait();  // while both still run: who waits is not kept until they have ended
+  EXPECT_FALSE(running[0]->ended.has_value());
+  go_on = true;
+  stopper.join();
+  for (const auto& job : waiting) {
+    EXPECT_EQ(job->refusal.load(), Job::Refusal::stopping);
+    EXPECT_EQ(job->steps.load(), 0);
+  }
+  for (const auto& job : running) {
+    EXPECT_FALSE(job->ended.has_value()) << "it ended by itself";
+    EXPECT_FALSE(job->refused.load());
+  }
+  EXPECT_EQ(scheduler->load(), Scheduler::Load{});
 }
 
 TEST(Scheduler, AWaitingJobIsAdmittedWhenItsTenantHasRoomAgain) {

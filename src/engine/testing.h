@@ -2,6 +2,7 @@
 
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <atomic>
 #include <condition_variable>
 #include <filesystem>
@@ -73,6 +74,37 @@ class CountingMetrics final : public Metrics {
   }
   mutable std::mutex mutex_;
   std::map<std::string, std::unique_ptr<Count>> counters_;
+};
+
+/// `message key=value…`, one for each line; numbers are left out. Thread-safe.
+class KeptLog final : public LogSink {
+ public:
+  [[nodiscard]] bool enabled(LogLevel) const noexcept override { return true; }
+  void write(LogLevel, std::string_view, std::string_view message,
+             std::span<const LogField> fields) noexcept override {
+    std::string line(message);
+    for (const LogField& field : fields) {
+      const auto* text = std::get_if<std::string_view>(&field.value);
+      line += " " + std::string(field.key) + "=" + std::string(text != nullptr ? *text : "");
+    }
+    const std::scoped_lock lock(mutex_);
+    lines_.push_back(std::move(line));
+  }
+  [[nodiscard]] std::vector<std::string> lines() const {
+    const std::scoped_lock lock(mutex_);
+    return lines_;
+  }
+  /// How many lines hold all of these words.
+  [[nodiscard]] std::size_t count(std::initializer_list<std::string_view> words) const {
+    const std::vector<std::string> all = lines();
+    return static_cast<std::size_t>(std::ranges::count_if(all, [&](const std::string& line) {
+      return std::ranges::all_of(words, [&](std::string_view word) { return line.contains(word); });
+    }));
+  }
+
+ private:
+  mutable std::mutex mutex_;
+  std::vector<std::string> lines_;
 };
 
 class CollectedRecords final : public domain::RecordSink {
@@ -197,6 +229,7 @@ class EngineTest : public ::testing::Test {
     use.clock = &clock_;
     use.random = &random_;
     use.metrics = &metrics;
+    use.log = Logger(log, "engine");
     auto made = Engine::create(options, use);
     if (!made) throw std::runtime_error(std::string(made.error().code) + made.error().message);
     engine_ = std::move(*made);
@@ -265,6 +298,7 @@ class EngineTest : public ::testing::Test {
   CountingMetrics metrics;
   CollectedRecords records;
   HeldEgress egress;
+  std::shared_ptr<KeptLog> log = std::make_shared<KeptLog>();
 
  private:
   fs::path folder_;

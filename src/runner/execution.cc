@@ -51,6 +51,16 @@ class ClaimGuard {
   const std::string key_;
 };
 
+/// The codes of what ran into its limit, for the log: `limit.fetch_calls limit.log_lines`.
+std::string codes_of(const std::vector<domain::Limit>& limits) {
+  std::string text;
+  for (const domain::Limit limit : limits) {
+    if (!text.empty()) text += ' ';
+    text += domain::info(limit).code;
+  }
+  return text;
+}
+
 /// True for the given share of the requests, and always the same for one of them.
 bool is_drawn(const std::string& request_id, double share) {
   constexpr auto most = static_cast<double>(std::numeric_limits<std::size_t>::max());
@@ -330,6 +340,8 @@ ExecuteResponse RunnerRole::Call::answer_of(engine::Outcome& outcome) {
             .end_class = std::string(end.name)};
   }
   author_error_ = outcome.message;
+  const std::string limits = codes_of(outcome.limits);
+  if (!limits.empty() && limits != end.code) author_error_ += " (" + limits + ")";
   if (!outcome.backtrace.empty()) author_error_ += "\n" + outcome.backtrace;
   const bool overload = outcome.end == EndClass::overload;
   const std::uint16_t status = overload && outcome.tenant_busy ? 429 : end.status;
@@ -357,6 +369,7 @@ void RunnerRole::Call::conclude(const Response& response) {
       .add();
   const domain::ExecutionIdentity who = identity();
   const WallTime finished = role_.use_.clock->wall();
+  const std::string limits = codes_of(outcome_.limits);
   const bool ours = response.end_class == domain::info(EndClass::platform).name;
   const bool logged = response.end_class != domain::info(EndClass::ok).name ||
                       is_drawn(who.request_id, role_.options_.execution_log_sampling);
@@ -370,6 +383,7 @@ void RunnerRole::Call::conclude(const Response& response) {
                          {"trace_id", who.trace_id},
                          {"end_class", response.end_class},
                          {"code", response.code},
+                         {"limits", limits},
                          {"status", response.status},
                          {"replayed", replayed_},
                          {"duration_ms", (finished - started_).count()},

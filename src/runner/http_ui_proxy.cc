@@ -106,7 +106,9 @@ Result<egress::ClientRequest> HttpUiProxy::prepare(const Call& call) const {
   egress::ClientRequest request{
       .method = call.payload ? "POST" : "GET",
       .url = options_.base_url + own + *route,
-      .headers = {{"x-alga-tenant", call.who.tenant}, {"x-alga-extension", call.who.extension}},
+      .headers = {{"x-alga-tenant", call.who.tenant},
+                  {"x-alga-extension", call.who.extension},
+                  {std::string(domain::depth_header), std::to_string(call.depth)}},
       .body = call.payload,
       .timeout = std::min(options_.timeout, left),
       .max_response_bytes = std::min(options_.max_response_bytes, call.max_response_bytes),

@@ -45,13 +45,15 @@ TEST(UiProxy, SendsIdentityAndKeyToTheHostOnly) {
       .user = domain::UserIdentity{.user_id = "u1", .user_email = "a\r\nx-api-key: b"},
       .secrets = std::make_shared<const domain::SecretMap>(std::move(secrets)),
       .deadline = clock.steady() + std::chrono::seconds{1},
-      .max_response_bytes = 10};
+      .max_response_bytes = 10,
+      .depth = 3};
   const auto request = proxy.prepare(call);
   ASSERT_TRUE(request);
   EXPECT_EQ(request->method, "POST");
   EXPECT_EQ(request->url, "https://host.example/e1//evil.example/x");
   EXPECT_EQ(domain::find_header(request->headers, "x-api-key"), "k");
   EXPECT_EQ(domain::find_header(request->headers, "x-user-id"), "u1");
+  EXPECT_EQ(domain::find_header(request->headers, "x-alga-depth"), "3");
   EXPECT_FALSE(domain::find_header(request->headers, "x-user-email"));
   EXPECT_EQ(request->timeout, std::chrono::seconds{1});
   EXPECT_EQ(request->max_response_bytes, 10U);

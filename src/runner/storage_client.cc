@@ -168,10 +168,17 @@ void add_condition(boost::json::object& body, const domain::WriteCondition& cond
   if (condition.kind == Kind::revision) body["ifRevision"] = condition.revision;
 }
 
+/// Operators of the earlier system give the address with or without the path of its API.
+ControlPlaneLink without_api_path(ControlPlaneLink link) {
+  constexpr std::string_view api = "/api";
+  if (link.url.ends_with(api)) link.url.resize(link.url.size() - api.size());
+  return link;
+}
+
 }  // namespace
 
 StorageClient::StorageClient(ControlPlaneLink link, egress::HttpClient& client)
-    : link_(std::move(link)), client_(client) {}
+    : link_(without_api_path(std::move(link))), client_(client) {}
 
 void StorageClient::get(StorageScope scope, std::string ns, std::string key,
                         Callback<StorageRecord> done) {

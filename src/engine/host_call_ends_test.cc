@@ -1,0 +1,292 @@
+// What a host call leaves behind when it is denied, stopped by a limit or only written down: the
+// same for every capability, and tried for every one.
+
+#include <gmock/gmock.h>
+
+#include "engine/testing_host.h"
+
+namespace alga::engine {
+namespace {
+
+using domain::Capability;
+using domain::Limit;
+using ::testing::ElementsAre;
+using ::testing::HasSubstr;
+using testing::HostCallsTest;
+using ::testing::IsEmpty;
+using testing::KeptCall;
+using ::testing::Not;
+
+// ---- denials -----------------------------------------------------------------------------------
+
+struct Denial {
+  Capability capability;
+  ab_op op;
+  const char* target;
+};
+
+class DenialsTest : public HostCallsTest, public ::testing::WithParamInterface<Denial> {};
+
+TEST_P(DenialsTest, AreAnErrorARecordACountAndALine) {
+  const Denial& tried = GetParam();
+  invocation.capabilities.remove(tried.capability);
+  KeptCall call;
+  const int ended = ask(call, tried.op, "api_key");
+  if (tried.capability == Capability::context_read) {
+    EXPECT_NE(ended, 0) << "its interface knows no error, so the guest ends";
+    EXPECT_EQ(call.answers, 0);
+  } else {
+    EXPECT_EQ(ended, 0);
+    EXPECT_EQ(call.error, AB_ERR_DENIED);
+    EXPECT_EQ(call.answers, 1);
+  }
+  EXPECT_THAT(records.events(), ElementsAre(std::string("denied ") + tried.target));
+  EXPECT_EQ(metrics.count("alga_denials_total{capability}"), 1);
+  EXPECT_THAT(log->lines(),
+              ElementsAre(HasSubstr(std::string("capability denied target=") + tried.target +
+                                    " reason=" + std::string(domain::name(tried.capability)) +
+                                    " tenant=acme extension=ext request_id=request")));
+  EXPECT_THAT(egress.requests, IsEmpty());
+  EXPECT_THAT(storage.calls, IsEmpty());
+  EXPECT_THAT(ui_proxy.calls, IsEmpty());
+}
+
+INSTANTIATE_TEST_SUITE_P(
+    OfEachCapability, DenialsTest,
+    ::testing::Values(Denial{Capability::context_read, AB_OP_CONTEXT_GET, "context"},
+                      Denial{Capability::context_read, AB_OP_CONTEXT_REMAINING, "context"},
+                      Denial{Capability::config_read, AB_OP_CONFIG_GET, "config"},
+                      Denial{Capability::config_read, AB_OP_CONFIG_ENTRIES, "config"},
+                      Denial{Capability::secrets_get, AB_OP_SECRET_GET, "secrets"},
+                      Denial{Capability::secrets_get, AB_OP_SECRET_KEYS, "secrets"},
+                      Denial{Capability::http_fetch, AB_OP_HTTP_FETCH, "http"},
+                      Denial{Capability::storage_kv, AB_OP_STORAGE_GET, "storage"},
+                      Denial{Capability::storage_kv, AB_OP_STORAGE_PUT, "storage"},
+                      Denial{Capability::storage_kv, AB_OP_STORAGE_DELETE, "storage"},
+                      Denial{Capability::storage_kv, AB_OP_STORAGE_LIST, "storage"},
+                      Denial{Capability::ui_proxy, AB_OP_UI_CALL, "ui-proxy"},
+                      Denial{Capability::user_read, AB_OP_USER_GET, "user"}),
+    [](const auto& info) {
+      std::string name(info.param.target);
+      std::erase(name, '-');
+      return name + "_" + std::to_string(static_cast<int>(info.param.op));
+    });
+
+TEST_F(HostCallsTest, LinesOfAGuestThatMayNotLogLeaveOneRecordAndAllCount) {
+  invocation.capabilities.remove(Capability::log_emit);
+  for (int i = 0; i < 3; ++i) EXPECT_EQ(execution().on_log(AB_LOG_INFO, "line"), 0);
+  EXPECT_THAT(records.lines(), IsEmpty());
+  EXPECT_THAT(records.events(), ElementsAre("denied logging"));
+  EXPECT_EQ(metrics.count("alga_denials_total{capability}"), 3);
+}
+
+TEST_F(HostCallsTest, WhatIsNotOfferedHereIsOnRecord) {
+  KeptCall never;
+  ab_host_request request{};
+  request.op = AB_OP_UNOFFERED;
+  request.key = to_ab("alga:extension/scheduler#list");
+  EXPECT_EQ(execution().on_call(request, nullptr), 0);
+  EXPECT_THAT(records.events(), ElementsAre("denied alga:extension/scheduler#list"));
+}
+
+TEST_F(HostCallsTest, AFloodOfDenialsIsCountedAndRecordedWithAFewLines) {
+  invocation.capabilities.remove(Capability::http_fetch);
+  for (int i = 0; i < 100; ++i) {
+    KeptCall call;
+    EXPECT_EQ(ask(call, AB_OP_HTTP_FETCH), 0);
+  }
+  EXPECT_EQ(metrics.count("alga_denials_total{capability}"), 100);
+  EXPECT_EQ(records.events().size(), 100U);
+  EXPECT_EQ(log->lines().size(), 20U);
+}
+
+TEST_F(HostCallsTest, OneCallMoreThanAllowedEndsTheGuest) {
+  ASSERT_TRUE(options.limits.set_value(Limit::host_calls, 2));
+  KeptCall first;
+  KeptCall third;
+  EXPECT_EQ(ask(first, AB_OP_USER_GET), 0);
+  EXPECT_EQ(execution().on_log(AB_LOG_INFO, "a line counts too"), 0);
+  EXPECT_NE(ask(third, AB_OP_USER_GET), 0);
+  EXPECT_EQ(third.answers, 0);
+  EXPECT_EQ(metrics.count("alga_limit_hits_total{host_calls}"), 1);
+}
+
+// ---- limits, as the outcome names them ---------------------------------------------------------
+
+TEST_F(HostCallsTest, LimitsOfTheLogAreNamedOnceEach) {
+  ASSERT_TRUE(options.limits.set_value(Limit::log_line, 64));
+  ASSERT_TRUE(options.limits.set_value(Limit::log_lines, 3));
+  ASSERT_TRUE(options.limits.set_value(Limit::stdio_bytes, 10));
+  execution().on_log(AB_LOG_INFO, std::string(65, 'x'));
+  execution().on_stdio(1, std::string(11, '\n'));
+  for (int i = 0; i < 9; ++i) execution().on_log(AB_LOG_INFO, "line");
+  end_with(AB_END_OK);
+  EXPECT_EQ(limits_hit(), "limit.log_line limit.log_lines limit.stdio_bytes");
+  EXPECT_EQ(metrics.count("alga_limit_hits_total{log_lines}"), 1);
+}
+
+TEST_F(HostCallsTest, TheBytesOfTheLogAreALimitOfTheirOwn) {
+  ASSERT_TRUE(options.limits.set_value(Limit::log_bytes, 100));
+  for (int i = 0; i < 9; ++i) execution().on_log(AB_LOG_INFO, std::string(40, 'x'));
+  end_with(AB_END_OK);
+  EXPECT_EQ(limits_hit(), "limit.log_bytes");
+}
+
+TEST_F(HostCallsTest, LimitsOfRequestsAreNamedThoughTheHandlerWentOn) {
+  ASSERT_TRUE(options.limits.set_value(Limit::fetch_calls, 2));
+  for (const char* code : {"egress.too_large", "egress.timeout", "egress.timeout"}) {
+    egress.answer = fail(Kind::unavailable, code, "why");
+    KeptCall call;
+    EXPECT_EQ(ask(call, AB_OP_HTTP_FETCH), 0);
+  }
+  EXPECT_EQ(end_with(AB_END_OK).end, domain::EndClass::ok);
+  EXPECT_EQ(limits_hit(), "limit.fetch_calls limit.fetch_response limit.fetch_time");
+}
+
+TEST_F(HostCallsTest, WhatTheBridgeStopsIsNamedToo) {
+  for (const auto& [limit, code] :
+       {std::pair{"response_body", "limit.response_body"},
+        std::pair{"header_count", "limit.header_count"},
+        std::pair{"header_bytes", "limit.header_bytes"}, std::pair{"resource_handles", ""}}) {
+    reset();
+    EXPECT_EQ(end_with(AB_END_RESPONSE_LIMIT, limit).end, domain::EndClass::hostcall_limit);
+    EXPECT_EQ(limits_hit(), code);
+  }
+}
+
+TEST_F(HostCallsTest, CallsAndTheirBytesAreNamed) {
+  ASSERT_TRUE(options.limits.set_value(Limit::host_calls, 1));
+  ASSERT_TRUE(options.limits.set_value(Limit::host_bytes, 10));
+  KeptCall first;
+  EXPECT_NE(ask(first, AB_OP_CONFIG_GET, std::string(11, 'k')), 0);
+  KeptCall second;
+  EXPECT_NE(ask(second, AB_OP_USER_GET), 0);
+  EXPECT_EQ(end_with(AB_END_HOST).end, domain::EndClass::hostcall_limit);
+  EXPECT_EQ(limits_hit(), "limit.host_calls limit.host_bytes");
+}
+
+TEST_F(HostCallsTest, WhoIsNotAdmittedIsToldByWhichLimit) {
+  const std::vector<std::tuple<Job::Refusal, bool, std::string_view>> refusals{
+      {Job::Refusal::full, false, "limit.executions"},
+      {Job::Refusal::tenant_full, true, "limit.executions_per_tenant"},
+      {Job::Refusal::waited, false, "limit.queue_wait"},
+      {Job::Refusal::tenant_waited, true, "limit.queue_wait"},
+      {Job::Refusal::stopping, false, ""}};
+  for (const auto& [why, tenant_busy, code] : refusals) {
+    reset();
+    execution().refuse(why);
+    EXPECT_EQ(outcome.value().end, domain::EndClass::overload);
+    EXPECT_EQ(outcome->tenant_busy, tenant_busy);
+    EXPECT_EQ(outcome->retry_after_s, 1U);
+    EXPECT_EQ(limits_hit(), code);
+  }
+  EXPECT_EQ(metrics.count("alga_limit_hits_total{executions}"), 1);
+  EXPECT_EQ(metrics.count("alga_limit_hits_total{executions_per_tenant}"), 1);
+  EXPECT_EQ(metrics.count("alga_limit_hits_total{queue_wait}"), 2);
+}
+
+// ---- a handler that fails for want of an egress rule -------------------------------------------
+
+TEST_F(HostCallsTest, GivingUpOnADeniedAddressIsAnEndOfItsOwn) {
+  egress.answer = fail(Kind::denied, "egress.denied", "no rule");
+  KeptCall call;
+  EXPECT_EQ(ask(call, AB_OP_HTTP_FETCH), 0);
+  execution().on_log(AB_LOG_ERROR, "saying so first changes nothing");
+  execution().on_stdio(2, "Error: not-allowed\n");
+  EXPECT_EQ(end_with(AB_END_EXIT).end, domain::EndClass::egress_denied);
+}
+
+TEST_F(HostCallsTest, GivingUpWithoutAnyPolicyIsTheSameEnd) {
+  invocation.egress = nullptr;
+  KeptCall call;
+  EXPECT_EQ(ask(call, AB_OP_HTTP_FETCH), 0);
+  EXPECT_EQ(end_with(AB_END_EXIT).end, domain::EndClass::egress_denied);
+}
+
+TEST_F(HostCallsTest, AHandlerThatWentOnAfterADenialFailsForItsOwnReasons) {
+  egress.answer = fail(Kind::denied, "egress.denied", "no rule");
+  KeptCall denied;
+  KeptCall later;
+  EXPECT_EQ(ask(denied, AB_OP_HTTP_FETCH), 0);
+  EXPECT_EQ(ask(later, AB_OP_CONFIG_GET, "colour"), 0);
+  EXPECT_EQ(end_with(AB_END_EXIT).end, domain::EndClass::guest_error);
+}
+
+TEST_F(HostCallsTest, AHandlerThatAnswersInSpiteOfADenialIsFine) {
+  egress.answer = fail(Kind::denied, "egress.denied", "no rule");
+  KeptCall call;
+  EXPECT_EQ(ask(call, AB_OP_HTTP_FETCH), 0);
+  EXPECT_EQ(end_with(AB_END_OK).end, domain::EndClass::ok);
+}
+
+TEST_F(HostCallsTest, ALimitIsTheEndThoughAnAddressWasDeniedBefore) {
+  egress.answer = fail(Kind::denied, "egress.denied", "no rule");
+  KeptCall call;
+  EXPECT_EQ(ask(call, AB_OP_HTTP_FETCH), 0);
+  EXPECT_EQ(end_with(AB_END_MEMORY_LIMIT).end, domain::EndClass::memory_limit);
+}
+
+// ---- what is written down of calls that are allowed --------------------------------------------
+
+class SamplingTest : public HostCallsTest {
+ protected:
+  /// Lines after one call of each kind, `rounds` times.
+  std::vector<std::string> after_calls(double fraction, int rounds) {
+    options.capability_log_sampling = fraction;
+    for (int i = 0; i < rounds; ++i) {
+      for (const ab_op op :
+           {AB_OP_CONTEXT_GET, AB_OP_CONFIG_GET, AB_OP_CONFIG_ENTRIES, AB_OP_SECRET_GET,
+            AB_OP_SECRET_KEYS, AB_OP_HTTP_FETCH, AB_OP_STORAGE_GET, AB_OP_STORAGE_PUT,
+            AB_OP_STORAGE_DELETE, AB_OP_STORAGE_LIST, AB_OP_UI_CALL, AB_OP_USER_GET}) {
+        KeptCall call;
+        EXPECT_EQ(ask(call, op, op == AB_OP_UI_CALL ? "/api/x?token=hunter2" : "api_key"), 0);
+      }
+    }
+    return log->lines();
+  }
+};
+
+TEST_F(SamplingTest, NoneOfThemAtZero) { EXPECT_THAT(after_calls(0, 4), IsEmpty()); }
+
+TEST_F(SamplingTest, EachOfThemAtOneWithItsTargetAndNoIdentifierInFull) {
+  const auto line = [](const std::string& operation, const std::string& target) {
+    return "capability used operation=" + operation + " target=" + target +
+           " tenant=acme extension=ext request_id=request";
+  };
+  EXPECT_THAT(
+      after_calls(1, 1),
+      ElementsAre(line("context.get", ""), line("config.get", "ap…ey"), line("config.entries", ""),
+                  line("secrets.get", "ap…ey"), line("secrets.list-keys", ""),
+                  line("http.fetch", "https://…@api.test/path"), line("storage.get", "notes/cu…42"),
+                  line("storage.put", "notes/cu…42"), line("storage.delete", "notes/cu…42"),
+                  line("storage.list", "notes/cu…42"), line("ui-proxy.call-route", "/api/x"),
+                  line("user.get", "")));
+  for (const std::string& written : log->lines()) {
+    for (const char* never : {"hunter2", "api_key", "customer-42", "pw@", "green"}) {
+      EXPECT_THAT(written, Not(HasSubstr(never)));
+    }
+  }
+}
+
+TEST_F(SamplingTest, AsManyAsTheFractionSays) {
+  // Of eight draws in turn, two are below a quarter: twelve calls, eight times over.
+  EXPECT_EQ(after_calls(0.25, 8).size(), 24U);
+}
+
+TEST_F(SamplingTest, DenialsWhateverTheFraction) {
+  options.capability_log_sampling = 0;
+  invocation.capabilities.remove(Capability::secrets_get);
+  KeptCall call;
+  EXPECT_EQ(ask(call, AB_OP_SECRET_GET, "api_key"), 0);
+  EXPECT_THAT(log->lines(), ElementsAre(HasSubstr("capability denied")));
+}
+
+TEST(Redaction, KeepsTwoCharactersAtEachEnd) {
+  EXPECT_EQ(redact(""), "<empty>");
+  EXPECT_EQ(redact("abcd"), "***");
+  EXPECT_EQ(redact("abcde"), "ab…de");
+  EXPECT_EQ(redact("schlüssel"), "sc…el");
+}
+
+}  // namespace
+}  // namespace alga::engine
