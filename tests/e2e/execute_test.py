@@ -87,6 +87,18 @@ def denied(world):
     expect_equal(fetched, {"err": "not-allowed"}, "fetch")
 
 
+@test("a handler that gives up on an address that is denied ends as egress_denied, one that goes on does not")
+def egress_denied(world):
+    query = {"key": "key", "url": "https://not-allowed.example.test/"}
+    refused = world.execute(world.body("/main-job", query=query, secret_envelope=inline_envelope({"key": SECRET}))).json()
+    expect_equal((refused["status"], refused["code"], refused["end_class"]), (500, "engine.egress_denied", "egress_denied"), f"{refused}")
+    expect_equal(refused["error"], "execute_failed: engine.egress_denied", "what the earlier system's callers read")
+    _, caught = world.answer("/fetch", query={"url": query["url"]})
+    expect_equal(caught, {"err": "not-allowed"}, "a handler that catches it answers")
+    thrown = world.execute(world.body("/throw")).json()
+    expect_equal(thrown["end_class"], "guest_error", "another failure")
+
+
 @test("a component of the unversioned package runs beside it")
 def compat(world):
     response = world.execute(world.body("/echo", component="js-compat-echo"))
@@ -117,6 +129,14 @@ def reference_errors(world):
         expect_equal(result["status"], status, prefix)
         expect(result["error"].startswith(prefix), f"{result['error']!r} does not start with {prefix!r}")
         expect(result.get("code"), f"{prefix} has no code")
+
+
+@test("an envelope without an install that it could belong to is not opened")
+def nobodys_secrets(world):
+    body = world.body("/secret", secret_envelope=inline_envelope({"key": SECRET}))
+    del body["context"]["install_id"]
+    result = world.execute(body).json()
+    expect_equal((result["status"], result["error"], result["code"]), (500, "secret_decrypt_failed", "runner.no_secrets"), "result")
 
 
 @test("missing routing headers are refused first")

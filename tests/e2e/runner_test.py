@@ -74,9 +74,17 @@ def bodies(world):
     expect_equal(len(base64.b64decode(result.json()["body_b64"])), len(payload), "what came back")
     over = world.execute("/bytes", payload=payload + b"x")
     expect_equal((over.status, over.json()["code"]), (413, "limit.request_body"), "one byte more")
+    flat = over.json()
+    expect_equal((flat["status"], flat["error"], flat["end_class"]), (413, "execute_failed: limit.request_body", "platform"), "its shape: an execution that was refused")
+    expect_equal((flat["request_id"], over.header("content-type"), over.header("cache-control")), ("r", "application/json", "no-store"), "beside it")
     expect_in('alga_limit_hits_total{limit="request_body"}', world.server.client().get("/metrics").text(), "the hit in the metrics")
+    huge = world.server.client({"x-runner-service-token": TOKEN}).post("/v1/execute", b"x" * (40 << 20), headers={"content-type": "application/json"})
+    shape = huge.json()["error"]
+    expect_equal((huge.status, shape["code"], sorted(shape)), (413, "http.body_too_large", ["code", "message", "request_id"]), "what was never read as an execution")
     large = world.execute("/body", {"size": str((12 << 20) + 1)})
     expect(large.json()["error"].startswith("execute_failed: "), f"a larger answer: {large.text()[:200]}")
+    line = eventually(lambda: [one for one in world.server.log_lines("execution") if one["limits"] == "limit.response_body"], 10, "the limit in the log")
+    expect_equal(line[0]["end_class"], "hostcall_limit", "class")
 
 
 @test("too many headers, and too large ones, are refused with their limit's code")
@@ -144,15 +152,24 @@ def execution_id(world):
     eventually(lambda: any(given.encode() in path.read_bytes() for path in spool.rglob("*") if path.is_file()), 15, "the id in the spool")
 
 
-@test("a runner that is told to stop finishes what runs and takes nothing more")
+@test("a runner that is told to stop finishes what runs and takes nothing more, and loses nobody who waits for a place")
 def drain(world):
+    world.server.stop()
+    world.server.config.write_text(world.server.config.read_text().replace('queue_wait = "200ms"', 'queue_wait = "15s"'))
+    world.server.start()
     thread, answers = world.aside("/sleep", {"ms": "4000"})
-    eventually(lambda: world.server.client().get("/readyz").json()["running"] == 1, 10, "an execution that runs")
+    ready = world.server.client()
+    eventually(lambda: ready.get("/readyz").json()["running"] == 1, 10, "an execution that runs")
+    waiting = [world.aside("/echo") for _ in range(4)]
+    eventually(lambda: ready.get("/readyz").json()["waiting"] == 4, 10, "four that wait for its place")
     stopping = threading.Thread(target=world.server.stop)
     began = time.monotonic()
     stopping.start()
     thread.join()
     expect_equal(answers[0].json()["status"], 200, "the execution that ran")
+    for one, answered in waiting:
+        one.join()
+        expect_equal(answered[0].json()["status"], 200, f"one that waited ({answered[0].text()[:200]})")
     expect(time.monotonic() - began < 15, "the drain was late")
     stopping.join()
     try:

@@ -1,0 +1,192 @@
+#!/usr/bin/python3
+"""A lone runner in the place of the earlier one: set up by that one's environment variables alone, with that
+one's registry, storage, bundle store and host application around it (harness/reference.py)."""
+
+import base64
+import json
+import sys
+import tempfile
+from pathlib import Path
+
+from harness import bundle
+from harness.reference import ReferenceInstallation
+from harness.server import Algad, fixture
+from harness.tap import eventually, expect, expect_equal, expect_in, main, test
+
+TENANT, EXTENSION, INSTALL = "acme", "0b6b6f5e-6c9e-4c7e-9d0a-2f6f9f8a1c11", "5e1f7a52-2a53-4b0e-8f0f-6a53a3f0c7d1"
+SERVICE, STORAGE, AUTH_KEY = "service-token-of-a-test", "storage-token-of-a-test", "auth-key-of-a-test"
+PAGE = b"<!doctype html><p>the page of an extension</p>"
+ALL = ["cap:config.read", "cap:secrets.get", "cap:http.fetch", "cap:storage.kv", "cap:ui.proxy"]
+SETTINGS = """
+[server]
+development = true
+[runner]
+trust = "service-token"
+[engine]
+cold_wait = "2m"
+[secrets]
+allow_inline = true
+"""
+
+
+class World:
+    def __init__(self, folder, installation):
+        self.folder, self.installation = folder, installation
+        packed = folder / "echo.tar.zst"
+        manifest = {**bundle.manifest(capabilities=ALL), "ui": {"type": "iframe", "entry": "ui/index.html"}}
+        self.hash = bundle.pack(fixture("js-echo.wasm"), manifest, packed, files={"ui/index.html": PAGE})
+        digest = self.hash.removeprefix("sha256:")
+        installation.bundles[f"tenants/{TENANT}/extensions/{EXTENSION}/sha256/{digest}/bundle.tar.zst"] = packed.read_bytes()
+        installation.installed.add((TENANT, EXTENSION, self.hash))
+        installation.hosts["acme-ext.example.com"] = (TENANT, EXTENSION, self.hash)
+        key_file = folder / "alga_auth_key"
+        key_file.write_text(AUTH_KEY)
+        environment = {
+            "REGISTRY_BASE_URL": installation.origin,
+            "ALGA_AUTH_KEY_FILE": str(key_file),
+            "BUNDLE_STORE_BASE": f"{installation.origin}/store/",
+            "STORAGE_API_BASE_URL": f"{installation.origin}/api",
+            "RUNNER_STORAGE_API_TOKEN": STORAGE,
+            "RUNNER_SERVICE_TOKEN": SERVICE,
+            "UI_PROXY_BASE_URL": f"{installation.origin}/host",
+            "EXT_EGRESS_ALLOWLIST": "api.example.test",
+            "EXT_CACHE_ROOT": str(folder / "cache"),
+        }
+        self.server = Algad("runner", folder / "runner", config=SETTINGS, env=environment).start()
+
+    def execute(self, path, query=None, payload=None, install=INSTALL, headers=None, **more):
+        http = {"method": "POST" if payload is not None else "GET", "path": path, "query": query or {}, "headers": {}}
+        if payload is not None:
+            http["body_b64"] = base64.b64encode(payload).decode()
+        context = {"request_id": "r-1", "tenant_id": TENANT, "extension_id": EXTENSION, "install_id": install, "content_hash": self.hash}
+        body = {"context": context, "http": http, "limits": {"timeout_ms": 15000}, "providers": ALL, **more}
+        sent = {"x-alga-tenant": TENANT, "x-alga-extension": EXTENSION, "x-runner-service-token": SERVICE, **(headers or {})}
+        return self.server.client(sent).post("/v1/execute", body)
+
+    def answer(self, *arguments, **more):
+        result = self.execute(*arguments, **more).json()
+        expect_equal(result.get("error"), None, f"error ({result})")
+        return json.loads(base64.b64decode(result["body_b64"]))
+
+
+@test("the bundle comes over plain HTTP under its canonical key and runs")
+def bundle_store(world):
+    expect_equal(world.answer("/echo")["context"]["tenantId"], TENANT, "tenant")
+    fetched = world.installation.seen("/store/tenants/")
+    expect_equal(len([request for request in fetched if request[0] == "GET"]), 1, "downloads")
+    world.answer("/echo")
+    expect_equal(len([request for request in world.installation.seen("/store/tenants/") if request[0] == "GET"]), 1, "downloads in all")
+
+
+@test("storage speaks the internal API: path, token, base64 with its mark, revisions, errors by name")
+def storage(world):
+    got = world.answer("/storage", {"ns": "notes"})
+    # Against this server a write that must create never can: the earlier system has no such condition.
+    expect_equal((got["created"], got["again"]), ({"err": "conflict"}, {"err": "conflict"}), "create-only")
+    expect_equal((got["read"], got["deleted"], got["missing"]), ({"err": "missing"}, {"err": "missing"}, {"err": "missing"}), "nothing there")
+    calls = world.installation.seen("/api/internal/ext-storage/")
+    expect_equal({path for _, path, _, _ in calls}, {f"/api/internal/ext-storage/install/{INSTALL}"}, "path, without a second /api")
+    expect_equal({headers["x-runner-auth"] for _, _, headers, _ in calls}, {STORAGE}, "token")
+    put = json.loads(calls[0][3])
+    expect_equal(put["metadata"], {"encoding": "base64-bytes"}, "mark")
+    expect_equal((put["operation"], base64.b64decode(put["value"]), put["ifRevision"]), ("put", b"one", 0), "write")
+    world.answer("/big-call", {"size": "3"})
+    stored = world.installation.records[(INSTALL, "n", "k")]
+    expect_equal((base64.b64decode(stored["value"]), stored["revision"]), (b"\0\0\0", 1), "what was stored")
+    world.answer("/big-call", {"size": "4"})
+    expect_equal(world.installation.records[(INSTALL, "n", "k")]["revision"], 2, "the next revision")
+
+
+@test("records that others wrote are read: JSON as its text, strings as they are, pages to their end")
+def foreign_records(world):
+    records = world.installation.records
+    records[(INSTALL, "foreign", "a")] = {"value": {"x": [1, 2]}, "metadata": {}, "revision": 4}
+    got = world.answer("/storage", {"ns": "foreign"})
+    expect_equal(json.loads(got["read"]["ok"]["value"]), {"x": [1, 2]}, "JSON")
+    expect_equal(got["listed"]["ok"]["entries"][0]["key"], "a", "listed")
+    expect("(" not in str(got["stale"].get("ok", "")) and got["stale"] == {"err": "conflict"}, f"a stale revision: {got['stale']}")
+    expect_equal(got["deleted"], {"ok": None} if "ok" in got["deleted"] else got["deleted"], "deleted")
+    expect((INSTALL, "foreign", "a") not in records, "it is gone")
+
+
+@test("a storage that refuses the token, or is away, is a typed error in the guest")
+def storage_trouble(world):
+    world.installation.runner_token, kept = "another", world.installation.runner_token
+    expect_equal(world.answer("/big-call", {"size": "1"}), {"err": "denied"}, "401")
+    world.installation.runner_token = kept
+    world.installation.up = False
+    expect_equal(world.answer("/big-call", {"size": "1"}), {"err": "internal"}, "503")
+    world.installation.up = True
+    expect("ok" in world.answer("/big-call", {"size": "1"}), "and again when it is back")
+
+
+@test("ui-proxy calls the host application as the earlier runner did, and tells it the depth")
+def ui_proxy(world):
+    envelope = {"ciphertext_b64": base64.b64encode(b'{"api_key":"key-of-the-host"}').decode(), "algorithm": "inline/base64", "version": "1"}
+    expect_equal(world.answer("/proxy", {"route": "/api/x?a=1"}, headers={"x-alga-depth": "2"}, secret_envelope=envelope), {"ok": '{"from":"host"}'}, "answer")
+    method, path, headers, _ = world.installation.seen("/host/")[-1]
+    expect_equal((method, path), ("GET", "/host/api/x?a=1"), "request")
+    wanted = {"x-alga-tenant": TENANT, "x-alga-extension": EXTENSION, "x-ext-install-id": INSTALL, "x-request-id": "r-1", "x-api-key": "key-of-the-host", "x-alga-depth": "3"}
+    expect_equal({name: headers.get(name) for name in wanted}, wanted, "headers")
+    world.answer("/proxy", {"route": "orders"}, payload=b"{}")
+    method, path, headers, body = world.installation.seen("/host/")[-1]
+    expect_equal((method, path, headers["content-type"], body), ("POST", f"/host/{EXTENSION}/orders", "application/json", b"{}"), "with a payload")
+    for status, error in ((403, "denied"), (429, "denied"), (404, "route-not-found"), (422, "bad-request"), (500, "internal"), (302, "internal")):
+        world.installation.host_answer = (status, b"secret of the host")
+        expect_equal(world.answer("/proxy", {"route": "/api/x"}), {"err": error}, f"status {status}")
+    world.installation.host_answer = (200, b"{}")
+
+
+@test("the egress list of the earlier runner is a list of hosts, and an empty policy never means everything")
+def egress(world):
+    expect_equal(world.answer("/fetch", {"url": "https://other.example.test/"}), {"err": "not-allowed"}, "another host")
+    got = world.answer("/fetch", {"url": "https://api.example.test/"})
+    expect(got["err"] != "not-allowed", f"the listed host is judged allowed: {got}")
+
+
+@test("pages are shown to the tenants that the registry names, and to nobody else")
+def pages(world):
+    browser = world.server.client()
+    base = f"/ext-ui/{EXTENSION}/{world.hash}/index.html"
+    expect_equal((browser.get(f"{base}?tenant={TENANT}").status, browser.get(f"{base}?tenant={TENANT}").body), (200, PAGE), "the page")
+    expect_equal(browser.get(f"{base}?tenant=umbrella").status, 404, "another tenant")
+    asked = world.installation.seen("/api/installs/validate")
+    expect_equal({headers["x-api-key"] for _, _, headers, _ in asked}, {AUTH_KEY}, "key")
+    expect_in(f"tenant={TENANT}&extension={EXTENSION}&hash=", asked[0][1], "question")
+
+
+@test("a host name leads to its page, an unknown one nowhere, and a registry in trouble is no answer either")
+def host_names(world):
+    browser = world.server.client()
+    found = browser.get("/", headers={"host": "acme-ext.example.com"})
+    expect_equal(found.status, 307, "status")
+    expect(found.header("location").startswith(f"/ext-ui/{EXTENSION}/{world.hash}/index.html?"), f"location {found.header('location')}")
+    expect_equal(found.header("cache-control"), "no-store", "the redirect is not for ever")
+    expect_equal(browser.get("/", headers={"host": "nobody.example.com"}).status, 404, "unknown")
+    world.installation.up = False
+    expect(browser.get("/", headers={"host": "later.example.com"}).status >= 500, "no registry")
+    world.installation.up = True
+    world.installation.auth_key, kept = "changed", world.installation.auth_key
+    expect(browser.get("/", headers={"host": "acme-ext.example.com"}).status >= 500, "a key that is not taken")
+    world.installation.auth_key = kept
+
+
+@test("the bundle store may be away once a bundle was fetched, and health says so in the earlier form")
+def offline(world):
+    world.installation.up = False
+    health = eventually(lambda: (answer := world.server.client().get("/healthz")).json()["bundle_store"] != "ok" and answer, 15, "the store is missed")
+    expect_equal((health.status, health.json()["bundle_store"], health.json()["cache_writable"]), (200, "bundle_store_unreachable", True), "health")
+    expect_equal(world.answer("/echo")["context"]["tenantId"], TENANT, "from the cache")
+    world.installation.up = True
+
+
+def run():
+    with tempfile.TemporaryDirectory(prefix="alga-e2e.") as name, ReferenceInstallation(STORAGE, AUTH_KEY) as installation:
+        world = World(Path(name), installation)
+        try:
+            return main(world)
+        finally:
+            world.server.stop()
+
+
+sys.exit(run())

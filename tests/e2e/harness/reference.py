@@ -1,0 +1,156 @@
+"""An installation of the earlier system as a lone runner meets it: the internal storage API, the registry's
+look-ups, a bundle store over plain HTTP, and the host application behind ui-proxy. Shapes, statuses and quirks
+are those of its contracts; nothing here is ours."""
+
+import base64
+import json
+import threading
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from urllib.parse import parse_qs, urlsplit
+
+STAMPS = {"ttlExpiresAt": None, "createdAt": "2026-01-01T00:00:00.000Z", "updatedAt": "2026-01-01T00:00:00.000Z"}
+
+
+class Refused(Exception):
+    def __init__(self, status, code):
+        super().__init__(code)
+        self.status, self.code = status, code
+
+
+class ReferenceInstallation:
+    """`runner_token` opens the storage, `auth_key` the registry. `bundles` maps object keys to files,
+    `hosts` host names to (tenant, extension, hash), `installed` holds such triples. `requests` remembers
+    (method, path, headers, body). `host_answer` is what the host application says: (status, body)."""
+
+    def __init__(self, runner_token, auth_key):
+        self.runner_token, self.auth_key = runner_token, auth_key
+        self.bundles, self.hosts, self.installed = {}, {}, set()
+        self.records, self.requests = {}, []
+        self.host_answer = (200, b'{"from":"host"}')
+        self._lock = threading.Lock()
+        self.up = True
+        installation = self
+
+        class Handler(BaseHTTPRequestHandler):
+            protocol_version = "HTTP/1.1"
+
+            def do_any(self):
+                installation._serve(self)
+
+            do_GET = do_POST = do_HEAD = do_any
+
+            def log_message(self, *_):
+                pass
+
+        self._server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        self._server.daemon_threads = True
+        self.origin = f"http://127.0.0.1:{self._server.server_address[1]}"
+        self._thread = threading.Thread(target=self._server.serve_forever, args=(0.05,), daemon=True)
+
+    def __enter__(self):
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_):
+        self._server.shutdown()
+        self._server.server_close()
+        self._thread.join()
+
+    def seen(self, prefix):
+        with self._lock:
+            return [request for request in self.requests if request[1].startswith(prefix)]
+
+    def _serve(self, handler):
+        headers = {key.lower(): value for key, value in handler.headers.items()}
+        body = handler.rfile.read(int(headers.get("content-length") or 0))
+        with self._lock:
+            self.requests.append((handler.command, handler.path, headers, body))
+        extra = {}
+        try:
+            status, answer, extra = self._answer(handler.path, headers, body)
+        except Refused as refused:
+            status, answer = refused.status, {"error": refused.code.lower(), "code": refused.code, "details": None}
+        if not isinstance(answer, bytes):
+            answer = json.dumps(answer).encode()
+        handler.send_response(status)
+        for name, value in extra.items():
+            handler.send_header(name, value)
+        handler.send_header("content-length", str(len(answer)))
+        handler.end_headers()
+        if handler.command != "HEAD":
+            handler.wfile.write(answer)
+
+    def _answer(self, path, headers, body):
+        parts, query = urlsplit(path).path, parse_qs(urlsplit(path).query)
+        if not self.up:
+            return 503, b"upstream connect error", {}
+        if parts.startswith("/store/"):
+            file = self.bundles.get(parts.removeprefix("/store/"))
+            return (200, file, {}) if file else (404, b"NoSuchKey", {})
+        if parts == "/api/installs/lookup-by-host":
+            self._key(headers)
+            found = self.hosts.get(query["host"][0])
+            if not found:
+                return 404, {"error": "not_found"}, {"cache-control": "no-store"}
+            return 200, dict(zip(("tenant_id", "extension_id", "content_hash"), found, strict=True)), {"cache-control": "no-store"}
+        if parts == "/api/installs/validate":
+            self._key(headers)
+            digest = query["hash"][0].removeprefix("sha256:")
+            return 200, {"valid": (query["tenant"][0], query["extension"][0], f"sha256:{digest}") in self.installed}, {}
+        if parts.startswith("/api/internal/ext-storage/install/"):
+            if headers.get("x-runner-auth") != self.runner_token:
+                raise Refused(401, "UNAUTHORIZED")
+            with self._lock:
+                return 200, self._storage(parts.rsplit("/", 1)[1], json.loads(body)), {}
+        if parts.startswith("/host/"):
+            return *self.host_answer, {"content-type": "application/json"}
+        return 404, {"error": "not_found"}, {}
+
+    def _key(self, headers):
+        if headers.get("x-api-key") != self.auth_key:
+            raise Refused(401, "UNAUTHORIZED")
+
+    def _storage(self, install, asked):
+        """One operation on the records of an install, as `SV` of the earlier system answers it."""
+        operation, ns = asked["operation"], asked.get("namespace", "")
+        if not 1 <= len(ns) <= 128:
+            raise Refused(400, "VALIDATION_FAILED")
+        if operation == "list":
+            return self._list(install, ns, asked)
+        key = asked["key"]
+        if not 1 <= len(key) <= 256 or "/" in key:
+            raise Refused(400, "VALIDATION_FAILED")
+        there = self.records.get((install, ns, key))
+        # A condition on a record that is not there fails, so that it cannot mean "create only".
+        if "ifRevision" in asked and (there is None or there["revision"] != asked["ifRevision"]):
+            if operation != "get" or there is not None:
+                raise Refused(409, "REVISION_MISMATCH")
+        if operation == "put":
+            if len(json.dumps(asked["value"])) > 65536:
+                raise Refused(400, "LIMIT_EXCEEDED")
+            revision = there["revision"] + 1 if there else 1
+            self.records[(install, ns, key)] = {"value": asked["value"], "metadata": asked.get("metadata") or {}, "revision": revision}
+            return {"namespace": ns, "key": key, "revision": revision, **STAMPS}
+        if operation == "delete":
+            return {"success": self.records.pop((install, ns, key), None) is not None}
+        if there is None:
+            raise Refused(404, "NOT_FOUND")
+        return {"namespace": ns, "key": key, **there, **STAMPS}
+
+    def _list(self, install, ns, asked):
+        after = json.loads(base64.urlsafe_b64decode(asked["cursor"] + "=="))["key"] if asked.get("cursor") else ""
+        prefix, limit = asked.get("keyPrefix", ""), asked.get("limit", 25)
+        keys = sorted(key for (where, space, key) in self.records if (where, space) == (install, ns) and key.startswith(prefix) and key > after)
+        items = []
+        for key in keys[:limit]:
+            item = {"tenantId": "acme", "extensionInstallId": install, "namespace": ns, "key": key, **STAMPS}
+            record = self.records[(install, ns, key)]
+            item["revision"] = record["revision"]
+            if asked.get("includeValues"):
+                item["value"] = record["value"]
+            if asked.get("includeMetadata"):
+                item["metadata"] = record["metadata"]
+            items.append(item)
+        more = len(keys) > limit
+        cursor = base64.urlsafe_b64encode(json.dumps({"key": keys[limit - 1]}).encode()).decode().rstrip("=") if more else None
+        return {"items": items, "nextCursor": cursor}
