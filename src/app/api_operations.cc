@@ -87,7 +87,7 @@ class Reader {
 
  private:
   static std::unexpected<Error> bad(std::string_view where) {
-    return fail(Kind::internal, "admin.bad_document", std::string(where) + " is no object");
+    return fail(Kind::internal, "internal.unexpected", std::string(where) + " is no object");
   }
 
   Operation read(std::string path, std::string_view method, const object& from) const {
@@ -280,7 +280,7 @@ std::string query_text(const value& from) {
 Result<std::vector<Operation>> api_operations(std::string_view openapi) {
   boost::system::error_code error;
   value document = boost::json::parse(openapi, error);
-  if (error) return fail(Kind::internal, "admin.bad_document", "the document is not JSON");
+  if (error) return fail(Kind::internal, "internal.unexpected", "the document is not JSON");
   return Reader(document).run();
 }
 

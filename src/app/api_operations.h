@@ -46,7 +46,7 @@ struct Operation {
   bool takes_tenant = false;
 };
 
-/// The commands that the document describes, in its order. Error: `admin.bad_document`.
+/// The commands that the document describes, in its order. Error: `internal.unexpected`.
 [[nodiscard]] Result<std::vector<Operation>> api_operations(std::string_view openapi);
 
 /// What the caller typed, by the parameter's name in the document. Secrets and files are already

@@ -44,6 +44,11 @@ const ENDS: Record<string, { message: string; change: string }> = {
     message: 'the component gave up',
     change: 'look at the trace and at the log lines of this request',
   },
+  egress_denied: {
+    message: 'the handler gave up because an address is not allowed',
+    change:
+      "catch the error, or have the tenant's administrator allow the address in the egress rules",
+  },
   link_error: {
     message: 'the component does not fit the interfaces of the server',
     change: 'build it again with this version of the tools: alga build',
