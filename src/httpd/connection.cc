@@ -108,7 +108,8 @@ async::Task<void> Connection::serve() {
   while (true) {
     auto head = co_await read_head();
     if (!head) {
-      if (head.error().answer) co_await write_fault(*head.error().answer);
+      const std::optional<HeadFault> fault = std::move(head.error().answer);
+      if (fault) co_await write_fault(*fault);
       co_return;
     }
     const bool again = co_await serve_one(std::move(*head));
@@ -128,11 +129,11 @@ async::Task<std::expected<RequestHead, Connection::ReadFault>> Connection::read_
     if (!received.empty()) {
       if (idle_) deadline = in(core_->options.header_timeout);
       idle_ = false;
-      auto end = find_head(received, limits);
-      if (!end) co_return std::unexpected(ReadFault{end.error()});
-      if (*end) {
-        head_text_.assign(received.substr(0, **end));
-        buffer_.consume(**end);
+      auto found = find_head(received, limits);
+      if (!found) co_return std::unexpected(ReadFault{found.error()});
+      if (const std::optional<std::size_t> end = *found) {
+        head_text_.assign(received.substr(0, *end));
+        buffer_.consume(*end);
         auto head = parse_head(head_text_, limits);
         if (!head) co_return std::unexpected(ReadFault{head.error()});
         co_return std::move(*head);

@@ -278,9 +278,9 @@ async::Task<RunnerRole::Call::Refusal> RunnerRole::Call::load() {
   component_ = role_.use_.engine->find_ready(bundle_->hash());
   if (component_) co_return std::nullopt;
   const SteadyTime begin = role_.use_.clock->steady();
-  auto component =
-      co_await load_component(role_.use_.engine, bundle_->hash(), *bundle_->component_path(),
-                              bundle_, role_.options_.cold_wait);
+  auto component = co_await load_component(role_.use_.engine, bundle_->hash(),
+                                           bundle_->component_path().value_or(""), bundle_,
+                                           role_.options_.cold_wait);
   cold_us_ += microseconds(begin, role_.use_.clock->steady());
   if (component) {
     component_ = std::move(*component);

@@ -121,6 +121,13 @@ httpd::Response warmup_answer(const Result<Readiness>& answer, std::string_view 
   return accepted;
 }
 
+/// For the routes that want to know their caller: nothing, or why not.
+async::Task<std::optional<httpd::Response>> admit_if(bool known, std::string request_id) {
+  if (known) co_return std::nullopt;
+  co_return httpd::problem_response(401, "runner.unauthenticated",
+                                    "the caller is not known to this runner", request_id);
+}
+
 }  // namespace
 
 bool RunnerRole::is_trusted_caller(const httpd::Request& request) const {
@@ -140,20 +147,16 @@ std::size_t RunnerRole::max_body() const {
 }
 
 void RunnerRole::add_routes(httpd::Router& router) {
-  const auto admit = [this](httpd::Request request) -> async::Task<std::optional<httpd::Response>> {
-    if (is_trusted_caller(request)) co_return std::nullopt;
-    co_return httpd::problem_response(401, "runner.unauthenticated",
-                                      "the caller is not known to this runner", request.request_id);
+  const auto admit = [this](const httpd::Request& request) {
+    return admit_if(is_trusted_caller(request), request.request_id);
   };
   router.add("POST", "/v1/execute",
              {.max_body = max_body(), .admit = admit, .cancel_when_client_leaves = true},
              [this](httpd::Request request) { return handle_execute(std::move(request)); });
   // The control plane's order is checked where the bundle is known; it needs no other proof.
-  const auto admit_order =
-      [this](httpd::Request request) -> async::Task<std::optional<httpd::Response>> {
-    if (request.header(domain::warmup_header) || is_trusted_caller(request)) co_return std::nullopt;
-    co_return httpd::problem_response(401, "runner.unauthenticated",
-                                      "the caller is not known to this runner", request.request_id);
+  const auto admit_order = [this](const httpd::Request& request) {
+    return admit_if(request.header(domain::warmup_header) || is_trusted_caller(request),
+                    request.request_id);
   };
   router.add("POST", "/warmup", {.max_body = 4096, .admit = admit_order},
              [this](httpd::Request request) { return handle_warmup(std::move(request)); });
