@@ -297,8 +297,10 @@ Result<std::shared_ptr<const CachedBundle>> BundleCache::fetch_once(const Conten
     const auto [place, first] = flights_.try_emplace(hash);
     if (!first) {
       flight = place->second;
-      flight->done.wait(lock, [&flight] { return flight->outcome.has_value(); });
-      return *flight->outcome;
+      while (true) {
+        if (const auto& outcome = flight->outcome) return *outcome;
+        flight->done.wait(lock);
+      }
     }
     flight = place->second = std::make_shared<Flight>();
   }
