@@ -65,9 +65,7 @@ Result<std::vector<domain::WarmUpTarget*>> World::Parts::build_warm_up() {
     }
     warm_up.push_back(std::make_unique<control_plane::HttpWarmUpTarget>(
         control_plane::HttpWarmUpTarget::Options{
-            .url = url,
-            .service_token = secret_setting("runner.service_token"),
-            .tls = role_tls()},
+            .url = url, .service_token = secret_setting("runner.service_token"), .tls = role_tls()},
         *client));
   }
   std::vector<domain::WarmUpTarget*> targets;

@@ -127,9 +127,9 @@ Result<EnvelopeKeyReport> perform(domain::SecretProvider& secrets, EnvelopeKeySt
     }
     case EnvelopeKeyStep::prepare: {
       TRY(const std::string prepared, vault::prepare_key_of_ring(secrets, ring));
-      return EnvelopeKeyReport{{{"prepared_key_id", prepared}},
-                               "prepared envelope key " + prepared +
-                                   "; bring the ring to every runner, then --use it"};
+      return EnvelopeKeyReport{
+          {{"prepared_key_id", prepared}},
+          "prepared envelope key " + prepared + "; bring the ring to every runner, then --use it"};
     }
     case EnvelopeKeyStep::use: {
       TRY_VOID(vault::use_key_of_ring(secrets, ring, id));

@@ -187,11 +187,12 @@ void add_engine(std::vector<Setting>& all) {
             "key of `artefact_keys`");
   t.duration("compile_timeout", 120 * second, second, hour, "Of one component");
   t.size("compile_memory", 2 * GiB, 256 * MiB, 64 * GiB, "Of one compiler process");
-  t.choice("keep_pages", "auto", {"auto", "on", "off"},
-           "Each slot resets up to 16 MiB of its memory by copying and keeps it, in place of giving "
-           "it back page by page: several times the rate where guests run on more than one "
-           "processor. auto: when that is at most a quarter of the memory for all "
-           "`limits.executions`");
+  t.choice(
+      "keep_pages", "auto", {"auto", "on", "off"},
+      "Each slot resets up to 16 MiB of its memory by copying and keeps it, in place of giving "
+      "it back page by page: several times the rate where guests run on more than one "
+      "processor. auto: when that is at most a quarter of the memory for all "
+      "`limits.executions`");
   t.list("artefact_keys", "",
          "Public keys (base64, Ed25519) of further compile roles whose artefacts are believed");
 }
@@ -342,13 +343,15 @@ void add_control_plane(std::vector<Setting>& all) {
             {"RUNNER_CONFIG_API_TOKEN", Alias::secret_itself}});
   t.duration("lease", second, 100, 10 * second,
              "How long a gateway serves an install's configuration without asking");
-  t.flag(
-      "remote_gateways", false,
-      "Gateways run in other processes: changes are acknowledged when their leases have run out");
-  t.list("runners", "",
-         "Runners of other processes that are told what was published, installed or enabled, so that "
-         "their first request does not wait: URLs, each of a runner or of what balances several; "
-         "empty: `runner.url`, when it is set");
+  t.flag("remote_gateways", false,
+         "Gateways run in other processes: changes are acknowledged when all of them have "
+         "confirmed, or "
+         "their leases have run out");
+  t.list(
+      "runners", "",
+      "Runners of other processes that are told what was published, installed or enabled, so that "
+      "their first request does not wait: URLs, each of a runner or of what balances several; "
+      "empty: `runner.url`, when it is set");
   t.text("domain_root", Type::text, "",
          "Each install gets the host `<install>.<domain_root>` for its pages",
          {{"EXT_DOMAIN_ROOT"}});
