@@ -25,6 +25,12 @@ async::Task<httpd::Response> echo(httpd::Request request) {
   co_return response;
 }
 
+async::Task<httpd::Response> tell_depth(httpd::Request request) {
+  httpd::Response response;
+  response.body = request.header("x-alga-depth").value_or("none");
+  co_return response;
+}
+
 async::Task<httpd::Response> missing(httpd::Request) {
   httpd::Response response;
   response.status = 404;
@@ -35,6 +41,7 @@ async::Task<httpd::Response> missing(httpd::Request) {
 httpd::Router routes() {
   httpd::Router router;
   router.add("*", "/echo", {.max_body = 8U << 20U}, echo);
+  router.add("GET", "/depth", tell_depth);
   router.add("GET", "/missing", missing);
   return router;
 }
@@ -57,6 +64,15 @@ class HttpClientTest : public ::testing::Test {
   std::shared_ptr<CurlLoop> loop_ = std::make_shared<CurlLoop>(CurlLoopOptions{}, no_metrics);
   HttpClient client_{loop_};
 };
+
+TEST_F(HttpClientTest, TellsTheOtherSideHowDeepARequestStands) {
+  // Gateways tell runners, ui-proxy tells the host application: else a loop through them never
+  // ends.
+  ClientRequest deep = to("/depth");
+  deep.headers.push_back({"x-alga-depth", "3"});
+  EXPECT_EQ(client_.send_blocking(std::move(deep))->body, "3");
+  EXPECT_EQ(client_.send_blocking(to("/depth"))->body, "none");
+}
 
 TEST_F(HttpClientTest, AnswersInThreeWays) {
   ClientRequest post = to("/echo");
