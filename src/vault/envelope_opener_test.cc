@@ -257,6 +257,18 @@ TEST_F(Opener, RedeemsABrokerTokenOncePerVersion) {
   EXPECT_EQ(open(broker_envelope("token-3")), "secret.token_refused");
 }
 
+TEST_F(Opener, OpensARepetitionWithATokenOfItsOwnAfterAnotherRunnersTokenWasRefused) {
+  // The token belongs to the runner that redeemed it first; a caller who comes again has a new one.
+  broker_.refuse = true;
+  EXPECT_EQ(open(broker_envelope("taken")), "secret.token_refused");
+  EXPECT_EQ(open(broker_envelope("taken")), "secret.token_refused") << "and it is asked each time";
+  EXPECT_EQ(broker_.redeemed, 2);
+  EXPECT_EQ(opener_->entries(), 0U);
+  broker_.refuse = false;
+  EXPECT_EQ(open(broker_envelope("fresh")), "brokered");
+  EXPECT_EQ(broker_.redeemed, 3);
+}
+
 TEST_F(Opener, DoesNotKeepWhatTheBrokerGivesForANewerVersion) {
   broker_.version = "v2";
   EXPECT_EQ(open(broker_envelope("token-1")), "brokered");
