@@ -8,6 +8,11 @@ if (Number(version.split('.')[0]) < 20) {
   );
   process.exitCode = 1;
 } else {
+  // `alga logs | head`: whoever reads has read enough.
+  process.stdout.on('error', function (error) {
+    if (error.code !== 'EPIPE') throw error;
+    process.exit();
+  });
   import('../dist/main.js')
     .then(function (alga) {
       return alga.main(process.argv.slice(2));

@@ -177,6 +177,18 @@ describe('likely mistakes are answered with what, where and what to do', () => {
     expect((failed as Failure).hint).toContain('--port 0');
   });
 
+  test('whoever reads the output may stop reading', () => {
+    // Two commands of one shell line: the reader closes the pipe after its first line.
+    const line = '"$0" "$1" --help; "$0" "$1" doctor --json';
+    const alga_ = [process.execPath, join(HERE, '../bin/alga.js')];
+    const piped = spawnSync('bash', ['-c', `{ ${line}; } | head -n 1`, ...alga_], {
+      encoding: 'utf8',
+      cwd: folder.path,
+    });
+    expect(piped.stdout.split('\n').filter(Boolean)).toHaveLength(1);
+    expect(piped.stderr).toBe('');
+  });
+
   test('a Node.js that is too old', () => {
     const pretend =
       "Object.defineProperty(process, 'versions', { value: { ...process.versions, node: '18.19.1' } })";
