@@ -40,7 +40,8 @@ std::uint64_t limit_of_groups(const fs::path& hierarchy, fs::path group, const c
   std::uint64_t least = unlimited;
   while (true) {
     std::ifstream limit(hierarchy / group / file);
-    if (std::string line; std::getline(limit, line)) least = std::min(least, number(line, unlimited));
+    if (std::string line; std::getline(limit, line))
+      least = std::min(least, number(line, unlimited));
     if (group.empty()) return least;
     group = group.parent_path();
   }
@@ -61,8 +62,8 @@ std::uint64_t limit_of_control_groups(const fs::path& root) {
     if (names.empty()) {
       least = std::min(least, limit_of_groups(root / "sys/fs/cgroup", group, "memory.max"));
     } else if (names == "memory") {
-      least = std::min(least, limit_of_groups(root / "sys/fs/cgroup/memory", group,
-                                              "memory.limit_in_bytes"));
+      least = std::min(
+          least, limit_of_groups(root / "sys/fs/cgroup/memory", group, "memory.limit_in_bytes"));
     }
   }
   return least;

@@ -1,10 +1,6 @@
 // The worker processes: they alone touch untrusted component bytes with a parser or a compiler.
 
-#include <fcntl.h>
-#include <seccomp.h>
-#include <signal.h>
 #include <sys/mman.h>
-#include <sys/prctl.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -17,85 +13,27 @@
 #include <string>
 #include <string_view>
 
-#include "crypto/process.h"
 #include "engine/bridge.h"
 #include "engine/child_process.h"
+#include "engine/confinement.h"
 #include "engine/engine.h"
 
 namespace alga::engine {
 namespace {
 
-constexpr rlim_t most_cpu_s = 180;
-constexpr rlim_t most_file = rlim_t{2} << 30U;
-
-bool limit(int resource, rlim_t most) {
-  rlimit value{most, most};
-  return ::setrlimit(static_cast<__rlimit_resource>(resource), &value) == 0;
-}
-
-/// Refuses, from here on, everything that reaches outside this process.
-// The comparison macros of libseccomp are C99 compound literals.
-#pragma clang diagnostic push
-#pragma clang diagnostic ignored "-Wc99-extensions"
-bool forbid_the_world() {
-  scmp_filter_ctx filter = ::seccomp_init(SCMP_ACT_ALLOW);
-  if (filter == nullptr) return false;
-  bool ok = true;
-  for (int call : {SCMP_SYS(socket),
-                   SCMP_SYS(socketpair),
-                   SCMP_SYS(connect),
-                   SCMP_SYS(bind),
-                   SCMP_SYS(listen),
-                   SCMP_SYS(accept),
-                   SCMP_SYS(accept4),
-                   SCMP_SYS(sendto),
-                   SCMP_SYS(sendmsg),
-                   SCMP_SYS(execve),
-                   SCMP_SYS(execveat),
-                   SCMP_SYS(fork),
-                   SCMP_SYS(vfork),
-                   SCMP_SYS(ptrace),
-                   SCMP_SYS(process_vm_readv),
-                   SCMP_SYS(process_vm_writev),
-                   SCMP_SYS(kill),
-                   SCMP_SYS(mount),
-                   SCMP_SYS(unlink),
-                   SCMP_SYS(unlinkat),
-                   SCMP_SYS(rename),
-                   SCMP_SYS(renameat),
-                   SCMP_SYS(renameat2),
-                   SCMP_SYS(bpf),
-                   SCMP_SYS(io_uring_setup),
-                   SCMP_SYS(keyctl)}) {
-    ok = ok && ::seccomp_rule_add(filter, SCMP_ACT_ERRNO(EPERM), call, 0) == 0;
-  }
-  // Files may be read (the C library does), never opened for writing.
-  for (int flag : {O_WRONLY, O_RDWR}) {
-    ok = ok && ::seccomp_rule_add(
-                   filter, SCMP_ACT_ERRNO(EPERM), SCMP_SYS(openat), 1,
-                   SCMP_A2(SCMP_CMP_MASKED_EQ, O_ACCMODE, static_cast<scmp_datum_t>(flag))) == 0;
-  }
-  ok = ok && ::seccomp_load(filter) == 0;
-  ::seccomp_release(filter);
-  return ok;
-}
-#pragma clang diagnostic pop
+constexpr std::uint64_t most_cpu_s = 180;
+constexpr std::uint64_t most_file_bytes = std::uint64_t{2} << 30U;
 
 bool confine() {
-  if (!crypto::harden_process()) return false;
-  errno = 0;
-#if __has_feature(address_sanitizer) || __has_feature(thread_sanitizer)
-  const bool bounded = true;  // sanitizers reserve more address space than any bound
-#else
-  constexpr rlim_t default_memory = rlim_t{6} << 30U;  // address space
+  WorkerBounds bounds{.cpu_s = most_cpu_s, .file_bytes = most_file_bytes};
+#if !__has_feature(address_sanitizer) && !__has_feature(thread_sanitizer)
+  constexpr std::uint64_t default_memory = std::uint64_t{6} << 30U;
   const char* memory = std::getenv(compile_memory_variable.data());
-  const rlim_t asked = memory != nullptr ? std::strtoull(memory, nullptr, 10) : 0;
-  const bool bounded = limit(RLIMIT_AS, asked != 0 ? asked : default_memory);
+  const std::uint64_t asked = memory != nullptr ? std::strtoull(memory, nullptr, 10) : 0;
+  bounds.address_space = asked != 0 ? asked : default_memory;
 #endif
-  bool ok = ::prctl(PR_SET_PDEATHSIG, SIGKILL) == 0 && bounded && limit(RLIMIT_CPU, most_cpu_s) &&
-            limit(RLIMIT_FSIZE, most_file) && ::prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) == 0;
   (void)::setpriority(PRIO_PROCESS, 0, 10);
-  return ok && forbid_the_world();
+  return confine_worker(bounds);
 }
 
 int complain(std::string_view code, std::string_view message) {
