@@ -24,7 +24,7 @@ grant_keys = ["{key}"]
 path = "{folder}/bundles"
 [engine]
 cold_wait = "2m"
-keep_pages = "on"
+keep_pages = "{keep_pages}"
 """
 # Stages in the order in which a request passes them; the last two are not in the line of an execution.
 STAGES = ("grant", "cold", "queue", "instantiate", "call")
@@ -60,14 +60,14 @@ end
 class Server:
     """A lone runner that believes grants, with whatever bundles a benchmark adds."""
 
-    def __init__(self, folder, more=""):
+    def __init__(self, folder, more="", keep_pages="on"):
         self.folder = Path(folder)
         self.folder.mkdir(parents=True, exist_ok=True)
         self.signer = Signer(self.folder)
         self._packed = {}
         (self.folder / "bundles").mkdir(exist_ok=True)
         (self.folder / "token").write_text(TOKEN)
-        config = CONFIG.format(folder=self.folder, key=self.signer.public_key) + more
+        config = CONFIG.format(folder=self.folder, key=self.signer.public_key, keep_pages=keep_pages) + more
         self.algad = Algad("runner", self.folder / "runner", config=config)
 
     def __enter__(self):

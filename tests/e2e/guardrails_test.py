@@ -34,7 +34,7 @@ class World:
             expect_equal(answer.status, status, f"{path} ({answer.text()[:300]})")
         else:
             expect(answer.status >= 500, f"{path} answered {answer.status}: {answer.text()[:300]}")
-        record = eventually(lambda: (row := self.last_end()).get("id") != before and row, 15, f"a record of {path}")
+        record = eventually(lambda: (row := self.last_end()).get("id") != before and row.get("end_class") and row, 15, f"a record of {path}")
         expect(record["end_class"] in classes, f"{path} ended {record['end_class']}, wanted {' or '.join(classes)}")
         return answer
 
