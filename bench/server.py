@@ -173,6 +173,15 @@ class Server:
         result["drop (after the answer)"] = self.drops()
         return result
 
+    def rest(self, seconds=5):
+        """Waits until no slot is in use: what follows an answer is done after it."""
+        ends = time.monotonic() + seconds
+        while time.monotonic() < ends:
+            used = re.findall(r"^alga_pool_slots_in_use\{.*\} (\d+)", self.algad.client().get("/metrics").text(), re.M)
+            if used and not any(int(count) for count in used):
+                return
+            time.sleep(0.05)
+
     def drops(self):
         """Upper bounds of the buckets of alga_engine_drop_seconds, since the server started."""
         text = self.algad.client().get("/metrics").text()

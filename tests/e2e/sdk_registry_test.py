@@ -15,6 +15,8 @@ from harness.tap import expect, expect_equal, expect_in, main, test
 
 # The newest that runs on Node.js 20.
 VERDACCIO = "6.1.6"
+# Comes with Node.js 20 and 22. Its resolver is stricter than that of 11: a range of vitest that 11 takes broke it.
+OLDEST_NPM = "npm@10"
 PACKAGES = ("runtime-bindings", "iframe-sdk", "alga-cli")
 START_SECONDS = 60
 CONFIG = """\
@@ -130,6 +132,17 @@ def install(world):
         said = author.program([alga, command], cwd=project)
         expect_equal(said.status, 0, f"alga {command} ({said.all()[-3000:]})")
     expect((project / "dist" / "main.wasm").stat().st_size > 1_000_000, "the component")
+
+
+@test("the packages of every npm template resolve with the npm of Node.js 20 too")
+def oldest_npm(world):
+    for template in ("handler", "handler-ui"):
+        world.author.run("new", f"old-npm-{template}", "--template", template)
+        project = world.author.folder / f"old-npm-{template}"
+        install = ("install", "--no-audit", "--no-fund", "--package-lock-only")
+        world.npm("exec", "--yes", f"--package={OLDEST_NPM}", "--", "npm", *install, cwd=project)
+        packages = json.loads((project / "package-lock.json").read_text())["packages"]
+        expect_in("node_modules/vitest", packages, f"packages of {template}")
 
 
 def run():
