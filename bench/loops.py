@@ -7,8 +7,8 @@ import sys
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
-# What the server's slots keep with `engine.keep_pages`, which the benchmarks switch on for both.
-KEPT_BYTES = 16 << 20
+# What the server sets with `engine.keep_pages`, which the benchmarks switch on for both.
+KEPT = {"KEEP_RESIDENT": str(16 << 20), "DECOMMIT_BATCH": "1"}
 FIGURES = {"cpu/iter": "cpu_us", "p50": "p50_us", "p99": "p99_us", "p99.9": "p999_us", "rate": "per_second", "faults/iter": "faults"}
 
 
@@ -27,7 +27,7 @@ class Loops:
         command = [self.program, kind, str(component), "/", str(count), str(threads)]
         if processors is not None:
             command = ["taskset", "-c", ",".join(map(str, sorted(processors)))] + command
-        environment = {**os.environ, "ARTEFACT": str(artefact), "KEEP_RESIDENT": str(KEPT_BYTES), **(settings or {})}
+        environment = {**os.environ, "ARTEFACT": str(artefact), **KEPT, **(settings or {})}
         done = subprocess.run(command, capture_output=True, text=True, stdin=subprocess.DEVNULL, env=environment)
         if done.returncode:
             sys.exit(f"{' '.join(command)} failed:\n{done.stdout}{done.stderr}")

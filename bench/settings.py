@@ -20,15 +20,17 @@ from loops import Loops  # noqa: E402
 MIB = 1 << 20
 CASES = {
     "as shipped": {},
+    "pages kept, batches of 4": {"DECOMMIT_BATCH": 4},
+    "pages kept, batches of 16": {"DECOMMIT_BATCH": 16},
+    "pages kept up to 4 MiB": {"KEEP_RESIDENT": 4 * MIB},
     "pages given back": {"KEEP_RESIDENT": 0},
-    "keep_resident 4 MiB": {"KEEP_RESIDENT": 4 * MIB},
-    "pagemap_scan, keep_resident 1 MiB": {"PAGEMAP": 1, "KEEP_RESIDENT": MIB},
+    "pages given back, batches of 16": {"KEEP_RESIDENT": 0, "DECOMMIT_BATCH": 16},
+    "pages given back, batches of 64": {"KEEP_RESIDENT": 0, "DECOMMIT_BATCH": 64},
+    "pagemap_scan, kept up to 1 MiB": {"PAGEMAP": 1, "KEEP_RESIDENT": MIB},
     "no ticker": {"TICK_US": 0},
     "tick 5 ms": {"TICK_US": 5000},
     "tick 10 ms": {"TICK_US": 10_000},
     "stacks not zeroed": {"STACK_ZEROING": 0},
-    "decommit batch 1": {"DECOMMIT_BATCH": 1},
-    "decommit batch 64": {"DECOMMIT_BATCH": 64},
 }
 
 

@@ -219,6 +219,9 @@ Result<std::unique_ptr<Engine>> Engine::create(Options options, Dependencies dep
 
   if (keeps_pages(options.keep_pages, config.max_executions, memory_of_process())) {
     config.memory_keep_resident = kept_bytes_per_slot;
+    // Nothing to give back, so nothing to batch: the next guest gets the slot whose pages the
+    // processor still has in its caches (docs/adr/0013).
+    config.decommit_batch = 1;
     dependencies.log.info("slots keep their pages",
                           {{"slots", config.max_executions}, {"bytes_each", kept_bytes_per_slot}});
   }

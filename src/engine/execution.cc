@@ -186,6 +186,7 @@ void Execution::refuse(Refusal why) {
     case Refusal::stopping: break;
   }
   finish(std::move(outcome));
+  conclude();
 }
 
 EndClass Execution::classify(const ab_outcome& outcome) const {
@@ -240,7 +241,6 @@ int Execution::stop_guest(EndClass end, std::string_view limit, std::string mess
 }
 
 void Execution::finish(Outcome outcome) {
-  if (!done_) return;
   if (exec_ != nullptr) {
     ab_stats stats{};
     ab_exec_stats(exec_, &stats);
@@ -264,9 +264,12 @@ void Execution::finish(Outcome outcome) {
       }
     }
   }
-  Done done = std::exchange(done_, nullptr);
+  outcome_ = std::move(outcome);
+}
+
+void Execution::conclude() {
   // The caller gets its answer before the guest's memory is given back.
-  done(std::move(outcome));
+  if (Done done = std::exchange(done_, nullptr)) done(std::move(outcome_));
   release();
 }
 

@@ -54,6 +54,7 @@ class Execution final : public Job {
   bool start(std::chrono::microseconds queued) override;
   Step step() override;
   void end(domain::EndClass reason) override;
+  void conclude() override;
   void refuse(Refusal why) override;
   [[nodiscard]] SteadyTime deadline() const override { return deadline_; }
 
@@ -90,6 +91,7 @@ class Execution final : public Job {
   [[nodiscard]] domain::EndClass classify(const ab_outcome& outcome) const;
   /// What the bridge saw, before our own view of why.
   [[nodiscard]] domain::EndClass end_of(const ab_outcome& outcome) const;
+  /// The outcome is complete; conclude() tells it.
   void finish(Outcome outcome);
   void release();
 
@@ -98,6 +100,7 @@ class Execution final : public Job {
   std::shared_ptr<Component> component_;
   Invocation invocation_;
   Done done_;
+  Outcome outcome_;
   GuestLog log_;
   std::shared_ptr<Ledger> ledger_ = std::make_shared<Ledger>();
   ab_exec* exec_ = nullptr;

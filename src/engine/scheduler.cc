@@ -81,8 +81,8 @@ void Scheduler::end(Job& job, domain::EndClass reason) {
   announce(lock);
 }
 
-void Scheduler::announce(std::unique_lock<std::mutex>& lock) {
-  const bool wanted = !ring_.empty() && idle_threads_ > 0;
+void Scheduler::announce(std::unique_lock<std::mutex>& lock, bool wanted) {
+  wanted = wanted && idle_threads_ > 0;
   const bool pulse = pulse_sleeps_;
   lock.unlock();
   if (wanted) work_.notify_one();
@@ -117,6 +117,7 @@ void Scheduler::make_runnable(const JobPtr& job) {
   job->state_ = Job::State::queued;
   Tenant& tenant = tenants_[job->tenant()];
   tenant.runnable.push_back(job);
+  ++runnable_;
   if (!tenant.in_ring) {
     tenant.in_ring = true;
     ring_.push_back(&tenant);
@@ -178,6 +179,8 @@ void Scheduler::run_thread() {
     ring_.pop_front();
     JobPtr job = std::move(tenant->runnable.front());
     tenant->runnable.pop_front();
+    --runnable_;
+    ++taken_;
     if (tenant->runnable.empty()) {
       tenant->in_ring = false;
     } else {
@@ -189,6 +192,18 @@ void Scheduler::run_thread() {
   }
 }
 
+/// The lock is not held on entry, but on return. Counted before the outcome is told: the next request
+/// of that caller may be here before this thread goes on.
+void Scheduler::conclude(std::unique_lock<std::mutex>& lock, const JobPtr& job) {
+  lock.lock();
+  ++concluding_;
+  lock.unlock();
+  job->conclude();
+  lock.lock();
+  --concluding_;
+  retire(job);
+}
+
 /// Starts, steps or ends one job; the lock is held on entry and on return. What else waits is for
 /// the next thread, which each one wakes when it takes a job.
 void Scheduler::drive(std::unique_lock<std::mutex>& lock, const JobPtr& job) {
@@ -197,16 +212,10 @@ void Scheduler::drive(std::unique_lock<std::mutex>& lock, const JobPtr& job) {
   job->state_ = Job::State::running;
   std::optional<domain::EndClass> reason = job->end_reason_;
   announce(lock);
-  if (first && !job->start(queued)) {
-    lock.lock();
-    retire(job);
-    return;
-  }
+  if (first && !job->start(queued)) return conclude(lock, job);
   if (reason) {
     job->end(*reason);
-    lock.lock();
-    retire(job);
-    return;
+    return conclude(lock, job);
   }
   if (first) {
     SteadyTime deadline = job->deadline();
@@ -217,10 +226,9 @@ void Scheduler::drive(std::unique_lock<std::mutex>& lock, const JobPtr& job) {
     announce(lock);
   }
   Job::Step step = job->step();
+  if (step == Job::Step::finished) return conclude(lock, job);
   lock.lock();
-  if (step == Job::Step::finished) {
-    retire(job);
-  } else if (step == Job::Step::again || job->state_ == Job::State::running_woken ||
+  if (step == Job::Step::again || job->state_ == Job::State::running_woken ||
              job->end_reason_) {
     make_runnable(job);
   } else {
@@ -264,14 +272,18 @@ void Scheduler::pulse_thread() {
   std::unique_lock lock(mutex_);
   SteadyTime busy_at = now();
   SteadyTime told_at{};
+  std::optional<std::uint64_t> waited;  // taken_ when the last turn saw jobs wait
   while (!stopping_ || running_ > 0) {
     SteadyTime at = now();
     if (busy_threads_ > 0) busy_at = at;
     Refused refused;
     expire(refused, at);
     const bool tick = busy_threads_ > 0 || !refused.empty();
+    const auto waits = ring_.empty() ? std::nullopt : std::optional(taken_);
+    const bool stuck = waits && waits == waited;
+    waited = waits;
     if (tick || !ring_.empty()) {
-      announce(lock);
+      announce(lock, runnable_ > (stuck ? 0 : concluding_));
       if (tick) tick_();
       for (const auto& [job, why] : refused) job->refuse(why);
       refused.clear();

@@ -30,6 +30,9 @@ class ScriptedJob final : public Job {
     ended = reason;
     if (over_) over_();
   }
+  void conclude() override {
+    if (conclusion) conclusion();
+  }
   void refuse(Refusal why) override {
     refusal = why;
     refused = true;
@@ -37,6 +40,7 @@ class ScriptedJob final : public Job {
   }
   [[nodiscard]] SteadyTime deadline() const override { return deadline_; }
 
+  std::function<void()> conclusion;
   std::chrono::milliseconds wall{60'000};
   std::atomic<int> steps{0};
   std::atomic<bool> refused{false};
@@ -104,6 +108,63 @@ TEST(Scheduler, AWakeDuringTheStepIsNotLost) {
   scheduler.submit(job);
   over.wait();
   EXPECT_EQ(job->steps.load(), 2);
+}
+
+TEST(Scheduler, WhatComesWhileAThreadConcludesWaitsForThatThread) {
+  Scheduler::Options options;
+  options.threads = 2;
+  options.slice = std::chrono::milliseconds{2000};  // the pulse does not interfere
+  Scheduler scheduler(options, [] {});
+  std::latch both(2), over(2), concluding(1), submitted(1);
+  for (int i = 0; i < 2; ++i) {
+    scheduler.submit(std::make_shared<ScriptedJob>("t", [&] {
+      both.arrive_and_wait();
+      return Job::Step::finished;
+    }));
+  }
+  both.wait();
+  std::this_thread::sleep_for(std::chrono::milliseconds{50});  // both threads sleep again
+  std::thread::id concluder, runner;
+  auto first = std::make_shared<ScriptedJob>(
+      "t", [] { return Job::Step::finished; }, [&] { over.count_down(); });
+  first->conclusion = [&] {
+    concluder = std::this_thread::get_id();
+    concluding.count_down();
+    submitted.wait();
+    std::this_thread::sleep_for(std::chrono::milliseconds{20});  // time for the other to be woken
+  };
+  auto second = std::make_shared<ScriptedJob>(
+      "t",
+      [&] {
+        runner = std::this_thread::get_id();
+        return Job::Step::finished;
+      },
+      [&] { over.count_down(); });
+  scheduler.submit(first);
+  concluding.wait();
+  scheduler.submit(second);
+  submitted.count_down();
+  over.wait();
+  EXPECT_EQ(runner, concluder);
+}
+
+TEST(Scheduler, AConclusionWithoutEndHoldsNobodyUp) {
+  Scheduler::Options options;
+  options.threads = 2;
+  Scheduler scheduler(options, [] {});
+  std::latch concluding(1), second_over(1);
+  auto first = std::make_shared<ScriptedJob>("t", [] { return Job::Step::finished; });
+  first->conclusion = [&] {
+    concluding.count_down();
+    second_over.wait();
+  };
+  auto second = std::make_shared<ScriptedJob>(
+      "t", [] { return Job::Step::finished; }, [&] { second_over.count_down(); });
+  scheduler.submit(first);
+  concluding.wait();
+  scheduler.submit(second);
+  second_over.wait();
+  EXPECT_EQ(second->steps.load(), 1);
 }
 
 TEST(Scheduler, EndsAJobThatWaitsBeyondItsWallTime) {

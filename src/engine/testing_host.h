@@ -164,6 +164,7 @@ class HostCallsTest : public ::testing::Test {
     scripted_outcome.status = 200;
     scripted_outcome.limit = to_ab(limit);
     EXPECT_EQ(execution().step(), Job::Step::finished);
+    execution().conclude();
     return outcome.value();
   }
   /// Codes of the limits that the outcome names, one after the other.
