@@ -104,6 +104,8 @@ std::uint16_t World::port() const { return parts_->server->port(); }
 void World::stop() {
   SteadyTime deadline = parts_->clock->steady() + parts_->config.duration("server.drain_time");
   parts_->log.info("stopping");
+  // Before the listeners wait for what is in hand: another server may have a place right now.
+  if (parts_->engine) parts_->engine->refuse_waiting();
   parts_->drain_listeners(deadline);
   if (parts_->runner) parts_->runner->drain(deadline);
   if (parts_->engine) parts_->engine->stop(deadline);

@@ -80,7 +80,8 @@ constexpr std::array<LimitInfo, limit_count> table{{
     {Limit::storage_bytes, "storage_bytes", bytes, 256 * MiB, 1, 1024 * GiB, "storage.quota",
      "stored values of an install together"},
     {Limit::executions, "executions", count, 256, 1, 20'000, "limit.executions",
-     "executions at once in this process"},
+     "executions at once in this process, those included that wait for an answer; four times as "
+     "many may wait for a place, of one tenant a quarter of those"},
     {Limit::executions_per_tenant, "executions_per_tenant", count, 64, 1, 20'000,
      "limit.executions_per_tenant", "executions at once of one tenant in this process"},
     {Limit::queue_wait, "queue_wait", ms, 1 * second, 0, 60 * second, "limit.queue_wait",

@@ -138,6 +138,8 @@ class WasmEngine final : public Engine {
     return {load.running, load.waiting};
   }
 
+  void refuse_waiting() override { scheduler_.refuse_waiting(); }
+
   void stop(SteadyTime deadline) override { scheduler_.stop(deadline); }
 
   Status prepare(const ContentHash& bundle, const std::string& component_file) override {

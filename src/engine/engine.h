@@ -80,6 +80,7 @@ struct Outcome {
   std::string backtrace;
   std::uint32_t retry_after_s = 0;    ///< with `overload`
   bool tenant_busy = false;           ///< with `overload`: the tenant's own share was used up
+  bool stopping = false;              ///< with `overload`: nobody waits for a place any more
   std::vector<domain::Limit> limits;  ///< that stopped or cut something, each once
   std::uint64_t queue_us = 0, instantiate_us = 0, call_us = 0, cpu_us = 0;
   std::uint64_t peak_memory_bytes = 0, host_bytes = 0, egress_bytes = 0;
@@ -172,6 +173,9 @@ class Engine : public domain::ArtefactCompiler, public domain::ComponentInspecto
   };
   [[nodiscard]] virtual Load current_load() const = 0;
 
+  /// Refuses at once, as `stopping`, whoever waits for a place, and later whoever would have to.
+  /// What finds a place free still runs: requests that came before a shutdown are not lost.
+  virtual void refuse_waiting() = 0;
   /// Refuses new work, gives what runs until `deadline`, cancels the rest. Blocks.
   virtual void stop(SteadyTime deadline) = 0;
 

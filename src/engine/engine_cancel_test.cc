@@ -43,6 +43,29 @@ TEST_F(EngineTest, EndsAWaitingGuestWhenItIsCancelledAndGivesItsCallBack) {
   EXPECT_EQ(run("echo").end, EndClass::ok);
 }
 
+TEST_F(EngineTest, RefusesWhoWaitsAtOnceBeforeAShutdownAndRunsWhatFindsAPlace) {
+  options.max_executions = 1;
+  options.max_executions_per_tenant = 1;
+  ASSERT_TRUE(options.limits.set_value(domain::Limit::queue_wait, 60'000));
+  auto fetch = load("fetch");
+  auto echo = load("echo");
+  ASSERT_TRUE(fetch && echo);
+  Started running = start(*fetch, invocation());
+  ASSERT_TRUE(egress.wait_for(1));
+  Started waiting = start(*echo, invocation());
+  ASSERT_EQ(engine().current_load().waiting, 1U);
+  engine().refuse_waiting();
+  const Outcome refused = waiting.outcome.get();
+  EXPECT_EQ(refused.end, EndClass::overload);
+  EXPECT_TRUE(refused.stopping);
+  EXPECT_EQ(engine().current_load().running, 1U) << "what runs goes on";
+  EXPECT_TRUE(start(*echo, invocation()).outcome.get().stopping) << "nobody waits any more";
+  egress.answer_all(200);
+  EXPECT_EQ(running.outcome.get().end, EndClass::ok);
+  while (engine().current_load().running != 0) std::this_thread::yield();
+  EXPECT_EQ(start(*echo, invocation()).outcome.get().end, EndClass::ok) << "a place is free";
+}
+
 TEST_F(EngineTest, SurvivesAnAnswerThatComesAfterTheEngineIsGone) {
   auto component = load("fetch");
   ASSERT_TRUE(component);

@@ -183,7 +183,7 @@ void Execution::refuse(Refusal why) {
       outcome.message += ", and no place became free in time";
       hit("queue_wait");
       break;
-    case Refusal::stopping: break;
+    case Refusal::stopping: outcome.stopping = true; break;
   }
   finish(std::move(outcome));
   conclude();

@@ -177,6 +177,7 @@ TEST_F(HostCallsTest, WhoIsNotAdmittedIsToldByWhichLimit) {
     execution().refuse(why);
     EXPECT_EQ(outcome.value().end, domain::EndClass::overload);
     EXPECT_EQ(outcome->tenant_busy, tenant_busy);
+    EXPECT_EQ(outcome->stopping, why == Job::Refusal::stopping);
     EXPECT_EQ(outcome->retry_after_s, 1U);
     EXPECT_EQ(limits_hit(), code);
   }

@@ -49,7 +49,8 @@ void Scheduler::submit(std::shared_ptr<Job> job) {
         return announce(lock);
       }
       bool tenant_busy = tenant.waiting.size() >= options_.max_waiting_per_tenant;
-      if (!tenant_busy && waiting_ < options_.max_waiting && options_.queue_wait.count() > 0) {
+      const bool may_wait = options_.queue_wait.count() > 0 && !queue_closed_;
+      if (!tenant_busy && waiting_ < options_.max_waiting && may_wait) {
         if (tenant.waiting.empty()) wait_ring_.push_back(job->tenant());
         tenant.waiting.push_back(job);
         job->waiting_ = true;
@@ -59,7 +60,7 @@ void Scheduler::submit(std::shared_ptr<Job> job) {
         return announce(lock);
       }
       tenant_busy = tenant_busy || tenant.running >= options_.max_running_per_tenant;
-      why = tenant_busy ? Job::Refusal::tenant_full : Job::Refusal::full;
+      if (!queue_closed_) why = tenant_busy ? Job::Refusal::tenant_full : Job::Refusal::full;
     }
   }
   job->refuse(why);
@@ -312,12 +313,11 @@ void Scheduler::pulse_thread() {
   }
 }
 
-void Scheduler::stop(SteadyTime deadline) {
+void Scheduler::refuse_waiting() {
   std::vector<JobPtr> refused;
   {
-    std::unique_lock lock(mutex_);
-    if (stopping_) return;
-    closed_ = true;
+    std::lock_guard lock(mutex_);
+    queue_closed_ = true;
     for (auto& [name, tenant] : tenants_) {
       for (JobPtr& job : tenant.waiting) {
         job->waiting_ = false;
@@ -330,10 +330,19 @@ void Scheduler::stop(SteadyTime deadline) {
     }
     waiting_ = 0;
     wait_ring_.clear();
-    // Those who wait may still find a place elsewhere: they are told before the others have ended.
-    lock.unlock();
-    for (const JobPtr& job : std::exchange(refused, {})) job->refuse(Job::Refusal::stopping);
-    lock.lock();
+  }
+  for (const JobPtr& job : refused) job->refuse(Job::Refusal::stopping);
+}
+
+void Scheduler::stop(SteadyTime deadline) {
+  {
+    std::lock_guard lock(mutex_);
+    if (stopping_) return;
+    closed_ = true;
+  }
+  refuse_waiting();
+  {
+    std::unique_lock lock(mutex_);
     idle_.wait_until(lock, deadline, [this] { return running_ == 0; });
     cancelling_ = true;
     // What has started has a timer: end every one of them now.

@@ -98,6 +98,9 @@ class Scheduler {
 
   [[nodiscard]] Load load() const;
 
+  /// Ends the waiting for a place: who waits is refused at once, as he may find a place elsewhere,
+  /// and who comes later gets one that is free or is refused. The first half of a shutdown.
+  void refuse_waiting();
   /// Refuses what comes and, at once, what waits; gives what runs until `deadline`, then cancels
   /// it; joins.
   void stop(SteadyTime deadline);
@@ -146,7 +149,7 @@ class Scheduler {
   std::uint32_t busy_threads_ = 0, idle_threads_ = 0;
   std::uint32_t concluding_ = 0;  ///< of the busy ones
   bool pulse_sleeps_ = false;
-  bool closed_ = false, cancelling_ = false, stopping_ = false;
+  bool queue_closed_ = false, closed_ = false, cancelling_ = false, stopping_ = false;
   std::vector<std::thread> threads_;
   std::thread pulse_runner_;
 };

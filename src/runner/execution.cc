@@ -347,6 +347,7 @@ ExecuteResponse RunnerRole::Call::answer_of(engine::Outcome& outcome) {
   const std::uint16_t status = overload && outcome.tenant_busy ? 429 : end.status;
   Error error{.code = end.code, .message = {}};
   if (overload) error.retry_after_s = std::max(1U, outcome.retry_after_s);
+  if (overload && outcome.stopping) error.code = "runner.draining";
   return failure(status, execute_failed, error, outcome.end);
 }
 

@@ -50,6 +50,7 @@ class FakeEngine final : public engine::Engine {
   }
   void cancel(const engine::Ticket&) override {}
   [[nodiscard]] Load current_load() const override { return {.running = 1, .waiting = 2}; }
+  void refuse_waiting() override {}
   void stop(SteadyTime) override {}
 
   std::vector<std::filesystem::path> loaded;
@@ -314,6 +315,12 @@ TEST_F(RunnerTest, SaysWhenToComeBack) {
   const auto busy = execute(role(drop_in()), request());
   EXPECT_EQ(busy.status, 429);
   EXPECT_EQ(busy.retry_after_s, 3U);
+  engine_.outcome.tenant_busy = false;
+  engine_.outcome.stopping = true;
+  const auto stopping = execute(role(drop_in()), request());
+  EXPECT_EQ(stopping.status, 503);
+  EXPECT_EQ(stopping.code, "runner.draining");
+  EXPECT_EQ(stopping.retry_after_s, 3U);
   engine_.never_ready = true;
   Options options = drop_in();
   options.cold_wait = std::chrono::milliseconds{5};

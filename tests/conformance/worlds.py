@@ -5,15 +5,14 @@ import json
 from contextlib import contextmanager
 
 from harness import bundle
+from harness.lone_runner import EXTENSION, INSTALL, KNOWN, ROUTED, TENANT, UNPROTECTED, LoneRunner
+from harness.lone_runner import OTHER_TENANT as OTHER
 from harness.platform import CONFIG, Platform, loopback_rules
-from harness.server import Algad, fixture
+from harness.server import fixture
 
-SERVICE_TOKEN = "service-token-of-conformance"
 CONFIG_TOKEN = "install-config-token-of-conformance"
 STORAGE_TOKEN = "storage-token-of-conformance"
 REGISTRY_KEY = "registry-key-of-conformance"
-TENANT, OTHER = "acme", "umbrella"
-EXTENSION, INSTALL = "0b6b6f5e-6c9e-4c7e-9d0a-2f6f9f8a1c11", "5e1f7a52-2a53-4b0e-8f0f-6a53a3f0c7d1"
 
 
 class World:
@@ -33,53 +32,29 @@ def secret_file(folder, name, value):
 @contextmanager
 def runner(folder, upstream):
     """A lone runner that believes whoever has the service token."""
-    bundles = folder / "bundles"
-    bundles.mkdir(parents=True)
-    token = secret_file(folder, "service-token", SERVICE_TOKEN)
-    config = f"""
-[server]
-development = true
-[runner]
-trust = "service-token"
-service_token = "file:{token}"
-[bundles]
-path = "{bundles}"
+    settings = f'''{UNPROTECTED}[egress]
+rules = {json.dumps(loopback_rules(upstream))}
 [bundles.cache]
 max_bytes = "1GiB"
-[egress]
-rules = {json.dumps(loopback_rules(upstream))}
-[engine]
-cold_wait = "2m"
-[secrets]
-allow_inline = true
-"""
+'''
     variables = {"tenant": TENANT, "extension": EXTENSION, "install": INSTALL, "upstream": upstream.origin, "no_hash": "sha256:" + "0" * 64}
-    for name, component in (("hash", "js-echo.wasm"), ("compat_hash", "js-compat-echo.wasm"), ("hostile_hash", "js-hostile.wasm")):
-        packed = folder / f"{name}.tar.zst"
-        variables[name] = bundle.pack(fixture(component), bundle.manifest(), packed)
-        bundle.place(bundles, TENANT, EXTENSION, packed, variables[name])
-    variables["no_component_hash"] = place_text(bundles, folder, "manifest.json", b"{}")
-    # Under the hash of something else.
-    variables["wrong_hash"] = "sha256:" + "1" * 64
-    bundle.place(bundles, TENANT, EXTENSION, folder / "hash.tar.zst", variables["wrong_hash"])
     variables["inline_secret"] = base64.b64encode(json.dumps({"key": "value-of-a-secret"}).encode()).decode()
-    with Algad("runner", folder / "server", config=config) as server:
-        routed = {"x-alga-tenant": TENANT, "x-alga-extension": EXTENSION}
-        known = {"x-runner-service-token": SERVICE_TOKEN}
+    server = LoneRunner(folder, settings)
+    for name, component in (("hash", "js-echo.wasm"), ("compat_hash", "js-compat-echo.wasm"), ("hostile_hash", "js-hostile.wasm")):
+        variables[name] = server.place(fixture(component))
+    packed = folder / "text.tar.zst"
+    variables["no_component_hash"] = bundle.pack_files({"manifest.json": b"{}"}, packed)
+    bundle.place(server.bundles, TENANT, EXTENSION, packed, variables["no_component_hash"])
+    variables["wrong_hash"] = "sha256:" + "1" * 64  # of something else
+    bundle.place(server.bundles, TENANT, EXTENSION, packed, variables["wrong_hash"])
+    with server:
         callers = {
-            "gateway": server.client({**routed, **known}),
-            "unrouted": server.client(known),
-            "stranger": server.client(routed),
+            "gateway": server.client({**ROUTED, **KNOWN}),
+            "unrouted": server.client(KNOWN),
+            "stranger": server.client(ROUTED),
             "anybody": server.client(),
         }
         yield World(variables, callers)
-
-
-def place_text(bundles, folder, name, content):
-    packed = folder / "text.tar.zst"
-    content_hash = bundle.pack_files({name: content}, packed)
-    bundle.place(bundles, TENANT, EXTENSION, packed, content_hash)
-    return content_hash
 
 
 @contextmanager

@@ -5,48 +5,34 @@ import base64
 import json
 import sys
 import tempfile
-from pathlib import Path
 
 from harness import bundle
+from harness.lone_runner import KNOWN, ROUTED, SERVICE_TOKEN, TENANT, UNPROTECTED, LoneRunner, execution
 from harness.platform import loopback_rules
-from harness.server import Algad, fixture
+from harness.server import fixture
 from harness.tap import expect, expect_equal, expect_in, main, test
 from harness.upstream import Upstream
 
-TENANT, EXTENSION, INSTALL = "acme", "0b6b6f5e-6c9e-4c7e-9d0a-2f6f9f8a1c11", "5e1f7a52-2a53-4b0e-8f0f-6a53a3f0c7d1"
-TOKEN = "service-token-of-a-test"
 SECRET = "canary-41c7d2-inline"
 ALL = ["cap:config.read", "cap:secrets.get", "cap:http.fetch", "cap:storage.kv"]
 
 
 class World:
-    def __init__(self, server, upstream, bundles, folder):
+    def __init__(self, server, upstream):
         self.server, self.upstream = server, upstream
-        self.hashes = {}
-        for name in ("js-echo", "js-compat-echo"):
-            packed = folder / f"{name}.tar.zst"
-            self.hashes[name] = bundle.pack(fixture(f"{name}.wasm"), bundle.manifest(capabilities=ALL), packed)
-            bundle.place(bundles, TENANT, EXTENSION, packed, self.hashes[name])
+        self.hashes = {name: server.place(fixture(f"{name}.wasm"), bundle.manifest(capabilities=ALL)) for name in ("js-echo", "js-compat-echo")}
 
-    def body(self, path, component="js-echo", method="GET", query=None, payload=None, providers=ALL, **more):
-        http = {"method": method, "path": path, "query": query or {}, "headers": {"x-from": "test"}}
-        if payload is not None:
-            http["body_b64"] = base64.b64encode(payload).decode()
-        context = {
-            "request_id": "request-1",
-            "tenant_id": TENANT,
-            "extension_id": EXTENSION,
-            "install_id": INSTALL,
-            "content_hash": self.hashes[component],
-            "config": {"key": "value"},
-        }
-        return {"context": context, "http": http, "limits": {"timeout_ms": 10000}, "providers": list(providers), **more}
+    def body(self, path, component="js-echo", providers=ALL, secret_envelope=None, **more):
+        body = execution(self.hashes[component], path, timeout_ms=10000, **more)
+        body["http"]["headers"] = {"x-from": "test"}
+        body["context"]["config"] = {"key": "value"}
+        body["providers"] = list(providers)
+        if secret_envelope is not None:
+            body["secret_envelope"] = secret_envelope
+        return body
 
-    def execute(self, body, headers=None, token=TOKEN):
-        sent = {"x-alga-tenant": TENANT, "x-alga-extension": EXTENSION, **(headers or {})}
-        if token:
-            sent["x-runner-service-token"] = token
-        return self.server.client(sent).post("/v1/execute", body)
+    def execute(self, body, headers=None):
+        return self.server.execute(body, headers)
 
     def answer(self, path, **more):
         """The result of an execution that must have reached its guest: its status and JSON body."""
@@ -141,14 +127,14 @@ def nobodys_secrets(world):
 
 @test("missing routing headers are refused first")
 def routing_headers(world):
-    response = world.server.client({"x-runner-service-token": TOKEN}).post("/v1/execute", world.body("/echo"))
+    response = world.server.client(KNOWN).post("/v1/execute", world.body("/echo"))
     expect_equal((response.json()["status"], response.json()["error"]), (400, "missing_routing_headers"), "result")
 
 
 @test("a caller without the service token, or with another one, is refused with 401")
 def service_token(world):
-    for token in (None, "other", TOKEN + "x", TOKEN[:-1]):
-        expect_equal(world.execute(world.body("/echo"), token=token).status, 401, f"token {token!r}")
+    for token in (None, "other", SERVICE_TOKEN + "x", SERVICE_TOKEN[:-1]):
+        expect_equal(world.execute(world.body("/echo"), {"x-runner-service-token": token}).status, 401, f"token {token!r}")
 
 
 @test("headers that contradict the body are refused")
@@ -161,9 +147,7 @@ def mismatch(world):
 @test("what is not JSON, or not of the right shape, is refused with 400")
 def malformed(world):
     for body in (b"", b"{", b"[]", b'{"context":{}}', b'{"a":1,"a":2}'):
-        response = world.server.client({"x-alga-tenant": TENANT, "x-alga-extension": EXTENSION, "x-runner-service-token": TOKEN}).post(
-            "/v1/execute", body, headers={"content-type": "application/json"}
-        )
+        response = world.server.client({**ROUTED, **KNOWN}).post("/v1/execute", body, headers={"content-type": "application/json"})
         expect_equal(response.status, 400, f"{body!r}")
 
 
@@ -192,36 +176,10 @@ def canary(world):
 
 
 def run():
-    with tempfile.TemporaryDirectory(prefix="alga-e2e.") as name, Upstream() as upstream:
-        folder = Path(name)
-        bundles = folder / "bundles"
-        token = folder / "service-token"
-        token.write_text(TOKEN)
-        rules = json.dumps(loopback_rules(upstream))
-        # Unprotected envelopes are for development only.
-        config = f"""
-[server]
-development = true
-
-[runner]
-trust = "service-token"
-service_token = "file:{token}"
-
-[bundles]
-path = "{bundles}"
-
-[egress]
-rules = {rules}
-
-[engine]
-cold_wait = "2m"
-
-[secrets]
-allow_inline = true
-"""
-        bundles.mkdir()
-        with Algad("runner", folder / "runner", config=config) as server:
-            return main(World(server, upstream, bundles, folder))
+    with tempfile.TemporaryDirectory(prefix="alga-e2e.") as folder, Upstream() as upstream:
+        settings = f"{UNPROTECTED}[egress]\nrules = {json.dumps(loopback_rules(upstream))}\n"
+        with LoneRunner(folder, settings) as server:
+            return main(World(server, upstream))
 
 
 sys.exit(run())

@@ -6,36 +6,22 @@ import sys
 import tempfile
 import threading
 import time
-from pathlib import Path
 
-from harness import bundle
-from harness.server import Algad, fixture
+from harness.lone_runner import KNOWN, OTHER_TENANT, TENANT, LoneRunner, execution
+from harness.server import fixture
 from harness.tap import eventually, expect, expect_equal, expect_in, main, test
 
-TENANT, EXTENSION, TOKEN = "acme", "0b6b6f5e-6c9e-4c7e-9d0a-2f6f9f8a1c11", "service-token-of-a-test"
+TENANTS = (TENANT, OTHER_TENANT)
+DRAIN_SECONDS = 20
 
 
 class World:
+    """A runner with a place for one execution of each tenant; who finds none waits for a moment."""
+
     def __init__(self, folder):
-        self.folder = folder
-        bundles = folder / "bundles"
-        bundles.mkdir()
-        token = folder / "service-token"
-        token.write_text(TOKEN)
-        packed = folder / "echo.tar.zst"
-        self.hash = bundle.pack(fixture("js-echo.wasm"), bundle.manifest(), packed)
-        for tenant in (TENANT, "umbrella"):
-            bundle.place(bundles, tenant, EXTENSION, packed, self.hash)
-        config = f"""
+        settings = f"""
 [server]
-drain_time = "20s"
-[runner]
-trust = "service-token"
-service_token = "file:{token}"
-[bundles]
-path = "{bundles}"
-[engine]
-cold_wait = "2m"
+drain_time = "{DRAIN_SECONDS}s"
 [log]
 execution_sample = 0
 [limits]
@@ -45,18 +31,22 @@ queue_wait = "200ms"
 request_body = "12MiB"
 response_body = "12MiB"
 """
-        self.server = Algad("runner", folder / "runner", config=config).start()
+        self.server = LoneRunner(folder, settings)
+        self.hash = self.server.place(fixture("js-echo.wasm"), tenants=TENANTS)
+        self.server.start()
 
-    def body(self, path, query=None, payload=None, tenant=TENANT, **more):
-        http = {"method": "POST" if payload is not None else "GET", "path": path, "query": query or {}, "headers": {}}
-        if payload is not None:
-            http["body_b64"] = base64.b64encode(payload).decode()
-        context = {"request_id": "r", "tenant_id": tenant, "extension_id": EXTENSION, "install_id": "i", "content_hash": self.hash}
-        return {"context": context, "http": http, "limits": {"timeout_ms": 15000}, **more}
+    def wait_for_places(self, queue_wait):
+        """Starts the server anew; who finds no place waits so long from then on."""
+        self.server.stop()
+        config = self.server.config
+        config.write_text(config.read_text().replace("200ms", queue_wait))
+        self.server.start()
 
-    def execute(self, *arguments, headers=None, tenant=TENANT, **more):
-        sent = {"x-alga-tenant": tenant, "x-alga-extension": EXTENSION, "x-runner-service-token": TOKEN, **(headers or {})}
-        return self.server.client(sent).post("/v1/execute", self.body(*arguments, tenant=tenant, **more))
+    def body(self, path, query=None, payload=None, tenant=TENANT):
+        return execution(self.hash, path, "GET" if payload is None else "POST", query, payload, tenant)
+
+    def execute(self, *arguments, headers=None, **more):
+        return self.server.execute(self.body(*arguments, **more), headers)
 
     def aside(self, *arguments, **more):
         """Executes on a thread; the list gets the answer."""
@@ -78,7 +68,7 @@ def bodies(world):
     expect_equal((flat["status"], flat["error"], flat["end_class"]), (413, "execute_failed: limit.request_body", "platform"), "its shape: an execution that was refused")
     expect_equal((flat["request_id"], over.header("content-type"), over.header("cache-control")), ("r", "application/json", "no-store"), "beside it")
     expect_in('alga_limit_hits_total{limit="request_body"}', world.server.client().get("/metrics").text(), "the hit in the metrics")
-    huge = world.server.client({"x-runner-service-token": TOKEN}).post("/v1/execute", b"x" * (40 << 20), headers={"content-type": "application/json"})
+    huge = world.server.client(KNOWN).post("/v1/execute", b"x" * (40 << 20), headers={"content-type": "application/json"})
     shape = huge.json()["error"]
     expect_equal((huge.status, shape["code"], sorted(shape)), (413, "http.body_too_large", ["code", "message", "request_id"]), "what was never read as an execution")
     large = world.execute("/body", {"size": str((12 << 20) + 1)})
@@ -92,14 +82,13 @@ def headers(world):
     for sent, code in (({f"x-{i}": "1" for i in range(101)}, "limit.header_count"), ({"x": "1" * 70_000}, "limit.header_bytes")):
         body = world.body("/echo")
         body["http"]["headers"] = sent
-        known = {"x-alga-tenant": TENANT, "x-alga-extension": EXTENSION, "x-runner-service-token": TOKEN}
-        answer = world.server.client(known).post("/v1/execute", body)
+        answer = world.server.execute(body)
         expect_equal((answer.status, answer.json()["code"]), (413, code), f"{answer.text()[:200]}")
 
 
 @test("a tenant with no place left is told 429, a full server 503, both when to come back")
 def admission(world):
-    running = [world.aside("/sleep", {"ms": "3000"}), world.aside("/sleep", {"ms": "3000"}, tenant="umbrella")]
+    running = [world.aside("/sleep", {"ms": "3000"}), world.aside("/sleep", {"ms": "3000"}, tenant=OTHER_TENANT)]
     ready = world.server.client()
     eventually(lambda: ready.get("/readyz").json()["running"] == 2, 10, "two executions that run")
     refused = world.execute("/echo")
@@ -126,10 +115,8 @@ def single_flight(world):
 
 @test("a caller that leaves cancels its guest")
 def cancelled(world):
-    connection_seconds = 0.5
-    sent = {"x-alga-tenant": TENANT, "x-alga-extension": EXTENSION, "x-runner-service-token": TOKEN}
     try:
-        world.server.client(sent, timeout=connection_seconds).post("/v1/execute", world.body("/sleep", {"ms": "14000"}))
+        world.server.execute(world.body("/sleep", {"ms": "14000"}), timeout=0.5)
         raise AssertionError("the guest answered")
     except TimeoutError:
         pass
@@ -148,31 +135,51 @@ def sampling(world):
 def execution_id(world):
     given = "018f5c7e-0000-7000-8000-00000000abcd"
     expect_equal(world.execute("/echo", headers={"x-alga-execution": given}).json()["status"], 200, "execution")
-    spool = world.folder / "runner" / "data"
+    spool = world.server.folder / "data"
     eventually(lambda: any(given.encode() in path.read_bytes() for path in spool.rglob("*") if path.is_file()), 15, "the id in the spool")
 
 
-@test("a runner that is told to stop finishes what runs and takes nothing more")
+@test("a runner that is told to stop finishes what runs and takes nothing more; who waits for a place is told at once")
 def drain(world):
-    thread, answers = world.aside("/sleep", {"ms": "4000"})
-    eventually(lambda: world.server.client().get("/readyz").json()["running"] == 1, 10, "an execution that runs")
-    stopping = threading.Thread(target=world.server.stop)
+    world.wait_for_places("60s")
+    ready = world.server.client()
+    running = [world.aside("/sleep", {"ms": "6000"}, tenant=tenant) for tenant in TENANTS]
+    eventually(lambda: ready.get("/readyz").json()["running"] == 2, 10, "one execution of each tenant that runs")
+    # Four times as many as may run may wait; a quarter of those, so two, of one tenant.
+    waiting = [world.aside("/echo", tenant=tenant) for tenant in TENANTS * 2]
+    eventually(lambda: ready.get("/readyz").json()["waiting"] == 4, 5, "four that wait for a place")
+    statuses = []
+    stopping = threading.Thread(target=lambda: statuses.append(world.server.stop()))
     began = time.monotonic()
     stopping.start()
-    thread.join()
-    expect_equal(answers[0].json()["status"], 200, "the execution that ran")
-    expect(time.monotonic() - began < 15, "the drain was late")
+    for thread, answers in waiting:
+        thread.join()
+        refused = answers[0]
+        expect_equal((refused.status, refused.json()["code"], refused.header("retry-after")), (503, "runner.draining", "1"), "one that waited")
+        expect_equal((refused.json()["error"], refused.json()["end_class"]), ("execute_failed: runner.draining", "overload"), "its body")
+    eventually(lambda: is_refused(ready), 2, "new connections are refused")
+    expect(all(thread.is_alive() for thread, _ in running), f"those that run had ended before: {time.monotonic() - began:.2f} s")
+    for thread, answers in running:
+        thread.join()
+        expect_equal((answers[0].status, answers[0].json()["status"]), (200, 200), "an execution that ran")
     stopping.join()
+    expect_equal(statuses, [0], "exit status")
+    expect(time.monotonic() - began < DRAIN_SECONDS, "the drain was late")
+    refusals = [line for line in world.server.log_lines("execution") if line["code"] == "runner.draining"]
+    expect_equal([line["limits"] for line in refusals], [""] * 4, "the log: refused, and by no limit")
+
+
+def is_refused(client):
     try:
-        world.server.client(timeout=2).get("/readyz")
-        raise AssertionError("it still listens")
-    except OSError:
-        pass
+        client.get("/readyz")
+        return False
+    except ConnectionRefusedError:
+        return True
 
 
 def run():
     with tempfile.TemporaryDirectory(prefix="alga-e2e.") as folder:
-        world = World(Path(folder))
+        world = World(folder)
         try:
             return main(world)
         finally:

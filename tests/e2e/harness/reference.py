@@ -5,9 +5,11 @@ are those of its contracts; nothing here is ours."""
 import base64
 import json
 import threading
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from urllib.parse import parse_qs, urlsplit
 
+from .loopback import LoopbackServer
+
+BYTES = {"content-type": "application/octet-stream"}
 STAMPS = {"ttlExpiresAt": None, "createdAt": "2026-01-01T00:00:00.000Z", "updatedAt": "2026-01-01T00:00:00.000Z"}
 
 
@@ -17,52 +19,26 @@ class Refused(Exception):
         self.status, self.code = status, code
 
 
-class ReferenceInstallation:
+class ReferenceInstallation(LoopbackServer):
     """`runner_token` opens the storage, `auth_key` the registry. `bundles` maps object keys to files,
     `hosts` host names to (tenant, extension, hash), `installed` holds such triples. `requests` remembers
     (method, path, headers, body). `host_answer` is what the host application says: (status, body)."""
 
     def __init__(self, runner_token, auth_key):
+        super().__init__()
         self.runner_token, self.auth_key = runner_token, auth_key
         self.bundles, self.hosts, self.installed = {}, {}, set()
         self.records, self.requests = {}, []
         self.host_answer = (200, b'{"from":"host"}')
         self._lock = threading.Lock()
         self.up = True
-        installation = self
-
-        class Handler(BaseHTTPRequestHandler):
-            protocol_version = "HTTP/1.1"
-
-            def do_any(self):
-                installation._serve(self)
-
-            do_GET = do_POST = do_HEAD = do_any
-
-            def log_message(self, *_):
-                pass
-
-        self._server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-        self._server.daemon_threads = True
-        self.origin = f"http://127.0.0.1:{self._server.server_address[1]}"
-        self._thread = threading.Thread(target=self._server.serve_forever, args=(0.05,), daemon=True)
-
-    def __enter__(self):
-        self._thread.start()
-        return self
-
-    def __exit__(self, *_):
-        self._server.shutdown()
-        self._server.server_close()
-        self._thread.join()
 
     def seen(self, prefix):
         with self._lock:
             return [request for request in self.requests if request[1].startswith(prefix)]
 
-    def _serve(self, handler):
+    def serve(self, handler, body):
         headers = {key.lower(): value for key, value in handler.headers.items()}
-        body = handler.rfile.read(int(headers.get("content-length") or 0))
         with self._lock:
             self.requests.append((handler.command, handler.path, headers, body))
         extra = {}
@@ -70,23 +46,15 @@ class ReferenceInstallation:
             status, answer, extra = self._answer(handler.path, headers, body)
         except Refused as refused:
             status, answer = refused.status, {"error": refused.code.lower(), "code": refused.code, "details": None}
-        if not isinstance(answer, bytes):
-            answer = json.dumps(answer).encode()
-        handler.send_response(status)
-        for name, value in extra.items():
-            handler.send_header(name, value)
-        handler.send_header("content-length", str(len(answer)))
-        handler.end_headers()
-        if handler.command != "HEAD":
-            handler.wfile.write(answer)
+        self.reply(handler, status, answer if isinstance(answer, bytes) else json.dumps(answer).encode(), extra)
 
     def _answer(self, path, headers, body):
         parts, query = urlsplit(path).path, parse_qs(urlsplit(path).query)
         if not self.up:
-            return 503, b"upstream connect error", {}
+            return 503, b"upstream connect error", {"content-type": "text/plain"}
         if parts.startswith("/store/"):
             file = self.bundles.get(parts.removeprefix("/store/"))
-            return (200, file, {}) if file else (404, b"NoSuchKey", {})
+            return (200, file, BYTES) if file else (404, b"NoSuchKey", BYTES)
         if parts == "/api/installs/lookup-by-host":
             self._key(headers)
             found = self.hosts.get(query["host"][0])
@@ -103,7 +71,7 @@ class ReferenceInstallation:
             with self._lock:
                 return 200, self._storage(parts.rsplit("/", 1)[1], json.loads(body)), {}
         if parts.startswith("/host/"):
-            return *self.host_answer, {"content-type": "application/json"}
+            return *self.host_answer, {}
         return 404, {"error": "not_found"}, {}
 
     def _key(self, headers):
