@@ -2,10 +2,24 @@
 // blocks its process for seconds; here it does not block progress and watching, and a process that
 // stays alive makes its second component five times as fast as its first.
 //
-// Receives jobs { engine, source, wit, world, output } (see src/build/componentize.ts), answers
-// { ok: true } or { ok: false, message }, and ends when its parent disconnects.
+// Receives jobs { engine, source, wit, world, output, milliseconds } (see src/build/componentize.ts),
+// answers { ok: true } or { ok: false, message, timeout }, and ends when its parent disconnects.
+import childProcess from 'node:child_process';
 import { readFile, writeFile } from 'node:fs/promises';
+import { syncBuiltinESMExports } from 'node:module';
 import { dirname } from 'node:path';
+
+// componentize-js starts the engine's own program and waits for it without a bound: it would outlive
+// everything that started it when the author's top level does not end.
+const { spawnSync } = childProcess;
+let bound = { milliseconds: 0, exceeded: false };
+childProcess.spawnSync = (program, args, options) => {
+  const timeout = bound.milliseconds;
+  const ended = spawnSync(program, args, { ...options, timeout, killSignal: 'SIGKILL' });
+  if (ended.error?.code === 'ETIMEDOUT') bound.exceeded = true;
+  return ended;
+};
+syncBuiltinESMExports();
 
 /** Each engine is loaded when the first component for it is made: QuickJS alone is 39 MB. */
 const ENGINES = {
@@ -33,11 +47,13 @@ const ENGINES = {
 };
 
 process.on('message', async (job) => {
+  bound = { milliseconds: job.milliseconds, exceeded: false };
   try {
     const { component } = await ENGINES[job.engine](job);
     await writeFile(job.output, component);
     process.send({ ok: true });
   } catch (error) {
-    process.send({ ok: false, message: error instanceof Error ? error.message : String(error) });
+    const message = error instanceof Error ? error.message : String(error);
+    process.send({ ok: false, message, timeout: bound.exceeded });
   }
 });

@@ -1,7 +1,7 @@
 import { createHash } from 'node:crypto';
 import { existsSync } from 'node:fs';
 import { mkdir, readFile, rename, writeFile } from 'node:fs/promises';
-import { dirname, join } from 'node:path';
+import { dirname, join, relative } from 'node:path';
 
 import { checkComponent, type ComponentFinding } from '../component/check.js';
 import { contractFile, PACKAGE_ROOT } from '../contracts.js';
@@ -76,7 +76,8 @@ export async function buildProject(
     const before = performance.now();
     const cache = new ComponentCache();
     const component =
-      (await cache.get(key)) ?? (await componentizeOnce(bundled, wit, engine, componentizer));
+      (await cache.get(key)) ??
+      (await componentizeOnce(bundled, wit, engine, relative(project.root, entry), componentizer));
     await cache.put(key, component);
     componentTime = performance.now() - before;
     await replaceFile(project.component, component);
@@ -102,11 +103,12 @@ async function componentizeOnce(
   bundled: Bundle,
   wit: string,
   engine: Engine,
+  entry: string,
   given: Componentizer | undefined,
 ): Promise<Uint8Array> {
   const componentizer = given ?? new Componentizer();
   try {
-    return await componentizer.componentize(bundled, wit, engine);
+    return await componentizer.componentize(bundled, wit, engine, entry);
   } finally {
     if (given === undefined) componentizer.close();
   }

@@ -3,11 +3,9 @@ import { cp, mkdir, mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 
-import { codeFrame } from '../code-frame.js';
 import { PACKAGE_ROOT } from '../contracts.js';
-import { Failure } from '../failure.js';
-import { mapFrames, SourceMap } from '../source-map.js';
 import { BUNDLE_NAME, type Bundle } from './bundle.js';
+import { componentizeFailure, endlessTopLevel } from './componentize-failure.js';
 import type { Engine } from './engine.js';
 import { WORLD } from './world.js';
 
@@ -17,23 +15,39 @@ interface Job {
   wit: string;
   world: string;
   output: string;
+  milliseconds: number;
 }
 
-type Answer = { ok: true } | { ok: false; message: string };
+/** `timeout`: the child ended the engine's own program, which took too long. */
+type Answer = { ok: true } | { ok: false; message: string; timeout?: boolean };
+
+/** Many times what a component takes; only a top level that does not end takes longer. */
+const SECONDS = 120;
+/** How much later this process ends a child that cannot do it itself. */
+const GRACE_MS = 5000;
 
 /** Turns bundles into components, one at a time, in a child process that is kept until `close()`. */
 export class Componentizer {
   #child: ChildProcess | undefined;
+  readonly #seconds: number;
+
+  /** @param seconds how long one component may take */
+  constructor(seconds = SECONDS) {
+    this.#seconds = seconds;
+  }
 
   /**
    * Runs the bundle's top level once and snapshots the engine into a component. Works in a folder
    * of its own, so that no path of the project ends up in the component and spaces in paths do no
-   * harm. Throws a Failure for what the module does wrong.
+   * harm. Throws a Failure for what the module does wrong, a top level without end included.
+   *
+   * @param entry the author's module, as messages name it
    */
   async componentize(
     bundle: Bundle,
     witDirectory: string,
     engine: Engine = 'starlingmonkey',
+    entry = 'src/index.ts',
   ): Promise<Uint8Array> {
     const work = await mkdtemp(join(tmpdir(), 'alga-build-'));
     try {
@@ -43,9 +57,11 @@ export class Componentizer {
       await cp(witDirectory, join(work, 'wit'), { recursive: true });
       const output = join(work, 'component.wasm');
       const wit = join(work, 'wit');
-      const answer = await this.#run({ engine, source, wit, world: WORLD, output });
+      const milliseconds = this.#seconds * 1000;
+      const answer = await this.#run({ engine, source, wit, world: WORLD, output, milliseconds });
       if (answer.ok) return await readFile(output);
-      throw componentizeFailure(answer.message, bundle);
+      if (answer.timeout === true) throw endlessTopLevel(this.#seconds);
+      throw componentizeFailure(answer.message, bundle, entry);
     } finally {
       await rm(work, { recursive: true, force: true });
     }
@@ -65,13 +81,22 @@ export class Componentizer {
     return new Promise((resolve, reject) => {
       let errors = '';
       const collect = (text: Buffer) => (errors = (errors + text.toString()).slice(-16_384));
+      // QuickJS runs inside the child, which then hears nothing.
+      const overdue = setTimeout(() => {
+        child.off('exit', ended);
+        child.kill('SIGKILL');
+        this.#child = undefined;
+        resolve({ ok: false, message: '', timeout: true });
+      }, job.milliseconds + GRACE_MS);
       const ended = (code: number | null) => {
+        clearTimeout(overdue);
         this.#child = undefined;
         reject(new Error(`the build process ended early (code ${String(code)}): ${errors}`));
       };
       child.stderr?.on('data', collect);
       child.once('exit', ended);
       child.once('message', (answer) => {
+        clearTimeout(overdue);
         child.off('exit', ended);
         child.stderr?.off('data', collect);
         resolve(answer as Answer);
@@ -79,35 +104,4 @@ export class Componentizer {
       child.send(job);
     });
   }
-}
-
-/** StarlingMonkey's way to say it, which names no line, and the runtime library's on QuickJS. */
-const DRAWS_RANDOM =
-  /unknown imported function: 'wasi:random|no random numbers while the component is built/;
-
-/** What went wrong while the module's top level ran, at the author's line where there is one. */
-function componentizeFailure(message: string, bundle: Bundle): Failure {
-  const map = new SourceMap(bundle.map);
-  const frame = mapFrames(message, map).find((found) => found.author);
-  const hint =
-    'code outside the handler runs while the component is built, where no capability works: move it into the handler';
-  const details = { output: message };
-  const random = DRAWS_RANDOM.test(message);
-  const code = random ? 'build.random_at_build' : 'build.componentize_failed';
-  const text = random ? 'Random numbers are drawn outside the handler' : summarize(message);
-  if (frame === undefined) return new Failure(code, text, { hint, details });
-  const { file, line, column } = frame;
-  const source = map.sourceOf(file);
-  return new Failure(code, text, {
-    hint,
-    location: { file, line, column },
-    ...(source === undefined ? {} : { frame: codeFrame(source, line, column) }),
-    details,
-  });
-}
-
-function summarize(message: string): string {
-  const lines = message.split('\n').map((line) => line.trim());
-  const thrown = lines.find((line) => /^(Uncaught |[A-Za-z]*Error\b|.*exception)/.test(line));
-  return thrown ?? lines.find((line) => line !== '') ?? 'the engine refused the module';
 }
