@@ -156,7 +156,7 @@ def hogs(folder, victim, hog, count=200, seconds=6):
     with Server(folder, '[limits]\ncpu_time = "1s"\nqueue_wait = "1s"\n') as server:
         quiet, greedy = server.add(victim, "quiet"), server.add(hog, "greedy")
         server.warm(quiet, "quiet")
-        server.call(server.request(greedy, "greedy", "/nothing"))
+        server.warm(greedy, "greedy", "/echo", 1)
         alone = server.load([server.request(quiet, "quiet")], 2, seconds)
         over = threading.Event()
         busy = server.request(greedy, "greedy", "/loop")

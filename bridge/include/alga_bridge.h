@@ -103,8 +103,8 @@ ab_status ab_engine_new(const ab_engine_config* config, const ab_host* host, ab_
                         ab_error** error);
 void ab_engine_free(ab_engine* engine); /* after all components and executions are gone */
 
-/* Advances the epoch by one: a guest yields at the first check after two ticks of one poll. To be
- * called by exactly one ticker. */
+/* Advances the epoch by one: every running guest yields at its next check, one that has not yielded
+ * before after two ticks. To be called by exactly one ticker. */
 void ab_engine_tick(ab_engine* engine);
 
 /* 32 bytes that differ whenever artefacts are not interchangeable (version, settings, CPU). */

@@ -117,13 +117,14 @@ fn store(
     store.set_epoch_deadline(1);
     let (ticks, clock) = (component.engine.ticks.clone(), clock.clone());
     store.epoch_deadline_callback(move |store| {
-        // The first tick after the guest went on says nothing: it may have come at once, and a
-        // guest that gives its place away half done takes one more slot. A slice is a whole tick.
+        // Nor is, for a guest that has just begun, the first tick: it may have come at once, and a
+        // guest that gives its place away half done takes one more slot.
+        let shared = &store.data().shared;
+        let slice = if shared.yields.load(Ordering::Relaxed) == 0 { 2 } else { 1 };
         let begun = clock.tick.load(Ordering::Relaxed);
-        if ticks.load(Ordering::Relaxed).wrapping_sub(begun) < 2 {
+        if ticks.load(Ordering::Relaxed).wrapping_sub(begun) < slice {
             return Ok(UpdateDeadline::Continue(1));
         }
-        let shared = &store.data().shared;
         shared.yields.fetch_add(1, Ordering::Relaxed);
         shared.yielded.store(true, Ordering::Relaxed);
         Ok(UpdateDeadline::Yield(1))

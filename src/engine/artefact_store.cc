@@ -64,6 +64,13 @@ Status write_synced(const fs::path& path, std::string_view text) {
   return {};
 }
 
+/// Whether this path is that of this very file.
+bool names(const fs::path& path, const File& file) {
+  struct stat there{}, ours{};
+  return ::lstat(path.c_str(), &there) == 0 && ::fstat(file.fd(), &ours) == 0 &&
+         there.st_dev == ours.st_dev && there.st_ino == ours.st_ino;
+}
+
 /// At most a byte more than a signature may have.
 std::string signature_beside(const fs::path& path) {
   std::ifstream file(path.string() + ".sig", std::ios::binary);
@@ -137,17 +144,25 @@ bool ArtefactStore::adopt(const ContentHash& bundle) {
 
 Result<std::optional<File>> ArtefactStore::find_here(const ContentHash& bundle) {
   fs::path path = path_of(bundle);
-  File file{::open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NOFOLLOW)};
-  if (!file.is_open()) {
-    if (errno == ENOENT) return std::nullopt;
-    return io_error("cannot open", path);
+  File file;
+  std::string signature;
+  {
+    // A pair: none that is being replaced or removed.
+    std::lock_guard lock(mutex_);
+    file = File{::open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NOFOLLOW)};
+    if (!file.is_open()) {
+      if (errno == ENOENT) return std::nullopt;
+      return io_error("cannot open", path);
+    }
+    signature = signature_beside(path);
   }
-  if (Status good = verify(bundle, file, path, signature_beside(path)); !good) {
+  if (Status good = verify(bundle, file, path, signature); !good) {
     tampered_.add();
     log_.error(
         "a compiled artefact failed authentication and was removed",
         {{"bundle", bundle.hex()}, {"code", good.error().code}, {"reason", good.error().message}});
     std::lock_guard lock(mutex_);
+    if (!names(path, file)) return std::nullopt;  // another has taken its place
     std::error_code ignored;
     fs::remove(path, ignored);
     fs::remove(path.string() + ".sig", ignored);

@@ -8,15 +8,55 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <array>
 #include <cerrno>
 #include <cstring>
+#include <thread>
 #include <utility>
+
+#include "base/clock.h"
 
 namespace alga::engine {
 namespace {
 
 constexpr std::size_t most_errors = 4096;
+
+/// What the child writes to fd 2 until that is closed, which it does by ending at the latest, or
+/// until its time is over.
+std::string read_errors(int fd, SteadyTime until) {
+  std::string errors;
+  while (true) {
+    const auto left =
+        std::chrono::ceil<std::chrono::milliseconds>(until - std::chrono::steady_clock::now());
+    if (left.count() <= 0) return errors;
+    pollfd watch{fd, POLLIN, 0};
+    const int ready =
+        ::poll(&watch, 1, static_cast<int>(std::min<std::int64_t>(left.count(), 60'000)));
+    if (ready < 0 && errno != EINTR) return errors;
+    if (ready <= 0) continue;
+    std::array<char, 1024> buffer{};
+    const ssize_t got = ::read(fd, buffer.data(), buffer.size());
+    if (got < 0 && errno == EINTR) continue;
+    if (got <= 0) return errors;
+    const auto room = most_errors - errors.size();
+    errors.append(buffer.data(), std::min(static_cast<std::size_t>(got), room));
+  }
+}
+
+enum class Wait : std::uint8_t { ended, runs, lost };
+
+/// Waits for its end, which follows the end of fd 2 at once unless it closed that itself. `lost`:
+/// the kernel does not say how it ended, as SIGCHLD is ignored.
+Wait wait_for(pid_t child, int& status, SteadyTime until) {
+  while (true) {
+    const pid_t ended = ::waitpid(child, &status, WNOHANG);
+    if (ended == child) return Wait::ended;
+    if (ended < 0 && errno != EINTR) return Wait::lost;
+    if (std::chrono::steady_clock::now() >= until) return Wait::runs;
+    std::this_thread::sleep_for(std::chrono::milliseconds{1});
+  }
+}
 
 }  // namespace
 
@@ -77,29 +117,18 @@ Result<ChildOutcome> run_child(const std::filesystem::path& program,
   errors_in = File{};
 
   ChildOutcome outcome;
-  auto until = std::chrono::steady_clock::now() + timeout;
-  while (true) {
-    auto left = std::chrono::duration_cast<std::chrono::milliseconds>(
-        until - std::chrono::steady_clock::now());
-    if (left.count() <= 0) {
-      outcome.timed_out = true;
-      ::kill(child, SIGKILL);
-      break;
-    }
-    pollfd watch{errors_out.fd(), POLLIN, 0};
-    int ready = ::poll(&watch, 1, static_cast<int>(std::min<std::int64_t>(left.count(), 60'000)));
-    if (ready < 0 && errno != EINTR) break;
-    if (ready <= 0) continue;
-    std::array<char, 1024> buffer{};
-    ssize_t got = ::read(errors_out.fd(), buffer.data(), buffer.size());
-    if (got < 0 && errno == EINTR) continue;
-    if (got <= 0) break;  // it closed fd 2, which it does by ending
-    if (outcome.errors.size() < most_errors) {
-      outcome.errors.append(buffer.data(), static_cast<std::size_t>(got));
-    }
-  }
+  const SteadyTime until = std::chrono::steady_clock::now() + timeout;
+  outcome.errors = read_errors(errors_out.fd(), until);
   int status = 0;
-  while (::waitpid(child, &status, 0) < 0 && errno == EINTR) {
+  Wait wait = wait_for(child, status, until);
+  outcome.timed_out = wait == Wait::runs;
+  if (outcome.timed_out) {
+    ::kill(child, SIGKILL);
+    wait = wait_for(child, status, SteadyTime::max());
+  }
+  if (wait == Wait::lost) {
+    return fail(Kind::unavailable, "engine.unavailable",
+                "it is unknown how a worker process ended");
   }
   if (WIFEXITED(status)) outcome.exit_status = WEXITSTATUS(status);
   if (WIFSIGNALED(status)) outcome.signal = WTERMSIG(status);

@@ -20,7 +20,8 @@ struct ChildOutcome {
 
 /// Runs `program arguments…` with fd 0 = `input`, fd 1 = `output`, a pipe as fd 2, no other
 /// descriptor and only the variables (`NAME=value`) of `environment`; kills it at the timeout and
-/// waits for it. Blocks. Error: `engine.unavailable` when it cannot be started.
+/// waits for it. Blocks. Error: `engine.unavailable` when it cannot be started, or when it cannot
+/// be known how it ended.
 [[nodiscard]] Result<ChildOutcome> run_child(const std::filesystem::path& program,
                                              const std::vector<std::string>& arguments, int input,
                                              int output, std::chrono::milliseconds timeout,

@@ -92,8 +92,7 @@ TEST_F(HostCallsTest, WhatIsNotOfferedHereIsOnRecord) {
 TEST_F(HostCallsTest, AFloodOfDenialsIsCountedAndRecordedWithAFewLines) {
   invocation.capabilities.remove(Capability::http_fetch);
   for (int i = 0; i < 100; ++i) {
-    KeptCall call;
-    EXPECT_EQ(ask(call, AB_OP_HTTP_FETCH), 0);
+    answered(AB_OP_HTTP_FETCH);
   }
   EXPECT_EQ(metrics.count("alga_denials_total{capability}"), 100);
   EXPECT_EQ(records.events().size(), 100U);
@@ -102,9 +101,8 @@ TEST_F(HostCallsTest, AFloodOfDenialsIsCountedAndRecordedWithAFewLines) {
 
 TEST_F(HostCallsTest, OneCallMoreThanAllowedEndsTheGuest) {
   ASSERT_TRUE(options.limits.set_value(Limit::host_calls, 2));
-  KeptCall first;
   KeptCall third;
-  EXPECT_EQ(ask(first, AB_OP_USER_GET), 0);
+  answered(AB_OP_USER_GET);
   EXPECT_EQ(execution().on_log(AB_LOG_INFO, "a line counts too"), 0);
   EXPECT_NE(ask(third, AB_OP_USER_GET), 0);
   EXPECT_EQ(third.answers, 0);
@@ -136,8 +134,7 @@ TEST_F(HostCallsTest, LimitsOfRequestsAreNamedThoughTheHandlerWentOn) {
   ASSERT_TRUE(options.limits.set_value(Limit::fetch_calls, 2));
   for (const char* code : {"egress.too_large", "egress.timeout", "egress.timeout"}) {
     egress.answer = fail(Kind::unavailable, code, "why");
-    KeptCall call;
-    EXPECT_EQ(ask(call, AB_OP_HTTP_FETCH), 0);
+    answered(AB_OP_HTTP_FETCH);
   }
   EXPECT_EQ(end_with(AB_END_OK).end, domain::EndClass::ok);
   EXPECT_EQ(limits_hit(), "limit.fetch_calls limit.fetch_response limit.fetch_time");
@@ -190,8 +187,7 @@ TEST_F(HostCallsTest, WhoIsNotAdmittedIsToldByWhichLimit) {
 
 TEST_F(HostCallsTest, GivingUpOnADeniedAddressIsAnEndOfItsOwn) {
   egress.answer = fail(Kind::denied, "egress.denied", "no rule");
-  KeptCall call;
-  EXPECT_EQ(ask(call, AB_OP_HTTP_FETCH), 0);
+  answered(AB_OP_HTTP_FETCH);
   execution().on_log(AB_LOG_ERROR, "saying so first changes nothing");
   execution().on_stdio(2, "Error: not-allowed\n");
   EXPECT_EQ(end_with(AB_END_EXIT).end, domain::EndClass::egress_denied);
@@ -199,24 +195,20 @@ TEST_F(HostCallsTest, GivingUpOnADeniedAddressIsAnEndOfItsOwn) {
 
 TEST_F(HostCallsTest, GivingUpWithoutAnyPolicyIsTheSameEnd) {
   invocation.egress = nullptr;
-  KeptCall call;
-  EXPECT_EQ(ask(call, AB_OP_HTTP_FETCH), 0);
+  answered(AB_OP_HTTP_FETCH);
   EXPECT_EQ(end_with(AB_END_EXIT).end, domain::EndClass::egress_denied);
 }
 
 TEST_F(HostCallsTest, AHandlerThatWentOnAfterADenialFailsForItsOwnReasons) {
   egress.answer = fail(Kind::denied, "egress.denied", "no rule");
-  KeptCall denied;
-  KeptCall later;
-  EXPECT_EQ(ask(denied, AB_OP_HTTP_FETCH), 0);
-  EXPECT_EQ(ask(later, AB_OP_CONFIG_GET, "colour"), 0);
+  answered(AB_OP_HTTP_FETCH);
+  answered(AB_OP_CONFIG_GET, "colour");
   EXPECT_EQ(end_with(AB_END_EXIT).end, domain::EndClass::guest_error);
 }
 
 TEST_F(HostCallsTest, AHandlerThatAnswersInSpiteOfADenialIsFine) {
   egress.answer = fail(Kind::denied, "egress.denied", "no rule");
-  KeptCall call;
-  EXPECT_EQ(ask(call, AB_OP_HTTP_FETCH), 0);
+  answered(AB_OP_HTTP_FETCH);
   EXPECT_EQ(end_with(AB_END_OK).end, domain::EndClass::ok);
 }
 
@@ -277,8 +269,7 @@ TEST_F(SamplingTest, AsManyAsTheFractionSays) {
 TEST_F(SamplingTest, DenialsWhateverTheFraction) {
   options.capability_log_sampling = 0;
   invocation.capabilities.remove(Capability::secrets_get);
-  KeptCall call;
-  EXPECT_EQ(ask(call, AB_OP_SECRET_GET, "api_key"), 0);
+  answered(AB_OP_SECRET_GET, "api_key");
   EXPECT_THAT(log->lines(), ElementsAre(HasSubstr("capability denied")));
 }
 

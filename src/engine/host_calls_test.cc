@@ -17,53 +17,43 @@ using testing::KeptCall;
 // ---- context, configuration, secrets, user, log ------------------------------------------------
 
 TEST_F(HostCallsTest, ContextSaysWhoseRequestItIs) {
-  KeptCall call;
-  EXPECT_EQ(ask(call, AB_OP_CONTEXT_GET), 0);
+  const auto call = answered(AB_OP_CONTEXT_GET);
   const std::map<std::string, std::string> wanted{
       {"tenant", "acme"}, {"extension", "ext"}, {"request", "request"}, {"install", "install"}};
-  EXPECT_EQ(call.fields, wanted);
+  EXPECT_EQ(call->fields, wanted);
 }
 
 TEST_F(HostCallsTest, ContextSaysHowMuchTimeIsLeftAndNeverLessThanNone) {
-  KeptCall call;
-  EXPECT_EQ(ask(call, AB_OP_CONTEXT_REMAINING), 0);
-  EXPECT_EQ(call.how, "u64");
-  EXPECT_EQ(call.number, 0U) << "it never started, so its deadline is over";
+  const auto call = answered(AB_OP_CONTEXT_REMAINING);
+  EXPECT_EQ(call->how, "u64");
+  EXPECT_EQ(call->number, 0U) << "it never started, so its deadline is over";
 }
 
 TEST_F(HostCallsTest, ConfigurationIsReadByKeyAndAsAWhole) {
-  KeptCall one;
-  KeptCall none;
-  KeptCall all;
-  EXPECT_EQ(ask(one, AB_OP_CONFIG_GET, "colour"), 0);
-  EXPECT_EQ(one.text, "green");
-  EXPECT_EQ(ask(none, AB_OP_CONFIG_GET, "Colour"), 0);
-  EXPECT_EQ(none.how, "none");
-  EXPECT_EQ(ask(all, AB_OP_CONFIG_ENTRIES), 0);
-  EXPECT_THAT(all.pairs, ElementsAre(std::pair("colour", "green"), std::pair("size", "3")));
+  const auto one = answered(AB_OP_CONFIG_GET, "colour");
+  EXPECT_EQ(one->text, "green");
+  const auto none = answered(AB_OP_CONFIG_GET, "Colour");
+  EXPECT_EQ(none->how, "none");
+  const auto all = answered(AB_OP_CONFIG_ENTRIES);
+  EXPECT_THAT(all->pairs, ElementsAre(std::pair("colour", "green"), std::pair("size", "3")));
 }
 
 TEST_F(HostCallsTest, ASecretIsGivenOnRecordAndNamedNowhereInFull) {
-  KeptCall given;
-  KeptCall missing;
-  KeptCall names;
-  EXPECT_EQ(ask(given, AB_OP_SECRET_GET, "api_key"), 0);
-  EXPECT_EQ(given.text, "hunter2");
-  EXPECT_EQ(ask(missing, AB_OP_SECRET_GET, "password-of-root"), 0);
-  EXPECT_EQ(missing.error, AB_ERR_MISSING);
-  EXPECT_EQ(ask(names, AB_OP_SECRET_KEYS), 0);
-  EXPECT_THAT(names.pairs, ElementsAre(std::pair("api_key", ""), std::pair("other", "")));
+  const auto given = answered(AB_OP_SECRET_GET, "api_key");
+  EXPECT_EQ(given->text, "hunter2");
+  const auto missing = answered(AB_OP_SECRET_GET, "password-of-root");
+  EXPECT_EQ(missing->error, AB_ERR_MISSING);
+  const auto names = answered(AB_OP_SECRET_KEYS);
+  EXPECT_THAT(names->pairs, ElementsAre(std::pair("api_key", ""), std::pair("other", "")));
   EXPECT_THAT(records.events(), ElementsAre("secret_read ap…ey", "secret_read pa…ot"));
 }
 
 TEST_F(HostCallsTest, WithoutSecretsEveryNameIsMissing) {
   invocation.secrets = nullptr;
-  KeptCall one;
-  KeptCall names;
-  EXPECT_EQ(ask(one, AB_OP_SECRET_GET, "api_key"), 0);
-  EXPECT_EQ(one.error, AB_ERR_MISSING);
-  EXPECT_EQ(ask(names, AB_OP_SECRET_KEYS), 0);
-  EXPECT_THAT(names.pairs, IsEmpty());
+  const auto one = answered(AB_OP_SECRET_GET, "api_key");
+  EXPECT_EQ(one->error, AB_ERR_MISSING);
+  const auto names = answered(AB_OP_SECRET_KEYS);
+  EXPECT_THAT(names->pairs, IsEmpty());
 }
 
 TEST_F(HostCallsTest, TheUserIsTheOneOfTheRequestUnderItsOwnTenant) {
@@ -74,19 +64,17 @@ TEST_F(HostCallsTest, TheUserIsTheOneOfTheRequestUnderItsOwnTenant) {
                                                  .client_name = "C",
                                                  .client_id = "c1",
                                                  .additional_fields = {{"team", "red"}}};
-  KeptCall call;
-  EXPECT_EQ(ask(call, AB_OP_USER_GET), 0);
+  const auto call = answered(AB_OP_USER_GET);
   const std::map<std::string, std::string> wanted{
       {"tenant", "acme"}, {"id", "u1"},         {"email", "u@acme.test"}, {"name", "U"},
       {"type", "client"}, {"client_name", "C"}, {"client_id", "c1"}};
-  EXPECT_EQ(call.fields, wanted);
-  EXPECT_THAT(call.pairs, ElementsAre(std::pair("team", "red")));
+  EXPECT_EQ(call->fields, wanted);
+  EXPECT_THAT(call->pairs, ElementsAre(std::pair("team", "red")));
 }
 
 TEST_F(HostCallsTest, ARequestWithoutUserHasNone) {
-  KeptCall call;
-  EXPECT_EQ(ask(call, AB_OP_USER_GET), 0);
-  EXPECT_EQ(call.error, AB_ERR_MISSING);
+  const auto call = answered(AB_OP_USER_GET);
+  EXPECT_EQ(call->error, AB_ERR_MISSING);
 }
 
 TEST_F(HostCallsTest, LogLinesGoToTheRecords) {
@@ -104,8 +92,7 @@ TEST_F(HostCallsTest, ARequestGoesOutUnderThePolicyOfItsInstall) {
   asked.body = to_ab_view("sent");
   asked.has_body = 1;
   const auto policy = invocation.egress;
-  KeptCall call;
-  EXPECT_EQ(ask(call, AB_OP_HTTP_FETCH), 0);
+  const auto call = answered(AB_OP_HTTP_FETCH);
   ASSERT_EQ(egress.requests.size(), 1U);
   const domain::EgressRequest& sent = egress.requests[0];
   EXPECT_EQ(sent.http.method, "GET");
@@ -116,9 +103,9 @@ TEST_F(HostCallsTest, ARequestGoesOutUnderThePolicyOfItsInstall) {
   EXPECT_EQ(sent.partition, "acme/install/" + policy->digest());
   EXPECT_EQ(sent.depth, 3U) << "one more than the request that it serves";
   EXPECT_EQ(sent.max_response_bytes, options.limits.value(Limit::fetch_response));
-  EXPECT_EQ(call.number, 204U);
-  EXPECT_EQ(call.text, "body");
-  EXPECT_THAT(call.pairs, ElementsAre(std::pair("x", "y")));
+  EXPECT_EQ(call->number, 204U);
+  EXPECT_EQ(call->text, "body");
+  EXPECT_THAT(call->pairs, ElementsAre(std::pair("x", "y")));
 }
 
 TEST_F(HostCallsTest, EveryFailureOfARequestHasACaseOfItsOwn) {
@@ -129,10 +116,9 @@ TEST_F(HostCallsTest, EveryFailureOfARequestHasACaseOfItsOwn) {
       {"egress.overloaded", AB_ERR_LIMIT},    {"egress.unheard_of", AB_ERR_INTERNAL}};
   for (const auto& [code, error] : wanted) {
     egress.answer = fail(Kind::unavailable, code, "why");
-    KeptCall call;
-    EXPECT_EQ(ask(call, AB_OP_HTTP_FETCH), 0);
-    EXPECT_EQ(call.error, error) << code;
-    EXPECT_EQ(call.answers, 1) << code;
+    const auto call = answered(AB_OP_HTTP_FETCH);
+    EXPECT_EQ(call->error, error) << code;
+    EXPECT_EQ(call->answers, 1) << code;
   }
   EXPECT_THAT(records.events(), ElementsAre("egress_denied https://…@api.test/path"));
   EXPECT_EQ(metrics.count("alga_denials_total{egress}"), 1);
@@ -142,22 +128,19 @@ TEST_F(HostCallsTest, EveryFailureOfARequestHasACaseOfItsOwn) {
 
 TEST_F(HostCallsTest, WithoutAPolicyOrAWayOutEveryAddressIsDenied) {
   invocation.egress = nullptr;
-  KeptCall call;
-  EXPECT_EQ(ask(call, AB_OP_HTTP_FETCH), 0);
-  EXPECT_EQ(call.error, AB_ERR_DENIED);
+  const auto call = answered(AB_OP_HTTP_FETCH);
+  EXPECT_EQ(call->error, AB_ERR_DENIED);
   EXPECT_THAT(egress.requests, IsEmpty());
 }
 
 TEST_F(HostCallsTest, OneRequestMoreThanAllowedIsNotSent) {
   ASSERT_TRUE(options.limits.set_value(Limit::fetch_calls, 2));
   for (int i = 0; i < 2; ++i) {
-    KeptCall call;
-    EXPECT_EQ(ask(call, AB_OP_HTTP_FETCH), 0);
-    EXPECT_EQ(call.how, "http");
+    const auto call = answered(AB_OP_HTTP_FETCH);
+    EXPECT_EQ(call->how, "http");
   }
-  KeptCall third;
-  EXPECT_EQ(ask(third, AB_OP_HTTP_FETCH), 0);
-  EXPECT_EQ(third.error, AB_ERR_LIMIT);
+  const auto third = answered(AB_OP_HTTP_FETCH);
+  EXPECT_EQ(third->error, AB_ERR_LIMIT);
   EXPECT_EQ(egress.requests.size(), 2U);
   EXPECT_EQ(metrics.count("alga_limit_hits_total{fetch_calls}"), 1);
 }
@@ -178,9 +161,8 @@ TEST_F(HostCallsTest, AnAbandonedRequestIsCancelledOnce) {
 TEST_F(HostCallsTest, AnAnswerBeyondTheBytesOfTheExecutionAbortsIt) {
   ASSERT_TRUE(options.limits.set_value(Limit::host_bytes, 1000));
   egress.answer = domain::HttpResponse{200, {}, std::string(1000, 'x')};
-  KeptCall call;
-  EXPECT_EQ(ask(call, AB_OP_HTTP_FETCH), 0);
-  EXPECT_EQ(call.how, "abort");
+  const auto call = answered(AB_OP_HTTP_FETCH);
+  EXPECT_EQ(call->how, "abort");
   KeptCall entries;
   EXPECT_NE(ask(entries, AB_OP_CONFIG_ENTRIES, std::string(1000, 'k')), 0);
   EXPECT_EQ(entries.answers, 0) << "the bridge ends the guest and keeps the call";
@@ -189,39 +171,34 @@ TEST_F(HostCallsTest, AnAnswerBeyondTheBytesOfTheExecutionAbortsIt) {
 // ---- storage -----------------------------------------------------------------------------------
 
 TEST_F(HostCallsTest, StorageIsAskedForItsOwnInstallOnly) {
-  KeptCall read;
-  KeptCall written;
-  KeptCall removed;
-  KeptCall listed;
-  EXPECT_EQ(ask(read, AB_OP_STORAGE_GET), 0);
+  const auto read = answered(AB_OP_STORAGE_GET);
   stored.condition = AB_REVISION;
   stored.revision = 7;
   stored.has_ttl = 1;
   stored.ttl_seconds = 60;
-  EXPECT_EQ(ask(written, AB_OP_STORAGE_PUT), 0);
-  EXPECT_EQ(ask(removed, AB_OP_STORAGE_DELETE), 0);
+  const auto written = answered(AB_OP_STORAGE_PUT);
+  const auto removed = answered(AB_OP_STORAGE_DELETE);
   storage.next = "cursor";
-  EXPECT_EQ(ask(listed, AB_OP_STORAGE_LIST), 0);
+  const auto listed = answered(AB_OP_STORAGE_LIST);
   EXPECT_THAT(storage.calls, ElementsAre("get acme install the-grant notes customer-42",
                                          "put acme install the-grant notes customer-42",
                                          "remove acme install the-grant notes customer-42",
                                          "list acme install the-grant notes customer-42"));
-  EXPECT_EQ(read.text, "stored");
-  EXPECT_EQ(read.number, 7U);
-  EXPECT_EQ(written.number, 8U);
+  EXPECT_EQ(read->text, "stored");
+  EXPECT_EQ(read->number, 7U);
+  EXPECT_EQ(written->number, 8U);
   EXPECT_EQ(storage.puts.at(0).condition.kind, domain::WriteCondition::Kind::revision);
   EXPECT_EQ(storage.puts.at(0).condition.revision, 7U);
   EXPECT_EQ(storage.puts.at(0).ttl_seconds, 60U);
-  EXPECT_EQ(removed.how, "none");
+  EXPECT_EQ(removed->how, "none");
   EXPECT_EQ(storage.removed_if.revision, 7U);
-  EXPECT_THAT(listed.pairs, ElementsAre(std::pair("a", "stored"), std::pair("b", "stored")));
-  EXPECT_EQ(listed.fields.at("next"), "cursor");
+  EXPECT_THAT(listed->pairs, ElementsAre(std::pair("a", "stored"), std::pair("b", "stored")));
+  EXPECT_EQ(listed->fields.at("next"), "cursor");
 }
 
 TEST_F(HostCallsTest, ACreateOnlyWriteSaysSo) {
   stored.condition = AB_CREATE_ONLY;
-  KeptCall call;
-  EXPECT_EQ(ask(call, AB_OP_STORAGE_PUT), 0);
+  answered(AB_OP_STORAGE_PUT);
   EXPECT_EQ(storage.puts.at(0).condition.kind, domain::WriteCondition::Kind::create_only);
   EXPECT_FALSE(storage.puts.at(0).ttl_seconds);
 }
@@ -250,9 +227,8 @@ TEST_F(HostCallsTest, EveryFailureOfStorageHasACaseOfItsOwn) {
     storage.error = Error{Kind::unavailable, code, "why"};
     for (const ab_op op :
          {AB_OP_STORAGE_GET, AB_OP_STORAGE_PUT, AB_OP_STORAGE_DELETE, AB_OP_STORAGE_LIST}) {
-      KeptCall call;
-      EXPECT_EQ(ask(call, op), 0);
-      EXPECT_EQ(call.error, error) << code << " " << op;
+      const auto call = answered(op);
+      EXPECT_EQ(call->error, error) << code << " " << op;
     }
   }
 }
@@ -269,17 +245,15 @@ TEST_F(HostCallsTest, ARecordBeyondTheBytesOfTheExecutionAbortsIt) {
 
 TEST_F(HostCallsTest, StorageThatIsNotThereIsDeniedOnRecord) {
   no_storage = true;
-  KeptCall call;
-  EXPECT_EQ(ask(call, AB_OP_STORAGE_GET), 0);
-  EXPECT_EQ(call.error, AB_ERR_DENIED);
+  const auto call = answered(AB_OP_STORAGE_GET);
+  EXPECT_EQ(call->error, AB_ERR_DENIED);
   EXPECT_THAT(records.events(), ElementsAre("denied storage"));
 }
 
 TEST_F(HostCallsTest, WithoutAnInstallThereIsNothingToStoreUnder) {
   invocation.install = std::nullopt;
-  KeptCall call;
-  EXPECT_EQ(ask(call, AB_OP_STORAGE_PUT), 0);
-  EXPECT_EQ(call.error, AB_ERR_DENIED);
+  const auto call = answered(AB_OP_STORAGE_PUT);
+  EXPECT_EQ(call->error, AB_ERR_DENIED);
   EXPECT_THAT(storage.calls, IsEmpty());
 }
 
@@ -315,17 +289,15 @@ TEST_F(HostCallsTest, EveryFailureOfARouteHasACaseOfItsOwn) {
       {"ui_proxy.unavailable", AB_ERR_INTERNAL}};
   for (const auto& [code, error] : wanted) {
     ui_proxy.answer = fail(Kind::unavailable, code, "why");
-    KeptCall call;
-    EXPECT_EQ(ask(call, AB_OP_UI_CALL, "/api/x"), 0);
-    EXPECT_EQ(call.error, error) << code;
+    const auto call = answered(AB_OP_UI_CALL, "/api/x");
+    EXPECT_EQ(call->error, error) << code;
   }
 }
 
 TEST_F(HostCallsTest, WithoutAHostApplicationNoRouteIsKnown) {
   no_ui_proxy = true;
-  KeptCall call;
-  EXPECT_EQ(ask(call, AB_OP_UI_CALL, "/api/x"), 0);
-  EXPECT_EQ(call.error, AB_ERR_MISSING);
+  const auto call = answered(AB_OP_UI_CALL, "/api/x");
+  EXPECT_EQ(call->error, AB_ERR_MISSING);
 }
 
 }  // namespace

@@ -12,6 +12,8 @@ namespace {
 /// After so long without a busy thread the pulse stops ticking.
 constexpr auto pulse_rest = std::chrono::milliseconds{20};
 constexpr auto watch_interval = std::chrono::milliseconds{250};
+/// Between two ticks when somebody waits for one.
+constexpr auto shortest_slice = std::chrono::microseconds{250};
 
 SteadyTime now() { return std::chrono::steady_clock::now(); }
 
@@ -46,6 +48,7 @@ void Scheduler::submit(std::shared_ptr<Job> job) {
       if (running_ < options_.max_running && tenant.running < options_.max_running_per_tenant &&
           tenant.waiting.empty()) {
         admit(job, tenant);
+        hurry(tenant);
         return announce(lock);
       }
       bool tenant_busy = tenant.waiting.size() >= options_.max_waiting_per_tenant;
@@ -70,10 +73,17 @@ void Scheduler::wake(Job& job) {
   std::unique_lock lock(mutex_);
   if (job.state_ == Job::State::idle && !job.waiting_) {
     make_runnable(job.shared_from_this());
+    hurry(tenants_[job.tenant()]);
     announce(lock);
   } else if (job.state_ == Job::State::running) {
     job.state_ = Job::State::running_woken;
   }
+}
+
+void Scheduler::hurry(const Tenant& tenant) {
+  const bool no_thread = runnable_ > idle_threads_ + concluding_;
+  if (hurry_ || !no_thread || long_steps_ <= tenant.long_steps) return;
+  hurry_ = call_pulse_ = true;
 }
 
 void Scheduler::end(Job& job, domain::EndClass reason) {
@@ -84,7 +94,7 @@ void Scheduler::end(Job& job, domain::EndClass reason) {
 
 void Scheduler::announce(std::unique_lock<std::mutex>& lock, bool wanted) {
   wanted = wanted && idle_threads_ > 0;
-  const bool pulse = pulse_sleeps_;
+  const bool pulse = std::exchange(call_pulse_, false) || pulse_sleeps_;
   lock.unlock();
   if (wanted) work_.notify_one();
   if (pulse) pulse_.notify_one();
@@ -193,10 +203,16 @@ void Scheduler::run_thread() {
   }
 }
 
-/// The lock is not held on entry, but on return. Counted before the outcome is told: the next request
-/// of that caller may be here before this thread goes on.
+void Scheduler::count_long_step(const Job& job, int by) {
+  if (!job.had_slice_) return;
+  tenants_[job.tenant()].long_steps += static_cast<std::uint32_t>(by);
+  long_steps_ += static_cast<std::uint32_t>(by);
+}
+
+/// The lock is held on entry and on return. Counted before the outcome is told: the next request of
+/// that caller may be here before this thread goes on.
 void Scheduler::conclude(std::unique_lock<std::mutex>& lock, const JobPtr& job) {
-  lock.lock();
+  count_long_step(*job, -1);
   ++concluding_;
   lock.unlock();
   job->conclude();
@@ -211,11 +227,16 @@ void Scheduler::drive(std::unique_lock<std::mutex>& lock, const JobPtr& job) {
   const bool first = !std::exchange(job->started_, true);
   auto queued = std::chrono::duration_cast<std::chrono::microseconds>(now() - job->submitted_);
   job->state_ = Job::State::running;
+  count_long_step(*job, 1);
   std::optional<domain::EndClass> reason = job->end_reason_;
   announce(lock);
-  if (first && !job->start(queued)) return conclude(lock, job);
+  if (first && !job->start(queued)) {
+    lock.lock();
+    return conclude(lock, job);
+  }
   if (reason) {
     job->end(*reason);
+    lock.lock();
     return conclude(lock, job);
   }
   if (first) {
@@ -227,10 +248,11 @@ void Scheduler::drive(std::unique_lock<std::mutex>& lock, const JobPtr& job) {
     announce(lock);
   }
   Job::Step step = job->step();
-  if (step == Job::Step::finished) return conclude(lock, job);
   lock.lock();
-  if (step == Job::Step::again || job->state_ == Job::State::running_woken ||
-             job->end_reason_) {
+  if (step == Job::Step::finished) return conclude(lock, job);
+  count_long_step(*job, -1);
+  job->had_slice_ = step == Job::Step::again;
+  if (step == Job::Step::again || job->state_ == Job::State::running_woken || job->end_reason_) {
     make_runnable(job);
   } else {
     job->state_ = Job::State::idle;
@@ -272,18 +294,21 @@ bool Scheduler::tell_load(std::unique_lock<std::mutex>& lock) {
 void Scheduler::pulse_thread() {
   std::unique_lock lock(mutex_);
   SteadyTime busy_at = now();
-  SteadyTime told_at{};
+  SteadyTime told_at{}, ticked_at = busy_at;
   std::optional<std::uint64_t> waited;  // taken_ when the last turn saw jobs wait
   while (!stopping_ || running_ > 0) {
     SteadyTime at = now();
     if (busy_threads_ > 0) busy_at = at;
     Refused refused;
     expire(refused, at);
-    const bool tick = busy_threads_ > 0 || !refused.empty();
+    const auto gap = [&] { return hurry_ ? shortest_slice : options_.slice; };
+    const bool tick = busy_threads_ > 0 && at - ticked_at >= gap();
+    if (tick) ticked_at = at;
+    if (tick || busy_threads_ == 0) hurry_ = false;
     const auto waits = ring_.empty() ? std::nullopt : std::optional(taken_);
     const bool stuck = waits && waits == waited;
     waited = waits;
-    if (tick || !ring_.empty()) {
+    if (tick || !refused.empty() || !ring_.empty()) {
       announce(lock, runnable_ > (stuck ? 0 : concluding_));
       if (tick) tick_();
       for (const auto& [job, why] : refused) job->refuse(why);
@@ -298,7 +323,7 @@ void Scheduler::pulse_thread() {
       if (rests && (!current || busy_threads_ > 0 || !ring_.empty() || stopping_)) continue;
     }
     if (!rests) {
-      SteadyTime next = at + options_.slice;
+      SteadyTime next = busy_threads_ > 0 ? ticked_at + gap() : at + options_.slice;
       if (!timers_.empty()) next = std::min(next, timers_.begin()->first);
       pulse_.wait_until(lock, next);
       continue;

@@ -37,8 +37,9 @@ class Job : public std::enable_shared_from_this<Job> {
   virtual Step step() = 0;
   /// Ends it from outside: a deadline, a cancellation. Not called after `finished`.
   virtual void end(domain::EndClass reason) = 0;
-  /// Tells the outcome to whoever waits for it and then gives back what the job holds, which may take
-  /// as long as a short execution. Called once, after start(), step() or end() brought the end.
+  /// Tells the outcome to whoever waits for it and then gives back what the job holds, which may
+  /// take as long as a short execution. Called once, after start(), step() or end() brought the
+  /// end.
   virtual void conclude() = 0;
   /// It was never admitted.
   virtual void refuse(Refusal why) = 0;
@@ -53,6 +54,7 @@ class Job : public std::enable_shared_from_this<Job> {
   std::optional<domain::EndClass> end_reason_;  // likewise
   bool waiting_ = false;                        // in the admission queue
   bool started_ = false;
+  bool had_slice_ = false;  // and was not done then
   SteadyTime submitted_{};
   std::multimap<SteadyTime, std::weak_ptr<Job>>::iterator timer_{};
   bool has_timer_ = false;
@@ -62,11 +64,14 @@ class Job : public std::enable_shared_from_this<Job> {
 /// take turns, and a turn is one slice. Admission is bounded in the process and
 /// per tenant; who has to wait waits in the tenant's order, for a bounded time.
 ///
-/// A job that comes while a thread concludes another waits for that thread and not for one that sleeps: it
-/// then gets the memory that the processor still has in its caches. Not for longer than two ticks.
+/// A job that comes while a thread concludes another waits for that thread and not for one that
+/// sleeps: it then gets the memory that the processor still has in its caches. Not for longer than
+/// two ticks.
 ///
 /// One more thread is the pulse: it ticks the guest epoch once a slice while guests run, and
-/// watches deadlines. Guest time is real time, so it reads the steady clock itself.
+/// watches deadlines. It ticks early, though not more often than four times a millisecond, when a
+/// job comes and all threads are busy, one at least with another tenant's job that had a slice
+/// already. Guest time is real time, so it reads the steady clock itself.
 class Scheduler {
  public:
   struct Options {
@@ -111,6 +116,7 @@ class Scheduler {
     std::deque<JobPtr> runnable;
     std::list<JobPtr> waiting;
     std::uint32_t running = 0;
+    std::uint32_t long_steps = 0;  ///< threads with a job of it that had a slice before
     bool in_ring = false;
   };
 
@@ -123,6 +129,10 @@ class Scheduler {
   /// Lets go of the lock meanwhile; false when the load has changed since.
   bool tell_load(std::unique_lock<std::mutex>& lock);
   void drive(std::unique_lock<std::mutex>& lock, const JobPtr& job);
+  /// A thread takes up (+1) or lays down (-1) a job that had a slice before.
+  void count_long_step(const Job& job, int by);
+  /// Somebody's job has just become runnable: must others make room?
+  void hurry(const Tenant& tenant);
   void make_runnable(const JobPtr& job);
   void admit(const JobPtr& job, Tenant& tenant);
   void admit_waiting();
@@ -148,7 +158,10 @@ class Scheduler {
   std::uint64_t taken_ = 0;     ///< jobs that left them, ever
   std::uint32_t busy_threads_ = 0, idle_threads_ = 0;
   std::uint32_t concluding_ = 0;  ///< of the busy ones
+  std::uint32_t long_steps_ = 0;  ///< of all tenants
   bool pulse_sleeps_ = false;
+  bool hurry_ = false;       ///< tick as early as allowed
+  bool call_pulse_ = false;  ///< the pulse does not know it yet
   bool queue_closed_ = false, closed_ = false, cancelling_ = false, stopping_ = false;
   std::vector<std::thread> threads_;
   std::thread pulse_runner_;

@@ -167,6 +167,32 @@ TEST(Scheduler, AConclusionWithoutEndHoldsNobodyUp) {
   EXPECT_EQ(second->steps.load(), 1);
 }
 
+TEST(Scheduler, AHogMakesRoomForAnotherTenantBeforeItsSliceIsOver) {
+  Scheduler::Options options;
+  options.threads = 1;
+  options.slice = std::chrono::hours{1};
+  std::atomic<int> ticks{0};
+  Scheduler scheduler(options, [&] { ++ticks; });
+  std::atomic<bool> long_step{false};
+  scheduler.submit(std::make_shared<ScriptedJob>("greedy", [&] {
+    if (!long_step.exchange(true)) return Job::Step::again;
+    const int seen = ticks.load();
+    while (ticks.load() == seen) std::this_thread::yield();
+    return Job::Step::finished;
+  }));
+  while (!long_step.load()) std::this_thread::yield();
+  const int before = ticks.load();
+  auto own = std::make_shared<ScriptedJob>("greedy", [] { return Job::Step::finished; });
+  scheduler.submit(own);
+  std::this_thread::sleep_for(std::chrono::milliseconds{20});
+  EXPECT_EQ(ticks.load(), before);  // its own tenant's job waits
+  std::latch over(1);
+  scheduler.submit(std::make_shared<ScriptedJob>(
+      "other", [] { return Job::Step::finished; }, [&] { over.count_down(); }));
+  over.wait();
+  EXPECT_GT(ticks.load(), before);
+}
+
 TEST(Scheduler, EndsAJobThatWaitsBeyondItsWallTime) {
   Scheduler scheduler({}, [] {});
   std::latch over(1);

@@ -157,6 +157,13 @@ class HostCallsTest : public ::testing::Test {
     return execution().on_call(request, call.raw());
   }
 
+  /// The call, made, with what the engine said to it; the guest goes on.
+  std::unique_ptr<KeptCall> answered(ab_op op, std::string_view key = {}) {
+    auto call = std::make_unique<KeptCall>();
+    EXPECT_EQ(ask(*call, op, key), 0);
+    return call;
+  }
+
   /// Ends the guest as the bridge would tell it, and returns what became of that.
   Outcome& end_with(ab_end end, std::string_view limit = {}) {
     scripted_outcome = {};

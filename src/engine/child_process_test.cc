@@ -1,0 +1,89 @@
+#include "engine/child_process.h"
+
+#include <fcntl.h>
+#include <gtest/gtest.h>
+#include <signal.h>
+
+#include <chrono>
+#include <string>
+
+namespace alga::engine {
+namespace {
+
+using std::chrono::milliseconds;
+using std::chrono::seconds;
+
+Result<ChildOutcome> shell(const std::string& script, milliseconds timeout) {
+  const File nothing{::open("/dev/null", O_RDWR | O_CLOEXEC)};
+  return run_child("/bin/sh", {"-c", script}, nothing.fd(), nothing.fd(), timeout,
+                   {"PATH=/usr/bin:/bin"});
+}
+
+TEST(ChildProcess, TellsHowItEndedAndWhatItSaid) {
+  const auto outcome = shell("echo 'code: message' >&2; exit 3", seconds{20});
+  ASSERT_TRUE(outcome);
+  EXPECT_EQ(outcome->exit_status, 3);
+  EXPECT_EQ(outcome->signal, 0);
+  EXPECT_FALSE(outcome->timed_out);
+  EXPECT_EQ(outcome->errors, "code: message\n");
+}
+
+TEST(ChildProcess, TellsTheSignalThatEndedIt) {
+  const auto outcome = shell("kill -9 $$", seconds{20});
+  ASSERT_TRUE(outcome);
+  EXPECT_EQ(outcome->exit_status, -1);
+  EXPECT_EQ(outcome->signal, 9);
+  EXPECT_FALSE(outcome->timed_out);
+}
+
+TEST(ChildProcess, KeepsFourKibibytesOfWhatItSaid) {
+  const auto outcome = shell("head -c 10000 /dev/zero >&2", seconds{20});
+  ASSERT_TRUE(outcome);
+  EXPECT_EQ(outcome->exit_status, 0);
+  EXPECT_EQ(outcome->errors.size(), 4096U);
+}
+
+TEST(ChildProcess, IsKilledWhenItsTimeIsOver) {
+  const auto outcome = shell("exec sleep 600", milliseconds{100});
+  ASSERT_TRUE(outcome);
+  EXPECT_TRUE(outcome->timed_out);
+  EXPECT_EQ(outcome->signal, 9);
+}
+
+TEST(ChildProcess, IsKilledThenAlsoIfItWillNotBeHeard) {
+  const auto began = std::chrono::steady_clock::now();
+  const auto outcome = shell("exec sleep 600 2>&-", milliseconds{100});
+  ASSERT_TRUE(outcome);
+  EXPECT_TRUE(outcome->timed_out);
+  EXPECT_EQ(outcome->signal, 9);
+  EXPECT_LT(std::chrono::steady_clock::now() - began, seconds{60});
+}
+
+TEST(ChildProcess, MayEndSomeTimeAfterItsLastWord) {
+  const auto outcome = shell("echo word >&2; exec 2>&-; sleep 0.1; exit 4", seconds{20});
+  ASSERT_TRUE(outcome);
+  EXPECT_EQ(outcome->exit_status, 4);
+  EXPECT_FALSE(outcome->timed_out);
+  EXPECT_EQ(outcome->errors, "word\n");
+}
+
+TEST(ChildProcess, OfUnknownEndIsNoSuccess) {
+  struct sigaction before{}, ignored{};
+  ignored.sa_handler = SIG_IGN;  // as a server inherits it from some supervisors
+  ASSERT_EQ(::sigaction(SIGCHLD, &ignored, &before), 0);
+  const auto outcome = shell("exit 3", seconds{20});
+  ASSERT_EQ(::sigaction(SIGCHLD, &before, nullptr), 0);
+  ASSERT_FALSE(outcome);
+  EXPECT_EQ(outcome.error().code, "engine.unavailable");
+}
+
+TEST(ChildProcess, OfNoProgramIsAnError) {
+  const File nothing{::open("/dev/null", O_RDWR | O_CLOEXEC)};
+  const auto outcome =
+      run_child("/nonexistent/program", {}, nothing.fd(), nothing.fd(), seconds{1});
+  ASSERT_FALSE(outcome);
+  EXPECT_EQ(outcome.error().code, "engine.unavailable");
+}
+
+}  // namespace
+}  // namespace alga::engine
