@@ -1,54 +1,23 @@
 import { spawnSync } from 'node:child_process';
 import { createServer, type AddressInfo } from 'node:net';
 import { join } from 'node:path';
-import { writeFile } from 'node:fs/promises';
 import { fileURLToPath } from 'node:url';
 
-import { afterEach, beforeEach, describe, expect, test } from 'vitest';
+import { describe, expect, test } from 'vitest';
 
 import { DevProxy } from '../src/dev/proxy.js';
 import { Failure } from '../src/failure.js';
-import { main } from '../src/main.js';
 import { ApiClient } from '../src/server/client.js';
-import { FakeServer } from './fake-server.js';
-import { MANIFEST, temporaryFolder, testEnvironment, writeProject } from './fixture.js';
+import { BesideServer } from './beside-server.js';
+import { MANIFEST, writeProject } from './fixture.js';
 
 const HERE = fileURLToPath(new URL('.', import.meta.url));
 
-/** A component that exports `handler` and does nothing. */
-const COMPONENT = Buffer.concat([
-  Buffer.from('0061736d0d000100', 'hex'),
-  Buffer.from([0x0b, 13, 1, 0, 7, ...Buffer.from('handler'), 1, 0, 0]),
-]);
-
 describe('likely mistakes are answered with what, where and what to do', () => {
-  let folder: Awaited<ReturnType<typeof temporaryFolder>>;
-  let server: FakeServer;
-  let url: string;
+  const beside = new BesideServer();
+  const { alga } = beside;
 
-  beforeEach(async () => {
-    folder = await temporaryFolder();
-    server = new FakeServer();
-    url = await server.start();
-  });
-
-  afterEach(async () => {
-    await server.stop();
-    await folder.remove();
-  });
-
-  async function alga(argv: string[], variables: Record<string, string> = {}) {
-    const logged = { ALGA_URL: url, ALGA_TOKEN: server.token, ALGA_TENANT_ID: 't1' };
-    const environment = testEnvironment(folder.path, { ...logged, ...variables });
-    const code = await main(argv, environment);
-    return { code, ...environment };
-  }
-
-  async function project(manifest: object = MANIFEST) {
-    await writeProject(folder.path, { 'manifest.json': JSON.stringify(manifest, null, 2) });
-    await writeProject(folder.path, { 'dist/.keep': '' });
-    await writeFile(join(folder.path, 'dist', 'main.wasm'), COMPONENT);
-  }
+  const project = (manifest: object = MANIFEST) => beside.writeBuiltProject(manifest);
 
   async function installed() {
     await project();
@@ -61,7 +30,7 @@ describe('likely mistakes are answered with what, where and what to do', () => {
     async (...argv) => {
       const { code, err } = await alga(argv);
       expect(code).toBe(1);
-      expect(err).toContain(`There is no manifest.json in ${folder.path} [manifest.not_found]`);
+      expect(err).toContain(`There is no manifest.json in ${beside.folder} [manifest.not_found]`);
       expect(err).toContain('alga new <name>');
     },
   );
@@ -85,27 +54,32 @@ describe('likely mistakes are answered with what, where and what to do', () => {
   });
 
   test('nobody is logged in, and no server was named', async () => {
-    await server.stop();
-    const client = new ApiClient({ url, assumed: true, token: undefined, tenant: undefined });
+    await beside.server.stop();
+    const client = new ApiClient({
+      url: beside.url,
+      assumed: true,
+      token: undefined,
+      tenant: undefined,
+    });
     const refused = await client.json('/x').catch((error: unknown) => error);
     expect((refused as Failure).hint).toContain('log in with alga login --url');
-    await server.start();
+    await beside.server.start();
   });
 
   test('no token, and no way to the server', async () => {
-    const anonymous = await alga(['list'], { ALGA_TOKEN: '' });
+    const anonymous = await alga(['list'], { variables: { ALGA_TOKEN: '' } });
     expect([anonymous.code, anonymous.err]).toEqual([4, expect.stringContaining('alga login')]);
-    await server.stop();
+    await beside.server.stop();
     const { code, err } = await alga(['list']);
     expect(code).toBe(3);
-    expect(err).toContain(`Cannot reach ${url}: ECONNREFUSED [server.unreachable]`);
+    expect(err).toContain(`Cannot reach ${beside.url}: ECONNREFUSED [server.unreachable]`);
     expect(err).toContain('is the server running?');
-    await server.start();
+    await beside.server.start();
   });
 
   test('publishing that fails has no tick', async () => {
     await project();
-    const { err } = await alga(['publish', '--no-build'], { ALGA_TOKEN: 'wrong' });
+    const { err } = await alga(['publish', '--no-build'], { variables: { ALGA_TOKEN: 'wrong' } });
     expect(err).toContain('✘ Uploading');
     expect(err).not.toContain('✔ Uploading');
   });
@@ -131,7 +105,7 @@ describe('likely mistakes are answered with what, where and what to do', () => {
       code: 'gateway.endpoint_not_found',
       message: 'no such endpoint',
     });
-    server.gateway = () => ({ status: 404, body, requestId: 'r1' });
+    beside.server.gateway = () => ({ status: 404, body, requestId: 'r1' });
     const { code, err } = await alga(['invoke', MANIFEST.name, '/nothing']);
     expect(code).toBe(1);
     expect(err).toContain('the gateway answered 404: no such endpoint');
@@ -157,7 +131,7 @@ describe('likely mistakes are answered with what, where and what to do', () => {
   });
 
   test('the folder of a new project exists', async () => {
-    await writeProject(folder.path, { 'taken/file': '' });
+    await writeProject(beside.folder, { 'taken/file': '' });
     const { code, err } = await alga(['new', 'taken']);
     expect([code, err]).toEqual([1, expect.stringContaining('new.exists')]);
     expect(err).toContain('→');
@@ -167,7 +141,7 @@ describe('likely mistakes are answered with what, where and what to do', () => {
     const taken = createServer();
     await new Promise<void>((done) => taken.listen(0, '127.0.0.1', done));
     const { port } = taken.address() as AddressInfo;
-    const client = new ApiClient({ url, token: undefined, tenant: undefined });
+    const client = new ApiClient({ url: beside.url, token: undefined, tenant: undefined });
     const nothing = () => undefined;
     const options = { client, base: nothing, page: nothing, onCall: nothing, port };
     const failed = await DevProxy.start(options).catch((error: unknown) => error);
@@ -183,7 +157,7 @@ describe('likely mistakes are answered with what, where and what to do', () => {
     const alga_ = [process.execPath, join(HERE, '../bin/alga.js')];
     const piped = spawnSync('bash', ['-c', `{ ${line}; } | head -n 1`, ...alga_], {
       encoding: 'utf8',
-      cwd: folder.path,
+      cwd: beside.folder,
     });
     expect(piped.stdout.split('\n').filter(Boolean)).toHaveLength(1);
     expect(piped.stderr).toBe('');

@@ -1,58 +1,23 @@
 import { readFile, stat, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
-import { Readable } from 'node:stream';
 
-import { afterEach, beforeEach, describe, expect, test } from 'vitest';
+import { beforeEach, describe, expect, test } from 'vitest';
 
 import { main } from '../src/main.js';
-import { FakeServer } from './fake-server.js';
-import { MANIFEST, temporaryFolder, testEnvironment, writeProject } from './fixture.js';
-
-/** A component that is nothing but a header: enough to be packed and uploaded. */
-const EMPTY_COMPONENT = Buffer.from('0061736d0d000100', 'hex');
-
-/** `handler` exported as a function, over the empty component. */
-const COMPONENT = Buffer.concat([
-  EMPTY_COMPONENT,
-  Buffer.from([0x0b, 13, 1, 0, 7, ...Buffer.from('handler'), 1, 0, 0]),
-]);
+import { BesideServer } from './beside-server.js';
+import { MANIFEST, testEnvironment } from './fixture.js';
 
 describe('commands that talk to a server', () => {
-  let folder: Awaited<ReturnType<typeof temporaryFolder>>;
-  let server: FakeServer;
-  let url: string;
+  const beside = new BesideServer();
+  const { alga } = beside;
 
   beforeEach(async () => {
-    folder = await temporaryFolder();
-    server = new FakeServer();
-    url = await server.start();
-    const manifest = {
+    await beside.writeBuiltProject({
       ...MANIFEST,
       capabilities: ['cap:secrets.get', 'cap:http.fetch'],
       egress: ['https://api.example.com'],
-    };
-    await writeProject(folder.path, {
-      'manifest.json': JSON.stringify(manifest, null, 2),
-      'dist/.keep': '',
     });
-    await writeFile(join(folder.path, 'dist', 'main.wasm'), COMPONENT);
   });
-
-  afterEach(async () => {
-    await server.stop();
-    await folder.remove();
-  });
-
-  /** Runs a command with the token and tenant in the environment. */
-  async function alga(argv: string[], stdin?: string, variables: Record<string, string> = {}) {
-    const environment = testEnvironment(
-      folder.path,
-      { ALGA_URL: url, ALGA_TOKEN: server.token, ALGA_TENANT_ID: 't1', ...variables },
-      stdin === undefined ? undefined : Readable.from([stdin]),
-    );
-    const code = await main(argv, environment);
-    return { code, ...environment };
-  }
 
   async function installed() {
     const published = await alga(['publish', '--no-build']);
@@ -63,28 +28,34 @@ describe('commands that talk to a server', () => {
   }
 
   test('login checks the token and keeps it where only its owner can read', async () => {
-    const { code, out, err } = await alga(['login'], 'alga_boot_test-token\n', { ALGA_TOKEN: '' });
+    const { code, out, err } = await alga(['login'], {
+      stdin: 'alga_boot_test-token\n',
+      variables: { ALGA_TOKEN: '' },
+    });
     expect(code, err).toBe(0);
     expect(out).toContain('as Op (operator)');
-    expect(out + err).not.toContain(server.token);
-    const file = join(folder.path, '.config', 'alga', 'credentials.json');
+    expect(out + err).not.toContain(beside.server.token);
+    const file = join(beside.folder, '.config', 'alga', 'credentials.json');
     expect((await stat(file)).mode & 0o777).toBe(0o600);
-    expect(JSON.parse(await readFile(file, 'utf8'))).toMatchObject({ current: url });
-    const later = await alga(['list'], undefined, { ALGA_TOKEN: '', ALGA_URL: '' });
+    expect(JSON.parse(await readFile(file, 'utf8'))).toMatchObject({ current: beside.url });
+    const later = await alga(['list'], { variables: { ALGA_TOKEN: '', ALGA_URL: '' } });
     expect(later.code, later.err).toBe(0);
   });
 
   test('login refuses a bad token, stores nothing and never shows it', async () => {
-    const { code, err } = await alga(['login'], 'wrong-token', { ALGA_TOKEN: '' });
+    const { code, err } = await alga(['login'], {
+      stdin: 'wrong-token',
+      variables: { ALGA_TOKEN: '' },
+    });
     expect(code).toBe(4);
     expect(err).toContain('auth.bad_token');
     expect(err).not.toContain('wrong-token');
-    await expect(stat(join(folder.path, '.config'))).rejects.toThrow();
+    await expect(stat(join(beside.folder, '.config'))).rejects.toThrow();
   });
 
   test('a credentials file that others may read is refused', async () => {
-    await alga(['login'], server.token, { ALGA_TOKEN: '' });
-    const file = join(folder.path, '.config', 'alga', 'credentials.json');
+    await alga(['login'], { stdin: beside.server.token, variables: { ALGA_TOKEN: '' } });
+    const file = join(beside.folder, '.config', 'alga', 'credentials.json');
     const { chmod } = await import('node:fs/promises');
     await chmod(file, 0o644);
     const { code, err } = await alga(['list']);
@@ -105,12 +76,12 @@ describe('commands that talk to a server', () => {
       3,
       expect.stringContaining('SIGNATURE_INVALID'),
     ]);
-    const publicKey = JSON.parse(await readFile(join(folder.path, 'k.pub.json'), 'utf8')) as {
+    const publicKey = JSON.parse(await readFile(join(beside.folder, 'k.pub.json'), 'utf8')) as {
       public_key: string;
     };
-    await fetch(`${url}/api/v1/publishers/example/keys`, {
+    await fetch(`${beside.url}/api/v1/publishers/example/keys`, {
       method: 'POST',
-      headers: { authorization: `Bearer ${server.token}` },
+      headers: { authorization: `Bearer ${beside.server.token}` },
       body: JSON.stringify(publicKey),
     });
     const published = await alga(['publish', '--no-build', '--key', 'k.key', '--json']);
@@ -153,8 +124,8 @@ describe('commands that talk to a server', () => {
     expect(code, err).toBe(0);
     expect(out).toContain('granted   cap:secrets.get, cap:http.fetch');
     expect(out).toContain('egress    https://api.example.com');
-    expect([...server.config.values()]).toEqual([{ region: 'eu=west' }]);
-    expect(server.installs[0]?.tenant).toBe('t1');
+    expect([...beside.server.config.values()]).toEqual([{ region: 'eu=west' }]);
+    expect(beside.server.installs[0]?.tenant).toBe('t1');
   });
 
   test('grant adds and revokes, and knows aliases', async () => {
@@ -188,12 +159,12 @@ describe('commands that talk to a server', () => {
 
   test('takes secrets from a pipe or a file, never from the command line', async () => {
     const id = await installed();
-    const set = await alga(['secrets', 'set', MANIFEST.name, 'key'], 's3cret\n');
+    const set = await alga(['secrets', 'set', MANIFEST.name, 'key'], { stdin: 's3cret\n' });
     expect(set.code, set.err).toBe(0);
     expect(set.out + set.err).not.toContain('s3cret');
-    await writeFile(join(folder.path, 'value'), 'from file');
+    await writeFile(join(beside.folder, 'value'), 'from file');
     await alga(['secrets', 'set', MANIFEST.name, 'other', '--file', 'value']);
-    expect(server.secrets.get(id)).toEqual(
+    expect(beside.server.secrets.get(id)).toEqual(
       new Map([
         ['key', 's3cret'],
         ['other', 'from file'],
@@ -204,7 +175,7 @@ describe('commands that talk to a server', () => {
     expect((await alga(['secrets', 'list', MANIFEST.name])).out).toBe('other\n');
     const onCommandLine = await alga(['secrets', 'set', MANIFEST.name, 'key', 's3cret']);
     expect(onCommandLine.code).toBe(2);
-    const nothing = await alga(['secrets', 'set', MANIFEST.name, 'key'], '\n');
+    const nothing = await alga(['secrets', 'set', MANIFEST.name, 'key'], { stdin: '\n' });
     expect([nothing.code, nothing.err]).toEqual([2, expect.stringContaining('secret.empty')]);
   });
 
@@ -236,9 +207,9 @@ describe('commands that talk to a server', () => {
       // Generated 1:1 is src/index.ts 3:7.
       mappings: 'AAEM',
     };
-    server.sourceMaps.set(`${MANIFEST.name}@1.0.0`, JSON.stringify(map));
-    server.gateway = () => ({ status: 500, body: '{"error":{}}', requestId: 'r7' });
-    server.log({
+    beside.server.sourceMaps.set(`${MANIFEST.name}@1.0.0`, JSON.stringify(map));
+    beside.server.gateway = () => ({ status: 500, body: '{"error":{}}', requestId: 'r7' });
+    beside.server.log({
       level: 'error',
       message: 'Uncaught TypeError: no luck\n    at f (main.js:1:1)',
       request_id: 'r7',
@@ -262,17 +233,17 @@ describe('commands that talk to a server', () => {
       names: [],
       mappings: 'AAEM',
     };
-    server.sourceMaps.set(`${MANIFEST.name}@1.0.0`, JSON.stringify(map));
-    server.gateway = () => ({ status: 504, body: '{"error":{}}', requestId: 'r8' });
-    server.executions.push({
+    beside.server.sourceMaps.set(`${MANIFEST.name}@1.0.0`, JSON.stringify(map));
+    beside.server.gateway = () => ({ status: 504, body: '{"error":{}}', requestId: 'r8' });
+    beside.server.executions.push({
       request_id: 'r8',
       end_class: 'wall_limit',
       method: 'GET',
       path: '/slow',
     });
     const common = { request_id: 'r8', extension: MANIFEST.name, version: '1.0.0' };
-    server.log({ level: 'info', message: 'about to wait', ...common });
-    server.log({
+    beside.server.log({ level: 'info', message: 'about to wait', ...common });
+    beside.server.log({
       level: 'debug',
       message: 'host call http.fetch GET https://a.example/\n    at f (main.js:1:1)',
       ...common,
@@ -290,20 +261,20 @@ describe('commands that talk to a server', () => {
   });
 
   test('log lines cannot command the terminal', async () => {
-    server.log({ level: 'info', message: 'a\u001b[2Jb' });
+    beside.server.log({ level: 'info', message: 'a\u001b[2Jb' });
     expect((await alga(['logs'])).out).toContain('a\ufffd[2Jb');
   });
 
   test('a message of several lines cannot look like several messages', async () => {
-    server.log({ level: 'info', message: 'a\n2030-01-01T00:00:00.000Z error b' });
+    beside.server.log({ level: 'info', message: 'a\n2030-01-01T00:00:00.000Z error b' });
     expect((await alga(['logs'])).out).toContain('info  a\n    2030-01-01T00:00:00.000Z error b');
   });
 
   test('follows logs until it is interrupted', async () => {
-    server.log({ level: 'info', message: 'first' });
+    beside.server.log({ level: 'info', message: 'first' });
     const interrupt = new AbortController();
     const environment = {
-      ...testEnvironment(folder.path, { ALGA_URL: url, ALGA_TOKEN: server.token }),
+      ...testEnvironment(beside.folder, { ALGA_URL: beside.url, ALGA_TOKEN: beside.server.token }),
       signal: interrupt.signal,
     };
     let out = '';
@@ -311,7 +282,7 @@ describe('commands that talk to a server', () => {
       write: (text) => {
         out += text;
         if (out.includes('first') && !out.includes('second')) {
-          server.log({ level: 'warn', message: 'second' });
+          beside.server.log({ level: 'warn', message: 'second' });
         }
         if (out.includes('second')) interrupt.abort();
       },
@@ -321,12 +292,12 @@ describe('commands that talk to a server', () => {
   });
 
   test('says that nobody listens, and what to do', async () => {
-    await server.stop();
+    await beside.server.stop();
     const { code, err } = await alga(['list']);
     expect(code).toBe(3);
     expect(err).toContain('ECONNREFUSED');
     expect(err).toContain('alga doctor');
-    await server.start();
+    await beside.server.start();
   });
 
   test('with --json there is exactly one document, also for errors and bad usage', async () => {
