@@ -25,7 +25,7 @@ def engine(result):
     for row in result["rows"]:
         if "waterfall" in row:
             stages = [[name, *(_cell(value) for value in values)] for name, values in row["waterfall"].items()]
-            text += f"\nWaterfall with {row['callers']} callers, µs:\n\n{table(('stage', 'p50', 'p99', 'p99.9'), stages)}\n"
+            text += f"\nWaterfall, callers {row['callers']}, µs:\n\n{table(('stage', 'p50', 'p99', 'p99.9'), stages)}\n"
     if "cold" in result:
         cold = result["cold"]
         text += f"\nFirst answer after a restart, ms: {', '.join(f'{value * 1000:.0f}' for value in cold['restart'])};"
