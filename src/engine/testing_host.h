@@ -161,6 +161,7 @@ class HostCallsTest : public ::testing::Test {
   std::unique_ptr<KeptCall> answered(ab_op op, std::string_view key = {}) {
     auto call = std::make_unique<KeptCall>();
     EXPECT_EQ(ask(*call, op, key), 0);
+    EXPECT_EQ(call->answers, 1);
     return call;
   }
 

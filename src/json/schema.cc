@@ -8,6 +8,9 @@
 #include <boost/json/serialize.hpp>
 #include <cmath>
 #include <exception>
+#include <optional>
+#include <span>
+#include <string_view>
 #include <valijson/adapters/boost_json_adapter.hpp>
 #include <valijson/schema.hpp>
 #include <valijson/schema_parser.hpp>
@@ -28,50 +31,30 @@ constexpr double largest_whole = 9'007'199'254'740'992.0;
 /// What stands behind a keyword.
 enum class Holds { nothing, schema, schemas, schema_or_schemas, named_schemas, dependencies };
 
-struct Keyword {
-  std::string_view name;
-  Holds holds = Holds::nothing;
-};
+constexpr auto of_values = std::to_array<std::string_view>(
+    {"$comment",      "$schema",  "const",     "default",          "description",
+     "enum",          "examples", "maxItems",  "maxLength",        "maximum",
+     "maxProperties", "minItems", "minLength", "minimum",          "minProperties",
+     "multipleOf",    "readOnly", "required",  "exclusiveMaximum", "exclusiveMinimum",
+     "title",         "type",     "writeOnly"});
+constexpr auto of_a_schema =
+    std::to_array<std::string_view>({"additionalItems", "additionalProperties", "contains", "else",
+                                     "if", "not", "propertyNames", "then"});
+constexpr auto of_schemas = std::to_array<std::string_view>({"allOf", "anyOf", "oneOf"});
 
-constexpr std::array keywords{
-    Keyword{"$comment"},
-    Keyword{"$schema"},
-    Keyword{"additionalItems", Holds::schema},
-    Keyword{"additionalProperties", Holds::schema},
-    Keyword{"allOf", Holds::schemas},
-    Keyword{"anyOf", Holds::schemas},
-    Keyword{"const"},
-    Keyword{"contains", Holds::schema},
-    Keyword{"default"},
-    Keyword{"dependencies", Holds::dependencies},
-    Keyword{"description"},
-    Keyword{"else", Holds::schema},
-    Keyword{"enum"},
-    Keyword{"examples"},
-    Keyword{"exclusiveMaximum"},
-    Keyword{"exclusiveMinimum"},
-    Keyword{"if", Holds::schema},
-    Keyword{"items", Holds::schema_or_schemas},
-    Keyword{"maxItems"},
-    Keyword{"maxLength"},
-    Keyword{"maxProperties"},
-    Keyword{"maximum"},
-    Keyword{"minItems"},
-    Keyword{"minLength"},
-    Keyword{"minProperties"},
-    Keyword{"minimum"},
-    Keyword{"multipleOf"},
-    Keyword{"not", Holds::schema},
-    Keyword{"oneOf", Holds::schemas},
-    Keyword{"properties", Holds::named_schemas},
-    Keyword{"propertyNames", Holds::schema},
-    Keyword{"readOnly"},
-    Keyword{"required"},
-    Keyword{"then", Holds::schema},
-    Keyword{"title"},
-    Keyword{"type"},
-    Keyword{"writeOnly"},
-};
+/// Nothing for a keyword that is not understood here.
+std::optional<Holds> holds(std::string_view keyword) {
+  const auto is_among = [keyword](std::span<const std::string_view> keywords) {
+    return std::ranges::find(keywords, keyword) != keywords.end();
+  };
+  if (is_among(of_values)) return Holds::nothing;
+  if (is_among(of_a_schema)) return Holds::schema;
+  if (is_among(of_schemas)) return Holds::schemas;
+  if (keyword == "items") return Holds::schema_or_schemas;
+  if (keyword == "properties") return Holds::named_schemas;
+  if (keyword == "dependencies") return Holds::dependencies;
+  return std::nullopt;
+}
 
 std::unexpected<Error> unsupported(std::string message) {
   return fail(Kind::invalid, "json.unsupported_schema", std::move(message));
@@ -86,7 +69,7 @@ class Inspection {
  private:
   Status check_list(const Value& list, const std::string& place);
   Status check_named(const Value& named, const std::string& place, bool names_allowed);
-  Status check_keyword(const Keyword& keyword, const Value& value, const std::string& place);
+  Status check_held(Holds what, const Value& value, const std::string& place);
 
   std::size_t schemas_ = 0;
 };
@@ -108,9 +91,8 @@ Status Inspection::check_named(const Value& named, const std::string& place, boo
   return {};
 }
 
-Status Inspection::check_keyword(const Keyword& keyword, const Value& value,
-                                 const std::string& place) {
-  switch (keyword.holds) {
+Status Inspection::check_held(Holds what, const Value& value, const std::string& place) {
+  switch (what) {
     case Holds::nothing: return {};
     case Holds::schema: return check_schema(value, place);
     case Holds::schemas: return check_list(value, place);
@@ -129,8 +111,8 @@ Status Inspection::check_schema(const Value& schema, const std::string& place) {
   if (!schema.is_object()) return unsupported(place + " is not a schema");
   for (const auto& [name, value] : schema.get_object()) {
     const std::string where = place + "/" + std::string(name);
-    const auto* keyword = std::ranges::find(keywords, std::string_view(name), &Keyword::name);
-    if (keyword == keywords.end()) return unsupported(where + " is not supported");
+    const std::optional<Holds> held = holds(name);
+    if (!held) return unsupported(where + " is not supported");
     if (name == "$schema" &&
         (!value.is_string() || !std::string_view(value.get_string()).contains("draft-07"))) {
       return unsupported(where + " names another draft than draft-07");
@@ -138,7 +120,7 @@ Status Inspection::check_schema(const Value& schema, const std::string& place) {
     if (name == "multipleOf" && (!value.is_number() || value.to_number<double>() <= 0)) {
       return unsupported(where + " is not a positive number");
     }
-    TRY_VOID(check_keyword(*keyword, value, where));
+    TRY_VOID(check_held(*held, value, where));
   }
   return {};
 }

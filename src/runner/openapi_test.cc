@@ -2,12 +2,11 @@
 
 #include <gtest/gtest.h>
 
-#include <algorithm>
-#include <fstream>
 #include <set>
-#include <sstream>
+#include <string>
+#include <string_view>
 
-#include "json/parse.h"
+#include "httpd/testing_openapi.h"
 #include "runner/runner.h"
 #include "runner/static_ui.h"
 
@@ -15,29 +14,13 @@ namespace alga::runner {
 namespace {
 
 std::set<std::string> documented(std::string_view role) {
-  std::ifstream file(ALGA_SCHEMA_DIR "/openapi.json");
-  std::ostringstream text;
-  text << file.rdbuf();
-  const json::Value document = json::parse(text.str(), {.max_bytes = 4U << 20U}).value();
-  std::set<std::string> operations;
-  for (const auto& [path, item] : document.at("paths").as_object()) {
-    for (const auto& [method, operation] : item.as_object()) {
-      if (operation.at("x-role").as_string() != role) continue;
-      std::string upper(method);
-      std::ranges::transform(upper, upper.begin(), [](unsigned char c) { return std::toupper(c); });
-      operations.insert(upper + " " + std::string(path));
-    }
-  }
-  return operations;
+  return httpd::testing::documented_operations(ALGA_SCHEMA_DIR "/openapi.json", role);
 }
 
 std::set<std::string> served(const httpd::Router& router) {
   std::set<std::string> operations;
-  for (auto [method, pattern] : router.routes()) {
-    if (const auto rest = pattern.find("{path...}"); rest != std::string::npos) {
-      pattern.replace(rest, 9, "{path}");
-    }
-    operations.insert(method + " " + pattern);
+  for (const auto& [method, pattern] : router.routes()) {
+    operations.insert(method + " " + httpd::testing::documented_path(pattern));
   }
   return operations;
 }

@@ -2,11 +2,8 @@
 
 #include <gtest/gtest.h>
 #include <openssl/ssl.h>
-#include <stdlib.h>
 
-#include <filesystem>
-#include <fstream>
-
+#include "base/testing_folder.h"
 #include "tls/testing_authority.h"
 
 namespace alga::tls {
@@ -14,24 +11,12 @@ namespace {
 
 class ServerContextTest : public ::testing::Test {
  protected:
-  ServerContextTest() {
-    std::string pattern = (std::filesystem::temp_directory_path() / "alga-tls-XXXXXX").string();
-    folder_ = ::mkdtemp(pattern.data());
-  }
-  ~ServerContextTest() override { std::filesystem::remove_all(folder_); }
-
-  std::string put(const std::string& name, const std::string& text) {
-    const std::string path = folder_ + "/" + name;
-    std::ofstream(path + ".new") << text;
-    std::filesystem::rename(path + ".new", path);
-    return path;
-  }
   ServerFiles files(const TestingIdentity& identity) {
-    return {.certificate_chain = put("cert.pem", identity.certificate),
-            .private_key = put("key.pem", identity.private_key)};
+    return {.certificate_chain = folder_.put("cert.pem", identity.certificate),
+            .private_key = folder_.put("key.pem", identity.private_key)};
   }
 
-  std::string folder_;
+  alga::testing::TestingFolder folder_;
   TestingAuthority authority_;
 };
 
@@ -79,7 +64,7 @@ TEST_F(ServerContextTest, ShakesHandsFromTls12On) {
 
 TEST_F(ServerContextTest, TellsTheNamesOfAClientCertificate) {
   ServerFiles mutual = files(authority_.issue({"DNS:a.test"}));
-  mutual.client_authorities = put("ca.pem", authority_.certificate());
+  mutual.client_authorities = folder_.put("ca.pem", authority_.certificate());
   mutual.require_client_certificate = true;
   auto context = ServerContext::load(mutual).value();
   TestingIdentity runner = authority_.issue({"URI:spiffe://alga/runner", "DNS:runner.test"});
@@ -96,7 +81,7 @@ TEST_F(ServerContextTest, TellsTheNamesOfAClientCertificate) {
 
 TEST_F(ServerContextTest, RefusesCertificatesOfStrangersAndExpiredOnes) {
   ServerFiles mutual = files(authority_.issue({"DNS:a.test"}));
-  mutual.client_authorities = put("ca.pem", authority_.certificate());
+  mutual.client_authorities = folder_.put("ca.pem", authority_.certificate());
   auto context = ServerContext::load(mutual).value();
   TestingAuthority stranger;
   TestingIdentity foreign = stranger.issue({"DNS:runner.test"});
@@ -114,18 +99,18 @@ TEST_F(ServerContextTest, ReloadsChangedFilesAndKeepsTheOldOnesOnErrors) {
   EXPECT_FALSE(context->reload_if_changed().value());
 
   TestingIdentity next = authority_.issue({"DNS:b.test"});
-  put("cert.pem", next.certificate);  // the key does not fit yet
+  folder_.put("cert.pem", next.certificate);  // the key does not fit yet
   EXPECT_EQ(context->reload_if_changed().error().code, "tls.bad_files");
   EXPECT_EQ(context->current(), first);
 
-  put("key.pem", next.private_key);
+  folder_.put("key.pem", next.private_key);
   EXPECT_TRUE(context->reload_if_changed().value());
   EXPECT_NE(context->current(), first);
 }
 
 TEST_F(ServerContextTest, RefusesMissingFilesAndContradictions) {
-  EXPECT_FALSE(ServerContext::load({.certificate_chain = folder_ + "/none.pem",
-                                    .private_key = folder_ + "/none.pem"})
+  EXPECT_FALSE(ServerContext::load({.certificate_chain = folder_.path("none.pem"),
+                                    .private_key = folder_.path("none.pem")})
                    .has_value());
   ServerFiles contradictory = files(authority_.issue({"DNS:a.test"}));
   contradictory.require_client_certificate = true;
