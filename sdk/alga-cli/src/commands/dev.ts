@@ -1,5 +1,4 @@
 import { join, relative } from 'node:path';
-import { setTimeout } from 'node:timers/promises';
 
 import type { Command } from 'commander';
 
@@ -7,11 +6,12 @@ import { buildProject } from '../build/build.js';
 import { buildUi } from '../build/ui.js';
 import { Componentizer } from '../build/componentize.js';
 import { addCommand } from '../command.js';
+import { CallReport } from '../dev/call-report.js';
 import { DevDeployment, DEV_TENANT } from '../dev/deployment.js';
 import { findAlgad, LocalAlgad } from '../dev/algad.js';
-import { DevProxy, type ProxiedCall } from '../dev/proxy.js';
-import { readDevSettings } from '../dev/settings.js';
-import { formatUsage, readLimits, usageOf, type Limits, type Metrics } from '../dev/usage.js';
+import { DevProxy } from '../dev/proxy.js';
+import { missingSettings, readDevSettings } from '../dev/settings.js';
+import { readLimits } from '../dev/usage.js';
 import { ProjectWatcher } from '../dev/watcher.js';
 import type { Environment } from '../environment.js';
 import { Failure } from '../failure.js';
@@ -64,6 +64,7 @@ export function registerDev(program: Command, environment: Environment): void {
 /** One run of `alga dev`: a server, a door to it, and an install that follows the sources. */
 class DevSession {
   readonly #componentizer = new Componentizer();
+  readonly #started = Date.now();
   #changes: Promise<void> = Promise.resolve();
 
   private constructor(
@@ -99,9 +100,15 @@ class DevSession {
         if (install === undefined || entry === undefined) return undefined;
         return `${server.url}/ext-ui/${install.extension_id}/${install.content_hash}/${entry}?tenant=${DEV_TENANT}`;
       };
-      const limits = await readLimits(algad);
-      const onCall = (call: ProxiedCall) => void reportCall(client, limits, call, output);
-      const proxy = await DevProxy.start({ client, base, page, onCall, port });
+      const maps = new SourceMaps(client);
+      const report = new CallReport(client, maps, await readLimits(algad), output);
+      const proxy = await DevProxy.start({
+        client,
+        base,
+        page,
+        onCall: (call) => void report.call(call),
+        port,
+      });
       return new DevSession(root, server, client, deployment, proxy, output);
     } catch (error) {
       await server.stop();
@@ -162,6 +169,7 @@ class DevSession {
       if (project.manifest.ui !== undefined) {
         this.output.print(`Page in a host: ${this.proxy.url}/__alga/host`);
       }
+      for (const line of missingSettings(project.manifest, settings)) this.output.warn(line);
       this.output.event({ event: 'ready', url: this.proxy.url, install, milliseconds });
     } catch (error) {
       const failure =
@@ -180,50 +188,7 @@ class DevSession {
     const maps = new SourceMaps(this.client);
     const query = new URLSearchParams({ limit: '1' });
     if (install !== undefined) query.set('install', install.id);
-    await followLogs(this.client, query, maps, this.output, signal);
+    // The folder of the server is kept: what earlier runs logged is there, and was shown then.
+    await followLogs(this.client, query, maps, this.output, signal, this.#started);
   }
-}
-
-interface Execution {
-  request_id: string;
-  end_class?: string;
-  code?: string | null;
-  finished_at?: string | null;
-  metrics?: Metrics | null;
-}
-
-/** Records arrive a moment after the answer. */
-const RECORD_ATTEMPTS = 25;
-const RECORD_PAUSE_MS = 200;
-
-/** One line per call: what came out, how long it took, and what of its limits it used. */
-async function reportCall(
-  client: ApiClient,
-  limits: Limits,
-  call: ProxiedCall,
-  output: Output,
-): Promise<void> {
-  const { method, path, status, milliseconds } = call;
-  const execution = await findExecution(client, call.requestId).catch(() => undefined);
-  const usage = usageOf(execution?.metrics ?? {}, limits);
-  const end = execution?.end_class ?? 'ok';
-  const head = `${method} ${path} → ${status} in ${milliseconds} ms`;
-  output.print([head, ...(end === 'ok' ? [] : [end]), formatUsage(usage)].join('  ').trimEnd());
-  const { end_class, code, metrics } = execution ?? {};
-  output.event({ event: 'call', ...call, end_class, code, metrics, usage });
-}
-
-async function findExecution(
-  client: ApiClient,
-  requestId: string | undefined,
-): Promise<Execution | undefined> {
-  for (let attempt = 0; requestId !== undefined && attempt < RECORD_ATTEMPTS; attempt += 1) {
-    const { executions } = await client.json<{ executions: Execution[] }>(
-      '/api/v1/executions?limit=50',
-    );
-    const found = executions.find(({ request_id: id }) => id === requestId);
-    if (found?.finished_at !== undefined && found.finished_at !== null) return found;
-    await setTimeout(RECORD_PAUSE_MS);
-  }
-  return undefined;
 }

@@ -7,6 +7,7 @@ import type { Environment } from '../environment.js';
 import { ExitCode, Failure } from '../failure.js';
 import type { ApiClient } from '../server/client.js';
 import { explainRequest, type Explanation } from '../server/explain.js';
+import { gatewayRefusal } from '../server/gateway-refusal.js';
 import { SourceMaps } from '../server/source-maps.js';
 import { addServerCommand, append, findInstall } from './server-command.js';
 
@@ -98,26 +99,12 @@ const GATEWAY_HINTS: Record<string, string | undefined> = {
   'gateway.unauthorized': 'log in with alga login, or set ALGA_TOKEN',
 };
 
-/** The gateway's own refusal: the extension never ran. */
-function refusedByGateway(body: unknown): { code: string; message: string } | undefined {
-  if (typeof body !== 'string') return undefined;
-  try {
-    const value = JSON.parse(body) as { code?: unknown; message?: unknown; error?: unknown } | null;
-    const code = value?.code;
-    if (typeof code !== 'string' || !code.startsWith('gateway.')) return undefined;
-    const said = [value?.message, value?.error].find((text) => typeof text === 'string');
-    return { code, message: typeof said === 'string' ? said : code };
-  } catch {
-    return undefined;
-  }
-}
-
 function failure(
   status: number,
   answer: Record<string, unknown>,
   cause: Explanation | undefined,
 ): Failure {
-  const refused = refusedByGateway(answer['body']);
+  const refused = gatewayRefusal(String(answer['body']));
   if (cause === undefined && refused !== undefined) {
     const message = `the gateway answered ${status}: ${refused.message}`;
     const hint = GATEWAY_HINTS[refused.code];

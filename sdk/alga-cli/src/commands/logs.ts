@@ -43,6 +43,7 @@ export function registerLogs(program: Command, environment: Environment): void {
         const { lines } = await client.json<{ lines: LogLine[] }>(`/api/logs?${query.toString()}`);
         const shown = [];
         for (const line of lines) shown.push(await printer.print(line));
+        if (lines.length === 0) output.note(nothingFound(options));
         output.result({ lines: shown });
         return;
       }
@@ -56,13 +57,19 @@ export function registerLogs(program: Command, environment: Environment): void {
     .option('-n, --limit <count>', 'how many past lines to show', '100');
 }
 
-/** Prints log lines as they come, until `signal` aborts. @param query what to follow */
+/**
+ * Prints log lines as they come, until `signal` aborts.
+ *
+ * @param query what to follow
+ * @param since older lines are left out; milliseconds since 1970 by this machine's clock
+ */
 export async function followLogs(
   client: ApiClient,
   query: URLSearchParams,
   maps: SourceMaps,
   output: Output,
   signal: AbortSignal,
+  since = 0,
 ): Promise<void> {
   const printer = new LogPrinter(output, maps);
   // A stream that is taken up again starts with lines that were shown already.
@@ -80,6 +87,7 @@ export async function followLogs(
     for await (const data of readEvents(response.body as AsyncIterable<Uint8Array>)) {
       const line = JSON.parse(data) as LogLine;
       if (line.id !== undefined && shown.has(line.id)) continue;
+      if (new Date(line.at).getTime() < since) continue;
       if (line.id !== undefined) shown.add(line.id);
       for (const oldest of shown) {
         if (shown.size <= REMEMBERED) break;
@@ -114,6 +122,13 @@ async function resume(
       return;
     }
   }
+}
+
+/** What was asked for when nothing was found; a part of a request's id finds nothing. */
+function nothingFound({ request, level }: LogOptions): string {
+  const which = level === undefined ? '' : ` of level ${level} or above`;
+  if (request === undefined) return `No log lines${which}`;
+  return `No log lines${which} of request ${request}; the whole id is in the answer's x-request-id header`;
 }
 
 /** Prints log lines, with stack traces mapped to the author's files. */

@@ -3,6 +3,7 @@ import type { AddressInfo } from 'node:net';
 
 import { Failure } from '../failure.js';
 import type { ApiClient } from '../server/client.js';
+import { gatewayRefusal, type GatewayRefusal } from '../server/gateway-refusal.js';
 import { hostPage } from './host-page.js';
 
 /** One call that went through. */
@@ -12,6 +13,8 @@ export interface ProxiedCall {
   status: number;
   milliseconds: number;
   requestId: string | undefined;
+  /** Set when the gateway refused it and the extension never ran. */
+  refusal?: GatewayRefusal;
 }
 
 export interface ProxyOptions {
@@ -127,12 +130,14 @@ export class DevProxy {
     const kept = [...answer.headers].filter(([key]) => !HOP_BY_HOP.has(key));
     response.writeHead(answer.status, kept.flat());
     response.end(bytes);
+    const refusal = answer.status < 400 ? undefined : gatewayRefusal(bytes.toString('utf8'));
     this.#options.onCall({
       method,
       path,
       status: answer.status,
       milliseconds: Math.round(performance.now() - started),
       requestId: answer.headers.get('x-request-id') ?? undefined,
+      ...(refusal === undefined ? {} : { refusal }),
     });
   }
 }

@@ -2,6 +2,7 @@ import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 
 import { Failure } from '../failure.js';
+import type { Manifest } from '../manifest/manifest.js';
 
 export const DEV_SETTINGS_FILE = 'alga.dev.json';
 
@@ -52,8 +53,25 @@ function isHeaderNames(value: unknown): value is string[] {
 function texts(value: unknown, name: string): Record<string, string> {
   if (value === undefined) return {};
   const isObject = typeof value === 'object' && value !== null && !Array.isArray(value);
-  if (isObject && isTexts(Object.values(value))) return value as Record<string, string>;
-  throw bad(`"${name}" must map names to texts`);
+  if (!isObject) throw bad(`"${name}" must map names to texts`);
+  for (const [key, one] of Object.entries(value)) {
+    if (typeof one === 'string') continue;
+    const instead = typeof one === 'object' ? 'a text' : `"${String(one)}"`;
+    throw bad(`"${name}": the value of "${key}" must be ${instead}, in quotation marks`);
+  }
+  return value as Record<string, string>;
+}
+
+/** A line for each value that the manifest requires and the settings do not give. */
+export function missingSettings(manifest: Manifest, settings: DevSettings): string[] {
+  return (['config', 'secrets'] as const).flatMap((kind) =>
+    Object.entries(manifest[kind] ?? {})
+      .filter(([key, { required }]) => required === true && !Object.hasOwn(settings[kind], key))
+      .map(
+        ([key]) =>
+          `manifest.json requires "${key}" of "${kind}", which ${DEV_SETTINGS_FILE} does not set`,
+      ),
+  );
 }
 
 function bad(why: string): Failure {

@@ -67,5 +67,7 @@ export class ProjectWatcher {
 }
 
 function isTemporary(name: string): boolean {
-  return name.endsWith('~') || name.endsWith('.swp') || name.startsWith('bundle.tar.zst');
+  // `sed -i` and vim write such a file first and give it the name of the old one.
+  if (/^(sed[A-Za-z0-9]{6}|4913)$/.test(name)) return true;
+  return /(~|\.swp|\.bak)$/.test(name) || name.startsWith('bundle.tar.zst');
 }

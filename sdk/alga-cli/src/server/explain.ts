@@ -55,6 +55,13 @@ const ENDS: Record<string, { message: string; change: string }> = {
   },
 };
 
+/** StarlingMonkey's words when nothing is left to do and the handler has not answered. */
+const WAITS_FOR_EVER = 'event loop error, but no exception is pending';
+const NEVER_SETTLED = {
+  message: 'the handler waits for a promise that nothing will ever settle',
+  change: 'look for a promise whose resolve is never called; every path must call it',
+};
+
 const NO_MAP =
   'the line is known to the publisher of the extension: log in with an account of the publisher';
 
@@ -137,8 +144,10 @@ async function findEnd(
     '/api/v1/executions?limit=100',
   );
   const execution = executions.find(({ request_id: id }) => id === requestId);
-  const end = execution === undefined ? undefined : ENDS[execution.end_class];
-  if (execution === undefined || end === undefined) return undefined;
+  const known = execution === undefined ? undefined : ENDS[execution.end_class];
+  if (execution === undefined || known === undefined) return undefined;
+  const waits = lines.some(({ message }) => message.includes(WAITS_FOR_EVER));
+  const end = waits && execution.end_class === 'guest_error' ? NEVER_SETTLED : known;
   const call = lines.findLast(({ message }) => message.startsWith('host call '));
   const said = lines.findLast(({ message }) => !message.startsWith('host call '));
   const map = call && (await maps.get(call.extension ?? '', call.version ?? ''));
