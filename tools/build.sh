@@ -10,7 +10,7 @@ jobs_for_machine() {
   printf '%s' "${ALGA_JOBS:-$((cores < memory ? cores : memory))}"
 }
 
-build() { # PRESET
+build() { # PRESET [TARGET]
   local folder=$ROOT/build/$1
   # A configured folder that was moved is of no use to CMake.
   if [[ -e $folder/CMakeCache.txt ]] && ! grep -qxF "CMAKE_HOME_DIRECTORY:INTERNAL=$ROOT" "$folder/CMakeCache.txt"; then
@@ -19,7 +19,7 @@ build() { # PRESET
   CARGO_BUILD_JOBS=$(jobs_for_machine)
   export ALGA_CACHE CARGO_BUILD_JOBS
   run "configure ($1)" cmake --preset "$1"
-  run "build ($1, $CARGO_BUILD_JOBS at a time)" cmake --build "$folder" --parallel "$CARGO_BUILD_JOBS" -- -k 20
+  run "build ($1, $CARGO_BUILD_JOBS at a time)" cmake --build "$folder" --parallel "$CARGO_BUILD_JOBS" ${2:+--target "$2"} -- -k 20
 }
 
 # The guests that the tests run. tests/guests/build.sh keeps its tools and results in the cache folder
