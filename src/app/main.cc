@@ -1,3 +1,5 @@
+#include <signal.h>
+
 #include <CLI/CLI.hpp>
 #include <cstdio>
 #include <string_view>
@@ -19,6 +21,8 @@ int main(int argc, char** argv) {
     std::fprintf(stderr, "error: core dumps cannot be switched off\n");
     return 1;
   }
+  // Some supervisors ignore it, and then nobody would learn how a worker ended.
+  ::signal(SIGCHLD, SIG_DFL);
 
   CLI::App cli{"Alga Extension Runtime"};
   cli.require_subcommand(1);

@@ -1,11 +1,15 @@
 #include "engine/artefact_store.h"
 
+#include <fcntl.h>
 #include <gtest/gtest.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include <array>
 #include <atomic>
+#include <chrono>
 #include <filesystem>
+#include <functional>
 #include <string>
 #include <thread>
 
@@ -15,6 +19,19 @@ namespace alga::engine {
 namespace {
 
 namespace fs = std::filesystem;
+using std::chrono::milliseconds;
+
+/// Something happens just before the first line is written.
+class InterruptedLog final : public LogSink {
+ public:
+  [[nodiscard]] bool enabled(LogLevel) const noexcept override { return true; }
+  void write(LogLevel, std::string_view, std::string_view,
+             std::span<const LogField>) noexcept override {
+    if (before_line) std::exchange(before_line, nullptr)();
+  }
+
+  std::function<void()> before_line;
+};
 
 class ArtefactStoreTest : public ::testing::Test {
  protected:
@@ -29,7 +46,7 @@ class ArtefactStoreTest : public ::testing::Test {
                                    .signer = key_,
                                    .trusted = {key_->public_key()},
                                    .shared = nullptr},
-                                  random_, metrics_, {});
+                                  random_, metrics_, Logger(log_, "engine"));
   }
   ~ArtefactStoreTest() override { fs::remove_all(folder_); }
 
@@ -41,46 +58,77 @@ class ArtefactStoreTest : public ::testing::Test {
   }
   [[nodiscard]] double tampered() const { return metrics_.count("alga_artefacts_tampered_total"); }
 
+  [[nodiscard]] fs::path only(std::string_view extension) const {
+    for (const auto& entry : fs::directory_iterator(folder_)) {
+      if (entry.path().extension() == extension) return entry.path();
+    }
+    ADD_FAILURE() << "no " << extension;
+    return {};
+  }
+  static std::string text(const File& file) {
+    std::array<char, 100> bytes{};
+    const ssize_t got = ::pread(file.fd(), bytes.data(), bytes.size(), 0);
+    return {bytes.data(), static_cast<std::size_t>(got)};
+  }
+
   fs::path folder_;
   SystemRandom random_;
   testing::CountingMetrics metrics_;
+  const std::shared_ptr<InterruptedLog> log_ = std::make_shared<InterruptedLog>();
   const std::shared_ptr<const crypto::SigningKey> key_ =
       std::make_shared<const crypto::SigningKey>(crypto::SigningKey::generate());
   std::unique_ptr<ArtefactStore> store_;
   const ContentHash bundle_ = *ContentHash::parse(std::string(64, 'a'));
-  const ContentHash other_ = *ContentHash::parse(std::string(64, 'b'));
 };
 
-TEST_F(ArtefactStoreTest, WhatIsReplacedOrRemovedMeanwhileIsNotTakenForTampering) {
-  std::atomic<bool> over = false;
-  std::atomic<int> taken = 0;
-  std::thread reader([&] {
-    while (!over.load()) {
-      const auto file = store_->find(bundle_);
-      ASSERT_TRUE(file) << file.error().message;
-      if (!*file) continue;
-      std::array<char, 5> bytes{};
-      ASSERT_EQ(::pread((*file)->fd(), bytes.data(), bytes.size(), 0), 5);
-      ASSERT_EQ(std::string_view(bytes.data(), bytes.size()), "code ");
-      ++taken;
-    }
+TEST_F(ArtefactStoreTest, WhatIsReplacedWhileItIsReadIsNotTakenForTampering) {
+  ASSERT_TRUE(keep(bundle_, "first"));
+  const fs::path signature = only(".sig"), gate = folder_ / "gate";
+  const std::string first = testing::read_file(signature);
+  // The reader has opened the artefact and waits for its signature when another artefact comes.
+  ASSERT_EQ(::mkfifo(gate.c_str(), 0600), 0);
+  fs::remove(signature);
+  fs::create_hard_link(gate, signature);
+  Result<std::optional<File>> read;
+  std::thread reader([&] { read = store_->find(bundle_); });
+  File writer{::open(gate.c_str(), O_WRONLY)};  // once the reader is there
+  std::atomic<bool> replaced = false;
+  std::thread replacer([&] {
+    EXPECT_TRUE(keep(bundle_, "second"));
+    replaced = true;
   });
-  for (int i = 0; i < 300; ++i) {
-    EXPECT_TRUE(keep(bundle_, "code " + std::to_string(i)));
-    EXPECT_TRUE(keep(bundle_, "code again " + std::to_string(i)));
-    EXPECT_TRUE(keep(other_, "there is room for one"));
-  }
-  over = true;
+  for (int i = 0; i < 100 && !replaced; ++i) std::this_thread::sleep_for(milliseconds{5});
+  // It reads what is beside the artefact at that moment.
+  const std::string beside = replaced ? testing::read_file(signature) : first;
+  EXPECT_EQ(::write(writer.fd(), beside.data(), beside.size()),
+            static_cast<ssize_t>(beside.size()));
+  writer = File{};
   reader.join();
+  replacer.join();
   EXPECT_EQ(tampered(), 0);
-  EXPECT_GT(taken.load(), 0);
+  ASSERT_TRUE(read && *read);
+  EXPECT_EQ(text(**read), "first");
+  const auto now = store_->find(bundle_);
+  ASSERT_TRUE(now && *now);
+  EXPECT_EQ(text(**now), "second");
 }
 
-TEST_F(ArtefactStoreTest, WhatFailedIsRemovedAndWhatComesAfterItStays) {
+TEST_F(ArtefactStoreTest, WhatTookThePlaceOfAFailureStays) {
+  ASSERT_TRUE(keep(bundle_, "first"));
+  testing::write_file(only(".cwasm"), "evil");
+  log_->before_line = [&] { EXPECT_TRUE(keep(bundle_, "second")); };
+  const auto refused = store_->find(bundle_);
+  ASSERT_TRUE(refused);
+  EXPECT_FALSE(*refused);
+  EXPECT_EQ(tampered(), 1);
+  const auto now = store_->find(bundle_);
+  ASSERT_TRUE(now && *now);
+  EXPECT_EQ(text(**now), "second");
+}
+
+TEST_F(ArtefactStoreTest, WhatFailsIsRemovedWithItsSignature) {
   ASSERT_TRUE(keep(bundle_, "code"));
-  for (const auto& entry : fs::directory_iterator(folder_)) {
-    if (entry.path().extension() == ".cwasm") testing::write_file(entry.path(), "evil");
-  }
+  testing::write_file(only(".cwasm"), "evil");
   const auto refused = store_->find(bundle_);
   ASSERT_TRUE(refused);
   EXPECT_FALSE(*refused);
