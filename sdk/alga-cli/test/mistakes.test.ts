@@ -1,4 +1,5 @@
 import { spawnSync } from 'node:child_process';
+import { readdirSync, readFileSync } from 'node:fs';
 import { createServer, type AddressInfo } from 'node:net';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
@@ -8,6 +9,7 @@ import { describe, expect, test } from 'vitest';
 import { DevProxy } from '../src/dev/proxy.js';
 import { Failure } from '../src/failure.js';
 import { ApiClient } from '../src/server/client.js';
+import { HINTED_CODES } from '../src/server/gateway-refusal.js';
 import { BesideServer } from './beside-server.js';
 import { MANIFEST, writeProject } from './fixture.js';
 
@@ -110,6 +112,27 @@ describe('likely mistakes are answered with what, where and what to do', () => {
     expect(code).toBe(1);
     expect(err).toContain('the gateway answered 404: no such endpoint');
     expect(err).toContain('"api.endpoints" in manifest.json');
+  });
+
+  test.each([
+    [401, 'gateway.unauthenticated', 4, 'alga login'],
+    [403, 'gateway.tenant_mismatch', 4, 'leave --tenant out'],
+    [403, 'gateway.forbidden', 4, 'a token of the tenant'],
+    [404, 'gateway.extension_not_available', 1, 'alga list'],
+    [400, 'gateway.tenant_required', 1, '--tenant'],
+  ])('%i %s of the gateway says what to do', async (status, code, exit, advice) => {
+    await installed();
+    const body = JSON.stringify({ error: 'no', code, message: 'no' });
+    beside.server.gateway = () => ({ status, body, requestId: 'r1' });
+    const refused = await alga(['invoke', MANIFEST.name, '/a']);
+    expect([refused.code, refused.err]).toEqual([exit, expect.stringContaining(advice)]);
+  });
+
+  test('codes of the gateway that have advice are codes of the server', () => {
+    const gateway = join(HERE, '../../../src/gateway');
+    const sources = readdirSync(gateway).filter((name) => name.endsWith('.cc'));
+    const text = sources.map((name) => readFileSync(join(gateway, name), 'utf8')).join('');
+    expect(HINTED_CODES.filter((code) => !text.includes(`"${code}"`))).toEqual([]);
   });
 
   test.each([

@@ -7,7 +7,7 @@ import type { Environment } from '../environment.js';
 import { ExitCode, Failure } from '../failure.js';
 import type { ApiClient } from '../server/client.js';
 import { explainRequest, type Explanation } from '../server/explain.js';
-import { gatewayRefusal } from '../server/gateway-refusal.js';
+import { gatewayRefusal, refusalExitCode, refusalHint } from '../server/gateway-refusal.js';
 import { SourceMaps } from '../server/source-maps.js';
 import { addServerCommand, append, findInstall } from './server-command.js';
 
@@ -92,13 +92,6 @@ function isExplained(status: number, body: string): boolean {
   return status >= 500 || (status === 400 && body.includes('"extension.bad_request"'));
 }
 
-const GATEWAY_HINTS: Record<string, string | undefined> = {
-  'gateway.endpoint_not_found':
-    'declare method and path under "api.endpoints" in manifest.json, publish, and alga update the install',
-  'gateway.not_installed': 'alga list shows the installs; --tenant names another tenant',
-  'gateway.unauthorized': 'log in with alga login, or set ALGA_TOKEN',
-};
-
 function failure(
   status: number,
   answer: Record<string, unknown>,
@@ -107,9 +100,9 @@ function failure(
   const refused = gatewayRefusal(String(answer['body']));
   if (cause === undefined && refused !== undefined) {
     const message = `the gateway answered ${status}: ${refused.message}`;
-    const hint = GATEWAY_HINTS[refused.code];
+    const hint = refusalHint(refused.code);
     return new Failure(refused.code, message, {
-      exitCode: ExitCode.Failed,
+      exitCode: refusalExitCode(refused.code),
       details: { response: answer },
       ...(hint === undefined ? {} : { hint }),
     });

@@ -4,6 +4,7 @@ import { formatLocation } from '../failure.js';
 import type { Output } from '../output.js';
 import type { ApiClient } from '../server/client.js';
 import { explainRequest } from '../server/explain.js';
+import { refusalHint } from '../server/gateway-refusal.js';
 import type { SourceMaps } from '../server/source-maps.js';
 import type { ProxiedCall } from './proxy.js';
 import { formatUsage, usageOf, type Limits, type Metrics } from './usage.js';
@@ -19,10 +20,6 @@ interface Execution {
 /** Records arrive a moment after the answer. */
 const RECORD_ATTEMPTS = 25;
 const RECORD_PAUSE_MS = 200;
-
-const REFUSAL_HINTS: Record<string, string | undefined> = {
-  'gateway.endpoint_not_found': 'declare method and path under "api.endpoints" in manifest.json',
-};
 
 /** Says what became of the calls of `alga dev`. */
 export class CallReport {
@@ -48,7 +45,7 @@ export class CallReport {
     const head = `${method} ${path} → ${status} in ${milliseconds} ms`;
     if (refusal !== undefined) {
       this.#output.print(`${head}  the gateway refused it: ${refusal.message} [${refusal.code}]`);
-      this.#hint(REFUSAL_HINTS[refusal.code]);
+      this.#hint(refusalHint(refusal.code, true));
       this.#output.event({ event: 'call', ...call });
       return;
     }
