@@ -135,7 +135,7 @@ function createConfig(api: HostImports['config']): Config {
       const site = new Error();
       const value = read(key, site);
       if (value !== undefined) return value;
-      const message = `config.require ${key}: the install does not set it (alga config set … ${key}=…)`;
+      const message = `config.require ${key}: the install does not set it (alga config set … ${key}=…, or "config" in alga.dev.json)`;
       throw located(new ConfigError('missing', message), site);
     },
     entries: async () => {

@@ -60,13 +60,15 @@ type ErrorClass<Code extends string> = new (code: Code, message: string) => Host
 const ADVICE: Partial<Record<InterfaceName, Record<string, string>>> = {
   config: { denied: 'the install was not granted cap:config.read' },
   secrets: {
-    missing: 'no secret of that name is set for this install',
+    missing:
+      'no secret of that name is set for this install: alga secrets set, or "secrets" in alga.dev.json',
     denied: 'the install was not granted cap:secrets.get',
     expired: 'the secret material ran out of its lifetime during this call',
   },
   http: {
     'invalid-url': 'the URL, the method or a header is not valid',
-    'not-allowed': 'the capability or an egress rule of the install is missing',
+    'not-allowed':
+      'no egress rule of the install allows it, or the install was not granted cap:http.fetch',
     transport: 'the connection could not be made or broke',
     timeout: 'the call or the execution ran out of time',
     'too-large': 'the response is larger than the limit',

@@ -34,6 +34,16 @@ describe('responses', () => {
   test('an impossible status is refused where it is written', () => {
     expect(() => text('x', { status: 42 })).toThrow(RangeError);
     expect(() => text('x', { status: 200.5 })).toThrow(RangeError);
+    expect(() => json(1, { status: 199 })).toThrow('from 200 to 599, not 199');
+    expect(() => json(1, { status: 600 })).toThrow(RangeError);
+    expect(json(1, { status: 599 }).status).toBe(599);
+  });
+
+  test('a header that cannot be sent is refused where it is written', () => {
+    const wrong = (name: string, value: string) => () => json(1, { headers: { [name]: value } });
+    expect(wrong('bad header', 'a')).toThrow('"bad header" is no header name');
+    expect(wrong('x-a', 'a\nb: c')).toThrow('the value of header "x-a" has a line break');
+    expect(wrong('X-Fine_1', 'ä b')()).toMatchObject({ status: 200 });
   });
 
   test('the others say what they are', () => {

@@ -35,10 +35,18 @@ function respond(
     headers.push({ name: 'content-type', value: contentType });
   }
   const status = options.status ?? 200;
-  if (!Number.isInteger(status) || status < 100 || status > 999) {
-    throw new RangeError(`status must be a whole number from 100 to 999, not ${String(status)}`);
+  if (!Number.isInteger(status) || status < 200 || status > 599) {
+    throw new RangeError(`status must be a whole number from 200 to 599, not ${String(status)}`);
   }
+  for (const { name, value } of headers) assertHeader(name, value);
   return body === undefined ? { status, headers } : { status, headers, body };
+}
+
+/** A header that cannot be sent would be left out without a word on its way. */
+function assertHeader(name: string, value: string): void {
+  const shown = JSON.stringify(name);
+  if (!/^[!#$%&'*+\-.^_`|~0-9a-z]+$/.test(name)) throw new TypeError(`${shown} is no header name`);
+  if (/[\r\n\0]/.test(value)) throw new TypeError(`the value of header ${shown} has a line break`);
 }
 
 /** Answers with `value` as JSON. Throws a TypeError for what JSON cannot hold (`undefined`, cycles). */
