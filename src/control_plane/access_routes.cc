@@ -33,7 +33,9 @@ Result<NewApiKey> read_new_key(json::Object root) {
   TRY(key.label, root.string("label", 200));
   TRY(std::string role, root.string("role", 32));
   auto parsed = domain::parse_role(role);
-  if (!parsed) return invalid("role is none of the known ones");
+  if (!parsed) {
+    return invalid("role must be operator, publisher, tenant_admin, tenant_user or client_user");
+  }
   key.role = *parsed;
   TRY(key.tenant, root.optional_string("tenant", 128));
   TRY(key.publisher, root.optional_string("publisher", 128));

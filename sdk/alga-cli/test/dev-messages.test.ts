@@ -1,4 +1,5 @@
 import { writeFile } from 'node:fs/promises';
+import { request } from 'node:http';
 import { join } from 'node:path';
 
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
@@ -83,6 +84,26 @@ describe('what alga dev says about a call', () => {
     const said = await call('/wait');
     expect(said).toContain('waits for a promise that nothing will ever settle');
     expect(said).toContain('→ look for a promise whose resolve is never called');
+  });
+
+  test('a large body comes through: curl announces it with expect: 100-continue', async () => {
+    const proxy = await DevProxy.start({
+      client,
+      base: () => '/api/ext/i1',
+      page: () => undefined,
+      onCall: () => undefined,
+      port: 0,
+    });
+    const status = await new Promise((resolve, reject) => {
+      const headers = { expect: '100-continue' };
+      const sent = request(`${proxy.url}/a`, { method: 'POST', headers }, (response) => {
+        response.resume();
+        resolve(response.statusCode);
+      });
+      sent.once('error', reject).once('continue', () => sent.end(Buffer.alloc(2 << 20)));
+    });
+    await proxy.stop();
+    expect(status).toBe(200);
   });
 
   test('lines of an earlier run are not shown again', async () => {

@@ -153,6 +153,14 @@ describe('likely mistakes are answered with what, where and what to do', () => {
     expect((refused as Failure).hint).toContain(advice);
   });
 
+  test('a module where a bundle is meant', async () => {
+    const module = Buffer.from('0061736d01000000', 'hex').toString('latin1');
+    await writeProject(beside.folder, { 'old.wasm': module });
+    const { code, err } = await alga(['migrate', 'check', 'old.wasm']);
+    expect([code, err]).toEqual([1, expect.stringContaining('old.wasm is a module, not a bundle')]);
+    expect(err).toContain('alga migrate wrap');
+  });
+
   test('the folder of a new project exists', async () => {
     await writeProject(beside.folder, { 'taken/file': '' });
     const { code, err } = await alga(['new', 'taken']);

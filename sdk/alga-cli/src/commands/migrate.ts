@@ -73,12 +73,21 @@ function registerWrap(migrate: Command, environment: Environment): void {
     .option('-f, --force', 'replace the file');
 }
 
+/** How every WebAssembly file begins. */
+const WASM = Buffer.from([0x00, 0x61, 0x73, 0x6d]);
+
 async function readFiles(path: string, shown: string): Promise<Map<string, Uint8Array>> {
   const found = await stat(path).catch((cause: unknown) => {
     throw new Failure('migrate.not_found', `${shown} does not exist`, { cause });
   });
   if (!found.isDirectory()) {
-    const entries = await readArchive(await readFile(path));
+    const bytes = await readFile(path);
+    if (bytes.subarray(0, 4).equals(WASM)) {
+      throw new Failure('migrate.no_bundle', `${shown} is a module, not a bundle`, {
+        hint: 'name a bundle or a project; a core module becomes a component with: alga migrate wrap',
+      });
+    }
+    const entries = await readArchive(bytes);
     return new Map(entries.map(({ name, content }) => [name, content]));
   }
   const files = new Map<string, Uint8Array>();

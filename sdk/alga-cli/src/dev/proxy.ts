@@ -34,6 +34,11 @@ const HOP_BY_HOP = new Set([
   'connection',
   'keep-alive',
   'transfer-encoding',
+  'upgrade',
+  'te',
+  'trailer',
+  // Node.js has answered it already, and its client refuses to send it.
+  'expect',
   'content-encoding',
   'content-length',
 ]);
