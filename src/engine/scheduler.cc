@@ -65,6 +65,7 @@ void Scheduler::submit(std::shared_ptr<Job> job) {
       tenant_busy = tenant_busy || tenant.running >= options_.max_running_per_tenant;
       if (!queue_closed_) why = tenant_busy ? Job::Refusal::tenant_full : Job::Refusal::full;
     }
+    job->state_ = Job::State::gone;
   }
   job->refuse(why);
 }

@@ -1,0 +1,163 @@
+// Jobs of every temper, woken and ended at any moment, with and without a shutdown in between: each
+// is told its end exactly once, and nothing is called out of turn.
+
+#include <gtest/gtest.h>
+
+#include <algorithm>
+#include <array>
+#include <atomic>
+#include <chrono>
+#include <memory>
+#include <random>
+#include <string>
+#include <thread>
+#include <vector>
+
+#include "engine/scheduler.h"
+
+namespace alga::engine {
+namespace {
+
+using domain::EndClass;
+using std::chrono::microseconds;
+using std::chrono::milliseconds;
+
+/// What went wrong, by kind; all of it counted by the jobs of a test.
+struct Faults {
+  std::atomic<int> overlaps{0}, after_the_end{0}, ended_twice{0}, concluded_without_end{0};
+};
+
+/// Does as its random numbers say, and watches how it is treated.
+class MoodyJob final : public Job {
+ public:
+  MoodyJob(std::string tenant, std::uint32_t seed, Faults& faults)
+      : tenant_(std::move(tenant)), random_(seed), faults_(faults) {}
+  [[nodiscard]] const std::string& tenant() const override { return tenant_; }
+
+  bool start(microseconds) override {
+    const Turn turn(*this);
+    deadline_ = std::chrono::steady_clock::now() + milliseconds{draw(30)};
+    if (draw(20) != 0) return true;
+    note_end();
+    return false;
+  }
+  Step step() override {
+    const Turn turn(*this);
+    if (draw(3) == 0) std::this_thread::sleep_for(microseconds{draw(300)});
+    const std::uint32_t mood = draw(10);
+    if (mood < 4) return Step::again;
+    if (mood < 7) return Step::wait;
+    note_end();
+    return Step::finished;
+  }
+  void end(EndClass) override {
+    const Turn turn(*this);
+    note_end();
+  }
+  void conclude() override {
+    const Turn turn(*this, Turn::Last::yes);
+    if (!over_.load()) ++faults_.concluded_without_end;
+    if (draw(5) == 0) std::this_thread::sleep_for(microseconds{draw(3000)});
+    ++told;
+  }
+  void refuse(Refusal) override {
+    const Turn turn(*this, Turn::Last::yes);
+    ++told;
+  }
+  [[nodiscard]] SteadyTime deadline() const override { return deadline_; }
+
+  std::atomic<int> told{0};
+
+ private:
+  /// One call of the scheduler.
+  class Turn {
+   public:
+    enum class Last : bool { no, yes };
+    explicit Turn(MoodyJob& job, Last last = Last::no) : job_(job) {
+      if (job_.busy_.exchange(true)) ++job_.faults_.overlaps;
+      const bool late = last == Last::yes ? job_.told.load() != 0 : job_.over_.load();
+      if (late) ++job_.faults_.after_the_end;
+    }
+    Turn(const Turn&) = delete;
+    Turn& operator=(const Turn&) = delete;
+    ~Turn() { job_.busy_ = false; }
+
+   private:
+    MoodyJob& job_;
+  };
+  std::uint32_t draw(std::uint32_t most) { return random_() % most; }
+  void note_end() {
+    if (over_.exchange(true)) ++faults_.ended_twice;
+  }
+
+  const std::string tenant_;
+  std::minstd_rand random_;  // not locked: TSan tells when two calls overlap
+  Faults& faults_;
+  std::atomic<bool> busy_{false}, over_{false};
+  SteadyTime deadline_{};
+};
+
+class SchedulerStorm : public ::testing::TestWithParam<bool> {};
+
+TEST_P(SchedulerStorm, EachJobIsToldItsEndOnce) {
+  constexpr std::size_t threads = 3, jobs_each = 400;
+  const bool stops_early = GetParam();
+  Faults faults;
+  Scheduler::Options options;
+  options.threads = 3;
+  options.max_running = 12;
+  options.max_running_per_tenant = 5;
+  options.max_waiting = 40;
+  options.max_waiting_per_tenant = 20;
+  options.queue_wait = milliseconds{5};
+  std::vector<std::shared_ptr<MoodyJob>> jobs;
+  for (std::uint32_t i = 0; i < threads * jobs_each; ++i) {
+    jobs.push_back(std::make_shared<MoodyJob>("tenant-" + std::to_string(i % 4), i + 1, faults));
+  }
+  std::atomic<std::size_t> submitted = 0;
+  {
+    Scheduler scheduler(options, [] {}, [](Scheduler::Load) {});
+    std::vector<std::thread> crowd;
+    for (std::size_t t = 0; t < threads; ++t) {
+      crowd.emplace_back([&, t] {
+        std::minstd_rand random(static_cast<std::uint32_t>(t) + 77);
+        for (std::size_t i = 0; i < jobs_each; ++i) {
+          scheduler.submit(jobs[t * jobs_each + i]);
+          ++submitted;
+          const auto recent = [&]() -> Job& {
+            return *jobs[t * jobs_each + i - random() % std::min<std::size_t>(i + 1, 8)];
+          };
+          if (random() % 2 == 0) scheduler.end(recent(), EndClass::cancelled);
+          for (std::uint32_t wakes = random() % 3; wakes > 0; --wakes) scheduler.wake(recent());
+          if (random() % 3 == 0) std::this_thread::sleep_for(microseconds{random() % 300});
+        }
+      });
+    }
+    if (stops_early) {
+      while (submitted < threads * jobs_each / 2) std::this_thread::yield();
+      scheduler.refuse_waiting();
+      scheduler.stop(std::chrono::steady_clock::now() + milliseconds{3});
+    }
+    for (std::thread& one : crowd) one.join();
+    // What waits for nothing that comes ends at its wall time.
+    const SteadyTime patience = std::chrono::steady_clock::now() + std::chrono::seconds{20};
+    while (scheduler.load() != Scheduler::Load{} && std::chrono::steady_clock::now() < patience) {
+      std::this_thread::sleep_for(milliseconds{1});
+    }
+    EXPECT_EQ(scheduler.load(), Scheduler::Load{});
+  }
+  std::array<std::size_t, 3> told{};
+  for (const auto& job : jobs) ++told[static_cast<std::size_t>(std::min(job->told.load(), 2))];
+  EXPECT_EQ(told[1], jobs.size()) << told[0] << " were never told, " << told[2] << " twice";
+  EXPECT_EQ(faults.overlaps, 0);
+  EXPECT_EQ(faults.after_the_end, 0);
+  EXPECT_EQ(faults.ended_twice, 0);
+  EXPECT_EQ(faults.concluded_without_end, 0);
+  for (const auto& job : jobs) EXPECT_EQ(job.use_count(), 1) << "nobody keeps it";
+}
+
+INSTANTIATE_TEST_SUITE_P(WithAndWithoutAShutdown, SchedulerStorm, ::testing::Bool(),
+                         [](const auto& info) { return info.param ? "Stopped" : "Calm"; });
+
+}  // namespace
+}  // namespace alga::engine
