@@ -44,6 +44,17 @@ describe('documentation', () => {
     expect(read('manifest-reference.md')).toBe(manifestReference(value));
   });
 
+  test('the handler guide names every response header that the gateway passes on', () => {
+    const source = readFileSync(join(PACKAGE_ROOT, '../../src/gateway/headers.cc'), 'utf8');
+    const [, list = ''] = /kAnswered =([^;]+);/.exec(source) ?? [];
+    const names = [...list.matchAll(/"([a-z-]+)"/g)].map(([, name = '']) => name);
+    expect(names).toContain('content-type');
+    const guide = read('handler-guide.md');
+    const [, said = ''] = /Of the headers of a response,([^.]+)\./.exec(guide) ?? [];
+    const named = [...said.matchAll(/`([a-z-]+)`/g)].map(([, name = '']) => name);
+    expect(named.sort()).toEqual([...names, 'cache-control', 'x-ext-'].sort());
+  });
+
   test('there are examples to check', () => {
     expect(pages.flatMap(examples).length).toBeGreaterThan(30);
   });

@@ -73,6 +73,7 @@ export function empty(options: ResponseOptions = {}): ExecuteResponse {
   return respond(undefined, undefined, { status: 204, ...options });
 }
 
+/** Callers through the gateway get the status alone: it passes no `location` of an extension on. */
 export function redirect(
   location: string,
   status: 301 | 302 | 303 | 307 | 308 = 302,
