@@ -1,10 +1,8 @@
 #include "app/start_checks.h"
 
 #include <gtest/gtest.h>
-#include <stdlib.h>
 
 #include <filesystem>
-#include <fstream>
 #include <memory>
 #include <span>
 #include <string>
@@ -13,6 +11,7 @@
 #include <vector>
 
 #include "app/settings.h"
+#include "base/testing_folder.h"
 #include "tls/testing_authority.h"
 
 namespace alga::app {
@@ -74,26 +73,15 @@ class OnlyAClock final : public sql::Database {
 
 class StartChecksTest : public ::testing::Test {
  protected:
-  StartChecksTest() {
-    std::string pattern = (std::filesystem::temp_directory_path() / "alga-start-XXXXXX").string();
-    folder_ = ::mkdtemp(pattern.data());
-  }
-  ~StartChecksTest() override { std::filesystem::remove_all(folder_); }
-
-  std::string put(const std::string& name, const std::string& text) const {
-    const std::string path = folder_ + "/" + name;
-    std::ofstream(path) << text;
-    return path;
-  }
   /// A configuration whose listener shows this certificate.
   config::Config showing(const tls::TestingIdentity& identity) const {
-    auto loaded =
-        config::load(settings(), {.flags = {{"tls.certificate", put("c.pem", identity.certificate)},
-                                            {"tls.key", put("k.pem", identity.private_key)}}});
+    auto loaded = config::load(
+        settings(), {.flags = {{"tls.certificate", folder_.put("c.pem", identity.certificate)},
+                               {"tls.key", folder_.put("k.pem", identity.private_key)}}});
     return std::move(*loaded.config);
   }
 
-  std::string folder_;
+  alga::testing::TestingFolder folder_;
   tls::TestingAuthority authority_;
   std::shared_ptr<KeptCodes> kept_ = std::make_shared<KeptCodes>();
   Logger log_{kept_, "test"};
@@ -113,7 +101,7 @@ TEST_F(StartChecksTest, ReportCertificatesOutsideTheirTimeAndRefuseNone) {
 
 TEST_F(StartChecksTest, RefuseAFileThatIsNotThereByItsSetting) {
   const config::Config config = showing(authority_.issue({"DNS:a.test"}));
-  std::filesystem::remove(folder_ + "/k.pem");
+  std::filesystem::remove(folder_.path("k.pem"));
   const Status refused = check_files(config, SystemClock{}.wall(), log_);
   ASSERT_FALSE(refused.has_value());
   EXPECT_EQ(refused.error().code, "tls.bad_files");

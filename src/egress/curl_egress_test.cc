@@ -11,6 +11,7 @@
 #include <latch>
 
 #include "async/deadline.h"
+#include "base/testing_folder.h"
 #include "egress/testing_client.h"
 #include "egress/testing_upstream.h"
 #include "httpd/testing_server.h"
@@ -435,22 +436,14 @@ TEST(Shutdown, CancelsWhatIsInFlight) {
 
 class TlsEgress : public ::testing::Test {
  protected:
-  TlsEgress() {
-    std::string pattern = (std::filesystem::temp_directory_path() / "alga-egress-XXXXXX").string();
-    folder_ = ::mkdtemp(pattern.data());
-    put("ca.pem", authority_.certificate());
-  }
-  ~TlsEgress() override { std::filesystem::remove_all(folder_); }
+  TlsEgress() { folder_.put("ca.pem", authority_.certificate()); }
 
-  std::string put(const std::string& name, const std::string& text) {
-    std::ofstream(folder_ + "/" + name) << text;
-    return folder_ + "/" + name;
-  }
   std::unique_ptr<httpd::TestingServer> serve(const tls::TestingIdentity& identity) {
     httpd::ServerOptions options;
-    options.tls = tls::ServerContext::load({.certificate_chain = put("c.pem", identity.certificate),
-                                            .private_key = put("k.pem", identity.private_key)})
-                      .value();
+    options.tls =
+        tls::ServerContext::load({.certificate_chain = folder_.put("c.pem", identity.certificate),
+                                  .private_key = folder_.put("k.pem", identity.private_key)})
+            .value();
     return std::make_unique<httpd::TestingServer>(mirrors(), options);
   }
   Result<HttpResponse> fetch(std::uint16_t port, CurlEgressOptions options) {
@@ -459,28 +452,28 @@ class TlsEgress : public ::testing::Test {
         request_to("https://localhost:" + std::to_string(port) + "/", loopback(port, "https")));
   }
 
-  std::string folder_;
+  alga::testing::TestingFolder folder_;
   tls::TestingAuthority authority_;
 };
 
 TEST_F(TlsEgress, VerifiesCertificates) {
   auto good = serve(authority_.issue({"DNS:localhost"}));
-  auto response = fetch(good->port(), {.authorities_file = folder_ + "/ca.pem"});
+  auto response = fetch(good->port(), {.authorities_file = folder_.path("ca.pem")});
   ASSERT_TRUE(response.has_value()) << response.error().message;
   EXPECT_EQ(response->status, 200);
   EXPECT_EQ(fetch(good->port(), {}).error().code, "egress.transport");
 
   auto other_name = serve(authority_.issue({"DNS:elsewhere.example"}));
-  EXPECT_EQ(fetch(other_name->port(), {.authorities_file = folder_ + "/ca.pem"}).error().code,
+  EXPECT_EQ(fetch(other_name->port(), {.authorities_file = folder_.path("ca.pem")}).error().code,
             "egress.transport");
   auto expired = serve(authority_.issue_expired({"DNS:localhost"}));
-  EXPECT_EQ(fetch(expired->port(), {.authorities_file = folder_ + "/ca.pem"}).error().code,
+  EXPECT_EQ(fetch(expired->port(), {.authorities_file = folder_.path("ca.pem")}).error().code,
             "egress.transport");
 }
 
 TEST_F(TlsEgress, RefusesPlainServersBehindHttps) {
   httpd::TestingServer plain{mirrors()};
-  EXPECT_EQ(fetch(plain.port(), {.authorities_file = folder_ + "/ca.pem"}).error().code,
+  EXPECT_EQ(fetch(plain.port(), {.authorities_file = folder_.path("ca.pem")}).error().code,
             "egress.transport");
 }
 

@@ -1,13 +1,11 @@
 #include "egress/http_client.h"
 
 #include <gtest/gtest.h>
-#include <stdlib.h>
 
-#include <filesystem>
-#include <fstream>
 #include <future>
 
 #include "async/spawn.h"
+#include "base/testing_folder.h"
 #include "httpd/testing_server.h"
 #include "tls/testing_authority.h"
 
@@ -48,18 +46,9 @@ httpd::Router routes() {
 
 class HttpClientTest : public ::testing::Test {
  protected:
-  HttpClientTest() {
-    std::string pattern = (std::filesystem::temp_directory_path() / "alga-client-XXXXXX").string();
-    folder_ = ::mkdtemp(pattern.data());
-  }
-  ~HttpClientTest() override { std::filesystem::remove_all(folder_); }
-  std::string put(const std::string& name, const std::string& text) {
-    std::ofstream(folder_ + "/" + name) << text;
-    return folder_ + "/" + name;
-  }
   ClientRequest to(const std::string& path) { return {.url = server_.origin() + path}; }
 
-  std::string folder_;
+  alga::testing::TestingFolder folder_;
   httpd::TestingServer server_{routes()};
   std::shared_ptr<CurlLoop> loop_ = std::make_shared<CurlLoop>(CurlLoopOptions{}, no_metrics);
   HttpClient client_{loop_};
@@ -94,9 +83,9 @@ TEST_F(HttpClientTest, TakesEveryStatusForAnAnswer) {
 TEST_F(HttpClientTest, SendsFiles) {
   ClientRequest upload = to("/echo");
   upload.method = "PUT";
-  upload.body_file = put("upload", std::string(3'000'000, 'f'));
+  upload.body_file = folder_.put("upload", std::string(3'000'000, 'f'));
   EXPECT_EQ(client_.send_blocking(upload)->body, "PUT " + std::string(3'000'000, 'f'));
-  upload.body_file = folder_ + "/none";
+  upload.body_file = folder_.path("none");
   EXPECT_EQ(client_.send_blocking(upload).error().code, "egress.no_body_file");
 }
 
@@ -140,17 +129,17 @@ TEST_F(HttpClientTest, ShowsItsCertificate) {
   const tls::TestingIdentity server = authority.issue({"DNS:localhost"});
   const tls::TestingIdentity client = authority.issue({"URI:spiffe://alga/runner-1"});
   httpd::ServerOptions options;
-  options.tls =
-      tls::ServerContext::load({.certificate_chain = put("s.pem", server.certificate),
-                                .private_key = put("s.key", server.private_key),
-                                .client_authorities = put("ca.pem", authority.certificate()),
-                                .require_client_certificate = true})
-          .value();
+  options.tls = tls::ServerContext::load(
+                    {.certificate_chain = folder_.put("s.pem", server.certificate),
+                     .private_key = folder_.put("s.key", server.private_key),
+                     .client_authorities = folder_.put("ca.pem", authority.certificate()),
+                     .require_client_certificate = true})
+                    .value();
   httpd::TestingServer mutual(routes(), options);
   ClientRequest request{.url = mutual.origin() + "/echo"};
-  request.tls = {.authorities_file = folder_ + "/ca.pem",
-                 .certificate_file = put("c.pem", client.certificate),
-                 .key_file = put("c.key", client.private_key)};
+  request.tls = {.authorities_file = folder_.path("ca.pem"),
+                 .certificate_file = folder_.put("c.pem", client.certificate),
+                 .key_file = folder_.put("c.key", client.private_key)};
   EXPECT_EQ(client_.send_blocking(request)->body, "GET  spiffe://alga/runner-1");
   EXPECT_EQ(async::block_on(client_.fetch(request))->body, "GET  spiffe://alga/runner-1");
   request.tls.certificate_file.clear();
@@ -162,21 +151,21 @@ TEST_F(HttpClientTest, ReadsItsAuthoritiesAgainWhenTheirFileIsReplaced) {
   auto server_of = [&](tls::TestingAuthority& authority, const std::string& name) {
     const tls::TestingIdentity identity = authority.issue({"DNS:localhost"});
     httpd::ServerOptions options;
-    options.tls =
-        tls::ServerContext::load({.certificate_chain = put(name + ".pem", identity.certificate),
-                                  .private_key = put(name + ".key", identity.private_key)})
-            .value();
+    options.tls = tls::ServerContext::load(
+                      {.certificate_chain = folder_.put(name + ".pem", identity.certificate),
+                       .private_key = folder_.put(name + ".key", identity.private_key)})
+                      .value();
     return options;
   };
   httpd::TestingServer old_one(routes(), server_of(former, "old"));
   httpd::TestingServer new_one(routes(), server_of(next, "new"));
-  const egress::ClientTls tls{.authorities_file = put("ca.pem", former.certificate())};
+  const egress::ClientTls tls{.authorities_file = folder_.put("ca.pem", former.certificate())};
   ClientRequest to_old{.url = old_one.origin() + "/echo", .tls = tls};
   ClientRequest to_new{.url = new_one.origin() + "/echo", .tls = tls};
   EXPECT_EQ(client_.send_blocking(to_old)->status, 200);
   EXPECT_EQ(client_.send_blocking(to_new).error().code, "egress.transport");
 
-  put("ca.pem", next.certificate());
+  folder_.put("ca.pem", next.certificate());
   EXPECT_TRUE(client_.send_blocking(to_new).has_value());
 }
 

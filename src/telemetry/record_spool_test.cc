@@ -2,11 +2,11 @@
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
-#include <stdlib.h>
 
 #include <filesystem>
 #include <fstream>
 
+#include "base/testing_folder.h"
 #include "telemetry/prometheus_metrics.h"
 #include "telemetry/record_shipper.h"
 
@@ -101,14 +101,8 @@ TEST(RecordJson, RefusesWhatIsNoRecord) {
 
 class RecordSpoolTest : public ::testing::Test {
  protected:
-  RecordSpoolTest() {
-    std::string pattern = (std::filesystem::temp_directory_path() / "alga-spool-XXXXXX").string();
-    folder_ = ::mkdtemp(pattern.data());
-  }
-  ~RecordSpoolTest() override { std::filesystem::remove_all(folder_); }
-
   std::unique_ptr<RecordSpool> open(RecordSpoolOptions options = {}) {
-    options.folder = folder_;
+    options.folder = folder_.path();
     return RecordSpool::open(std::move(options), clock_, random_, metrics_, {}).value();
   }
   static std::vector<std::string> ids(const RecordSpool::Batch& batch) {
@@ -133,7 +127,7 @@ class RecordSpoolTest : public ::testing::Test {
     return result;
   }
 
-  std::string folder_;
+  alga::testing::TestingFolder folder_;
   SystemClock clock_;
   SystemRandom random_;
   PrometheusMetrics metrics_;
@@ -150,7 +144,7 @@ TEST_F(RecordSpoolTest, DeliversInOrderAndForgetsWhatIsAcknowledged) {
   EXPECT_EQ(drain(*spool), expected);
   EXPECT_FALSE(spool->next(1000, now()).has_value());
   std::size_t files = 0;
-  for (const auto& entry : std::filesystem::directory_iterator(folder_)) {
+  for (const auto& entry : std::filesystem::directory_iterator(folder_.path())) {
     files += entry.path().extension() == ".jsonl" ? 1 : 0;
   }
   EXPECT_EQ(files, 1U);
@@ -177,7 +171,7 @@ TEST_F(RecordSpoolTest, SurvivesARestartAndHalfALine) {
     ASSERT_TRUE(spool->flush(soon()));
     spool->acknowledge(*spool->next(1, soon()));
   }
-  std::ofstream(folder_ + "/0000000000000001.jsonl", std::ios::app) << R"({"id":"torn)";
+  std::ofstream(folder_.path("0000000000000001.jsonl"), std::ios::app) << R"({"id":"torn)";
   {
     auto spool = open();
     spool->execution(execution("d"));
@@ -211,10 +205,10 @@ TEST_F(RecordSpoolTest, DropsTheNewestAndCountsWhenTheDiskShareIsUsedUp) {
 
 TEST_F(RecordSpoolTest, BelongsToOneProcess) {
   auto spool = open();
-  auto second = RecordSpool::open({.folder = folder_}, clock_, random_, metrics_, {});
+  auto second = RecordSpool::open({.folder = folder_.path()}, clock_, random_, metrics_, {});
   EXPECT_EQ(second.error().code, "telemetry.spool_failed");
-  EXPECT_FALSE(
-      RecordSpool::open({.folder = folder_ + "/none"}, clock_, random_, metrics_, {}).has_value());
+  EXPECT_FALSE(RecordSpool::open({.folder = folder_.path("none")}, clock_, random_, metrics_, {})
+                   .has_value());
 }
 
 TEST_F(RecordSpoolTest, ShipperRetriesAndThenDelivers) {
