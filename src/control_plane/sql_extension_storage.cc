@@ -12,8 +12,6 @@ domain::StorageRecord for_guest(const StoredRecord& record) {
 
 /// Errors of the database are none of a guest's business.
 Error guest_error(Error error) {
-  // To a guest a value that does not fit is one that is not valid, in this process as in others.
-  if (error.code == "storage.schema_violation") error.code = "storage.invalid";
   if (error.code.starts_with("storage.")) return error;
   return Error{Kind::unavailable, "storage.unavailable", "the storage is not available", 1};
 }

@@ -39,6 +39,7 @@ struct Ledger {
   std::atomic<bool> egress_denied{false};
   std::atomic<std::uint64_t> limits_hit{0};  ///< a bit for each domain::Limit
   std::atomic<std::uint32_t> denials{0};
+  std::atomic<std::uint32_t> misfits{0};  ///< values that a schema of the storage refused
 };
 static_assert(domain::limit_count <= 64);
 
@@ -81,6 +82,9 @@ class Execution final : public Job {
   [[nodiscard]] bool pay(ab_call* call, std::uint64_t bytes);
   [[nodiscard]] bool allowed(domain::Capability capability, std::string_view target);
   void note_denial(std::string_view kind, std::string_view target, std::string_view reason);
+  /// The guest hears only that its value is invalid: its author finds the reason in the log of the
+  /// execution. From any thread.
+  void explain_misfit(const std::string& place, std::string_view why);
   /// Whether this call of a capability gets a line in the log.
   [[nodiscard]] bool drawn() const;
   void trace_call(std::string_view operation, std::string_view target) const;

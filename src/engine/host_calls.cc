@@ -60,7 +60,7 @@ ab_err http_error(std::string_view code) {
 ab_err storage_error(std::string_view code) {
   if (code == "storage.missing") return AB_ERR_MISSING;
   if (code == "storage.conflict") return AB_ERR_CONFLICT;
-  if (code == "storage.invalid") return AB_ERR_INVALID;
+  if (code == "storage.invalid" || code == "storage.schema_violation") return AB_ERR_INVALID;
   if (code == "storage.quota") return AB_ERR_QUOTA;
   if (code == "storage.denied") return AB_ERR_DENIED;
   return AB_ERR_INTERNAL;
@@ -113,6 +113,8 @@ constexpr std::uint32_t default_page = 25;
 constexpr std::uint32_t longest_page = 100;
 /// Denials of one execution that get a line in the log; each counts in the metric and the records.
 constexpr std::uint32_t most_denial_lines = 20;
+/// Values of one execution that a schema refused and whose author is told why.
+constexpr std::uint32_t most_misfit_lines = 20;
 constexpr std::string_view too_many_bytes_text = "too many bytes through host calls";
 
 }  // namespace
@@ -200,6 +202,14 @@ void Execution::note_denial(std::string_view kind, std::string_view target,
     shared_.use.records->capability({invocation_.who, shared_.use.clock->wall(), std::string(kind),
                                      shown, std::string(reason)});
   }
+}
+
+void Execution::explain_misfit(const std::string& place, std::string_view why) {
+  if (shared_.use.records == nullptr || ledger_->misfits++ >= most_misfit_lines) return;
+  shared_.use.records->guest_log(
+      {invocation_.who, shared_.use.clock->wall(), LogLevel::warn, "log",
+       "storage: " + place +
+           " was not written, as it does not fit the schema of its namespace: " + printable(why)});
 }
 
 bool Execution::drawn() const {
@@ -447,9 +457,14 @@ void Execution::call_storage(ab_call* call, const ab_host_request& asked) {
       domain::StoragePut put{std::move(ns), std::move(key), std::string(view(request.value)),
                              condition_of(request), std::nullopt};
       if (request.has_ttl != 0) put.ttl_seconds = request.ttl_seconds;
+      auto self = std::static_pointer_cast<Execution>(shared_from_this());
+      const std::string place = printable(view(request.ns).substr(0, 128)) + '/' +
+                                printable(view(request.key).substr(0, 300));
       return storage->put(scope, std::move(put), [=](Result<std::uint64_t> revision) {
-        if (!revision) return failed(revision.error());
-        ab_call_ok_u64(call, *revision);
+        if (revision) return ab_call_ok_u64(call, *revision);
+        const Error& error = revision.error();
+        if (error.code == "storage.schema_violation") self->explain_misfit(place, error.message);
+        failed(error);
       });
     }
     case AB_OP_STORAGE_DELETE:

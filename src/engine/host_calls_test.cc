@@ -220,9 +220,10 @@ TEST_F(HostCallsTest, APageIsAsLongAsItsInterfaceCanTell) {
 
 TEST_F(HostCallsTest, EveryFailureOfStorageHasACaseOfItsOwn) {
   const std::vector<std::pair<std::string_view, ab_err>> wanted{
-      {"storage.missing", AB_ERR_MISSING}, {"storage.conflict", AB_ERR_CONFLICT},
-      {"storage.invalid", AB_ERR_INVALID}, {"storage.quota", AB_ERR_QUOTA},
-      {"storage.denied", AB_ERR_DENIED},   {"storage.unavailable", AB_ERR_INTERNAL}};
+      {"storage.missing", AB_ERR_MISSING},         {"storage.conflict", AB_ERR_CONFLICT},
+      {"storage.invalid", AB_ERR_INVALID},         {"storage.quota", AB_ERR_QUOTA},
+      {"storage.denied", AB_ERR_DENIED},           {"storage.unavailable", AB_ERR_INTERNAL},
+      {"storage.schema_violation", AB_ERR_INVALID}};
   for (const auto& [code, error] : wanted) {
     storage.error = Error{Kind::unavailable, code, "why"};
     for (const ab_op op :
@@ -231,6 +232,20 @@ TEST_F(HostCallsTest, EveryFailureOfStorageHasACaseOfItsOwn) {
       EXPECT_EQ(call->error, error) << code << " " << op;
     }
   }
+}
+
+TEST_F(HostCallsTest, AValueThatFitsNoSchemaIsInvalidToTheGuestAndExplainedToItsAuthor) {
+  storage.error = Error{Kind::invalid, "storage.schema_violation", "/count: not\na number"};
+  EXPECT_EQ(answered(AB_OP_STORAGE_PUT)->error, AB_ERR_INVALID);
+  EXPECT_THAT(records.lines(),
+              ElementsAre("storage: notes/customer-42 was not written, as it does not fit the "
+                          "schema of its namespace: /count: not\\x0aa number"));
+  for (int i = 0; i < 100; ++i) answered(AB_OP_STORAGE_PUT);
+  EXPECT_EQ(records.lines().size(), 20U) << "a loop does not fill the log";
+  storage.error = Error{Kind::invalid, "storage.invalid", "why"};
+  reset();
+  answered(AB_OP_STORAGE_PUT);
+  EXPECT_EQ(records.lines().size(), 20U) << "other refusals need no explanation";
 }
 
 TEST_F(HostCallsTest, ARecordBeyondTheBytesOfTheExecutionAbortsIt) {

@@ -45,24 +45,42 @@ Result<egress::ClientRequest> prepare(const ControlPlaneLink& link, const Storag
   return request;
 }
 
-/// What the other side says about itself: `code` and, from our control plane, `details.code`.
-bool is_about_quota(const domain::HttpResponse& response) {
+std::string text_of(const boost::json::object& object, std::string_view name) {
+  const auto* value = object.if_contains(name);
+  return value != nullptr && value->is_string() ? std::string(value->get_string()) : std::string();
+}
+
+/// What the other side says of a refusal; empty where it says nothing.
+struct Refusal {
+  std::string code, detail, message;  ///< `detail`: `details.code`, from our control plane
+};
+
+Refusal read_refusal(const domain::HttpResponse& response) {
   const auto document = json::parse(response.body.value_or(""), {.max_bytes = 64U << 10U});
-  if (!document || !document->is_object()) return false;
-  const auto* code = document->get_object().if_contains("code");
-  return code != nullptr && code->is_string() && code->get_string() == "QUOTA_EXCEEDED";
+  if (!document || !document->is_object()) return {};
+  const boost::json::object& root = document->get_object();
+  const auto* details = root.if_contains("details");
+  const bool detailed = details != nullptr && details->is_object();
+  return {.code = text_of(root, "code"),
+          .detail = detailed ? text_of(details->get_object(), "code") : std::string(),
+          .message = text_of(root, "error")};
 }
 
 std::unexpected<Error> refused(const domain::HttpResponse& response) {
   const std::string said = "the storage answered " + std::to_string(response.status);
+  const Refusal refusal = read_refusal(response);
   switch (response.status) {
-    case 400: return fail(Kind::invalid, "storage.invalid", said);
+    case 400:
+      if (refusal.detail == "storage.schema_violation") {
+        return fail(Kind::invalid, "storage.schema_violation", refusal.message);
+      }
+      return fail(Kind::invalid, "storage.invalid", said);
     case 401:
     case 403: return fail(Kind::denied, "storage.denied", said);
     case 404: return fail(Kind::not_found, "storage.missing", said);
     case 409: return fail(Kind::conflict, "storage.conflict", said);
     case 429:
-      if (is_about_quota(response)) return fail(Kind::rate_limited, "storage.quota", said);
+      if (refusal.code == "QUOTA_EXCEEDED") return fail(Kind::rate_limited, "storage.quota", said);
       return fail(Kind::denied, "storage.denied", said);
     default: return unavailable(said);
   }

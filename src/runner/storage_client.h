@@ -15,7 +15,8 @@ namespace alga::runner {
 /// base64 with the metadata `{"encoding":"base64-bytes"}`.
 ///
 /// Errors: those of the port. 401 and 403 are `storage.denied`, 404 `storage.missing`, 409
-/// `storage.conflict`, 400 `storage.invalid`, 429 `storage.quota` or, when it is about the rate,
+/// `storage.conflict`, 400 `storage.invalid` or, when our control plane says so,
+/// `storage.schema_violation` with its reason, 429 `storage.quota` or, when it is about the rate,
 /// `storage.denied`; anything else, silence included, is `storage.unavailable`. Nothing is sent
 /// twice. Thread-safe.
 class StorageClient final : public domain::ExtensionStorage {

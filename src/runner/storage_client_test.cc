@@ -153,6 +153,15 @@ TEST_F(StorageClientTest, FollowsPages) {
   EXPECT_FALSE(list({.ns = "ns"})->next_cursor);
 }
 
+TEST_F(StorageClientTest, KeepsWhyAValueDoesNotFitItsSchema) {
+  status_ = 400;
+  body_ = R"({"error":"/count: wrong type","code":"VALIDATION_FAILED",)"
+          R"("details":{"code":"storage.schema_violation"}})";
+  const Error refused = get().error();
+  EXPECT_EQ(refused.code, "storage.schema_violation");
+  EXPECT_EQ(refused.message, "/count: wrong type");
+}
+
 TEST_F(StorageClientTest, TellsRefusalsApart) {
   const auto code = [this](std::uint16_t status, const std::string& body = "{}") {
     status_ = status;
@@ -160,6 +169,7 @@ TEST_F(StorageClientTest, TellsRefusalsApart) {
     return std::string(get().error().code);
   };
   EXPECT_EQ(code(400), "storage.invalid");
+  EXPECT_EQ(code(400, R"({"details":"odd"})"), "storage.invalid");
   EXPECT_EQ(code(401), "storage.denied");
   EXPECT_EQ(code(403), "storage.denied");
   EXPECT_EQ(code(404), "storage.missing");

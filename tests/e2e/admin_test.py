@@ -10,7 +10,7 @@ from pathlib import Path
 from harness import bundle
 from harness.platform import CONFIG, Platform
 from harness.server import fixture, run as algad
-from harness.tap import expect, expect_equal, expect_in, main, test
+from harness.tap import eventually, expect, expect_equal, expect_in, main, test
 
 ROOT = Path(__file__).resolve().parents[2]
 CANARY = "canary-secret-of-the-command-line"
@@ -139,11 +139,15 @@ def storage(world):
     expect_equal(made["schema"]["status"], "active", "the status of a new schema")
     refused = world.admin("storage set", *place, "b", "--value", '"text"', expect_status=1)
     expect_equal(refused["error"]["details"]["code"], "storage.schema_violation", "what does not fit")
+    heard = world.platform.call("acme", "example.echo", "/storage").json()["created"]
+    expect_equal(heard, {"err": "invalid"}, "what a guest hears of a value that does not fit")
+    warned = eventually(lambda: world.admin("logs", "--level", "warn", "--limit", "1")["lines"], 10, "a line for its author")
+    expect_in("notes/a was not written, as it does not fit", warned[0]["message"], "the line")
     expect_equal([it["version"] for it in world.admin("storage schemas", *place)["schemas"]], [1], "schemas")
     world.admin("storage delete-schema", *place, "1")
     world.admin("storage set", *place, "b", "--value", '"text"')
-    world.admin("storage delete", *place, "a")
-    expect_equal(world.admin("storage show", *place, "a", expect_status=1)["error"]["code"], "NOT_FOUND", "after delete")
+    world.admin("storage delete", *place, "b")
+    expect_equal(world.admin("storage show", *place, "b", expect_status=1)["error"]["code"], "NOT_FOUND", "after delete")
 
 
 @test("admin: quotas, usage, executions, logs and the audit trail")

@@ -13,7 +13,7 @@ from typing import NamedTuple
 
 from harness.fleet import INSTALL_CONFIG_TOKEN, RUNNER_TOKEN, Fleet
 from harness.platform import loopback_rules
-from harness.tap import Skip, eventually, expect, expect_equal, expect_in, main, test
+from harness.tap import eventually, expect, expect_equal, expect_in, main, test, unless_skipped
 from harness.upstream import Upstream
 
 SECRETS = [f"canary-7c40-secret-{number}" for number in range(5)]
@@ -379,16 +379,8 @@ def orderly(world):
 
 
 def run():
-    try:
-        return run_here()
-    except Skip as reason:
-        print(f"ok the platform in separate processes # SKIP {reason}", flush=True)
-        return 0
-
-
-def run_here():
     with tempfile.TemporaryDirectory(prefix="alga-e2e.") as folder, Upstream() as upstream, Fleet(folder) as fleet:
         return main(World(fleet, upstream))
 
 
-sys.exit(run())
+sys.exit(unless_skipped(run, "the platform in separate processes"))

@@ -52,8 +52,8 @@ struct StoragePage {
   std::optional<std::string> next_cursor;
 };
 
-/// Durable records of an install. Errors: `storage.missing`, `storage.conflict`, `storage.invalid`,
-/// `storage.quota`, `storage.denied`, `storage.unavailable`. Callbacks run on any thread.
+/// Durable records of an install. Errors: `storage.missing`, `.conflict`, `.invalid`, `.quota`,
+/// `.schema_violation` (says why), `.denied`, `.unavailable`. Callbacks run on any thread.
 class ExtensionStorage {
  public:
   virtual ~ExtensionStorage() = default;

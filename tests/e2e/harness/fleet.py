@@ -15,6 +15,8 @@ from .servers import ObjectStore, Postgres
 
 INSTALL_CONFIG_TOKEN = "canary-6b1f-install-config-token"
 RUNNER_TOKEN = "canary-6b1f-runner-token"
+REGISTRY_KEY = "canary-6b1f-registry-key"
+DOMAIN_ROOT = "ext.example.com"
 
 
 class Fleet(Platform):
@@ -50,7 +52,7 @@ class Fleet(Platform):
         self.objects = enter(ObjectStore(self.folder / "objects"))
         self.authority = Authority(self.folder / "tls")
         self.identity = {name: self.authority.issue(f"{name}.test") for name in ("control-plane", "gateway", "runner", "stranger")}
-        for name, value in (("config-token", INSTALL_CONFIG_TOKEN), ("runner-token", RUNNER_TOKEN)):
+        for name, value in (("config-token", INSTALL_CONFIG_TOKEN), ("runner-token", RUNNER_TOKEN), ("registry-key", REGISTRY_KEY)):
             (self.folder / name).write_text(value)
         gateways, runners = self._wanted
         for index in range(runners):
@@ -119,7 +121,7 @@ class Fleet(Platform):
 
     def files_holding(self, needle):
         """Outside the folder where the test itself keeps tokens and keys."""
-        own = {self.folder / "config-token", self.folder / "runner-token", self.token_file}
+        own = {self.folder / "config-token", self.folder / "runner-token", self.folder / "registry-key", self.token_file}
         return [path for path in super().files_holding(needle) if Path(path) not in own]
 
     def _wire(self, name, *targets):
@@ -184,9 +186,13 @@ path = "{self.folder}/keys"
 [control_plane]
 token = "file:{self.folder}/config-token"
 runners = {json.dumps(runners)}
+domain_root = "{DOMAIN_ROOT}"
 
 [runner.storage]
 token = "file:{self.folder}/runner-token"
+
+[runner.registry]
+key = "file:{self.folder}/registry-key"
 
 [engine]
 compile_timeout = "5m"
@@ -222,6 +228,10 @@ client_names = ["gateway.test"]
 
 [runner.storage]
 token = "file:{self.folder}/runner-token"
+
+[runner.registry]
+url = "https://127.0.0.1:{wire.port}"
+key = "file:{self.folder}/registry-key"
 
 # It compiles nothing and holds no key to sign with: what the control plane compiled is believed.
 [engine]

@@ -53,6 +53,15 @@ def eventually(check, seconds, what, every=0.05):
         time.sleep(every)
 
 
+def unless_skipped(run, what):
+    """What `run` returns; 0 when the surroundings of all its tests say that they cannot run here."""
+    try:
+        return run()
+    except Skip as reason:
+        print(f"ok {what} # SKIP {reason}", flush=True)
+        return 0
+
+
 def main(*arguments):
     """Runs the registered tests in order; the exit status says whether all passed."""
     failed = 0
