@@ -2,6 +2,7 @@
 
 #include <CLI/CLI.hpp>
 #include <cstdio>
+#include <optional>
 #include <string_view>
 
 #include "app/admin_command.h"
@@ -9,7 +10,10 @@
 #include "crypto/process.h"
 #include "engine/engine.h"
 
-int main(int argc, char** argv) {
+namespace {
+
+/// What comes before any command: the end of a worker, or of a process that cannot be made safe.
+std::optional<int> begin_process(int argc, char** argv) {
   // The workers confine themselves before anything else happens.
   if (argc == 2 && std::string_view(argv[1]) == "compile-worker") {
     return alga::engine::compile_worker_main();
@@ -23,6 +27,13 @@ int main(int argc, char** argv) {
   }
   // Some supervisors ignore it, and then nobody would learn how a worker ended.
   ::signal(SIGCHLD, SIG_DFL);
+  return std::nullopt;
+}
+
+}  // namespace
+
+int main(int argc, char** argv) {
+  if (const std::optional<int> ended = begin_process(argc, argv)) return *ended;
 
   CLI::App cli{"Alga Extension Runtime"};
   cli.require_subcommand(1);
