@@ -58,13 +58,15 @@ class Temporary {
 };
 
 /// Creates the file and its directories. A remove() beside us may prune a directory that we have
-/// just seen, so it tries again.
+/// just seen or made, so it tries again.
 Result<FileDescriptor> create(const fs::path& path) {
   int last = 0;
-  for (int attempt = 0; attempt < 5; ++attempt) {
+  for (int attempt = 0; attempt < 100; ++attempt) {
     std::error_code error;
     fs::create_directories(path.parent_path(), error);
-    if (error) return fail(store_error(error.value(), "make a directory"));
+    last = error.value();
+    if (last == ENOENT) continue;
+    if (last != 0) return fail(store_error(last, "make a directory"));
     FileDescriptor file(
         ::open(path.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0600));
     if (file.valid()) return file;

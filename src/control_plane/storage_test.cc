@@ -303,8 +303,8 @@ TEST_P(StorageSchemaContract, StoresNothingOfABulkWithOneRecordThatDoesNotFit) {
 TEST_P(StorageSchemaContract, HoldsTheBytesOfAGuestToTheSchema) {
   EXPECT_EQ(set_schema(1, counter()).status, 200);
   EXPECT_TRUE(guest_put("k", R"({"count":2})"));
-  EXPECT_EQ(guest_put("k", R"({"count":"2"})").error().code, "storage.invalid");
-  EXPECT_EQ(guest_put("k", "\xff\x00 no JSON").error().code, "storage.invalid");
+  EXPECT_EQ(guest_put("k", R"({"count":"2"})").error().code, "storage.schema_violation");
+  EXPECT_EQ(guest_put("k", "\xff\x00 no JSON").error().code, "storage.schema_violation");
 }
 
 TEST_P(StorageSchemaContract, HasOneActiveSchemaAndLetsAWriterNameADeprecatedOne) {

@@ -64,6 +64,7 @@ void Scheduler::submit(std::shared_ptr<Job> job) {
       }
       tenant_busy = tenant_busy || tenant.running >= options_.max_running_per_tenant;
       if (!queue_closed_) why = tenant_busy ? Job::Refusal::tenant_full : Job::Refusal::full;
+      if (tenant.running == 0 && tenant.waiting.empty()) tenants_.erase(job->tenant());
     }
     job->state_ = Job::State::gone;
   }
@@ -286,10 +287,11 @@ void Scheduler::expire(Refused& refused, SteadyTime at) {
 bool Scheduler::tell_load(std::unique_lock<std::mutex>& lock) {
   if (!watch_) return true;
   const Load seen{running_, waiting_};
+  const std::uint64_t taken = taken_;
   lock.unlock();
   watch_(seen);
   lock.lock();
-  return seen == Load{running_, waiting_};
+  return seen == Load{running_, waiting_} && taken == taken_;
 }
 
 void Scheduler::pulse_thread() {
