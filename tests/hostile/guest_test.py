@@ -35,10 +35,6 @@ class World:
     def call(self, path, asked=None, tenant="acme", headers=None):
         return self.platform.call(tenant, self.slug, path, method="POST", body=asked if asked is not None else {}, headers=headers)
 
-    def record(self, tenant="acme"):
-        rows = self.platform.operator.get("/api/v1/executions?limit=1", headers={"x-tenant-id": tenant}).json()["executions"]
-        return rows[0] if rows else {}
-
 
 @test("every capability that was not granted is denied, and each denial is on record")
 def missing(world):
@@ -61,12 +57,13 @@ def granted(world):
 
 @test("code that runs while the host takes the answer, and code that never yields, ends at its limit")
 def endless(world):
+    # Parsing without end may also use all memory first: when the collector runs is the engine's affair.
+    ends = {"wall_limit": 504, "cpu_limit": 504, "memory_limit": 502}
     for path in ("/getter", "/microtasks", "/sort", "/json"):
-        before = world.record().get("id")
         answer = world.call(path)
-        expect_equal(answer.status, 504, f"{path} ({answer.text()[:200]})")
-        row = eventually(lambda: (row := world.record()).get("id") != before and row, 15, f"a record of {path}")
-        expect_in(row["end_class"], ("wall_limit", "cpu_limit", "memory_limit"), path)
+        end = world.platform.record("acme", answer)["end_class"]
+        expect_in(end, ends if path == "/json" else ("wall_limit", "cpu_limit"), f"{path} ({answer.text()[:200]})")
+        expect_equal(answer.status, ends[end], f"{path} ({answer.text()[:200]})")
 
 
 @test("a text of any size into any function is an error or an end, and costs bounded memory")

@@ -90,8 +90,9 @@ def read_gtest(name, report, done):
 
 def count_gtest(outcome, name, test):
     if test.get("failures"):
-        outcome.failures.append(name)
-        outcome.output += "\n" + "\n".join(entry["failure"] for entry in test["failures"])
+        reasons = "\n".join(entry["failure"] for entry in test["failures"])
+        outcome.fail(name, reasons)
+        outcome.output += "\n" + reasons
     elif test.get("result") == "SKIPPED" or "skipped" in test:
         reasons = [entry.get("message", "") for entry in test.get("skipped") or []]
         outcome.skipped.append((name, "; ".join(filter(None, reasons)) or "no reason given"))
@@ -167,11 +168,13 @@ def count_vitest(outcome, file):
         if test["status"] == "passed":
             outcome.passed += 1
         elif test["status"] == "failed":
-            outcome.failures.append(test["fullName"])
+            outcome.fail(test["fullName"], "\n".join(message.split("\n    at ")[0] for message in test.get("failureMessages") or []))
         else:
             outcome.skipped.append((test["fullName"], test["status"]))
 
 
+# What a program says below `not ok`: lines that begin with `# `, of a traceback for example.
+TAP_REASON = re.compile(r"^not ok [^\n]*\n((?:# [^\n]*\n?)+)", re.M)
 TAP = re.compile(r"^(ok|not ok)\b[ \t]*\d*[ \t]*(?:-[ \t]*)?(.*?)(?:[ \t]*#[ \t]*(SKIP|skip)\b[ \t]*(.*))?$", re.M)
 
 
@@ -194,6 +197,7 @@ def e2e(runner):
 
 def read_tap(name, done):
     outcome = Outcome(name, seconds=done.seconds, output=done.output)
+    reasons = {found.group(0).split("\n")[0][len("not ok ") :].strip(): found.group(1) for found in TAP_REASON.finditer(done.output)}
     for verdict, title, skip, reason in TAP.findall(done.output):
         title = title.strip() or "unnamed"
         if skip:
@@ -201,7 +205,7 @@ def read_tap(name, done):
         elif verdict == "ok":
             outcome.passed += 1
         else:
-            outcome.failures.append(title)
+            outcome.fail(title, re.sub(r"^# ", "", reasons.get(title, ""), flags=re.M))
     if done.status != 0 and not outcome.failures:
         outcome.failures.append(f"{name} {done.how()}")
     if done.status == 0 and not (outcome.passed or outcome.skipped):

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from . import bundle
 from .server import Algad, fixture
-from .tap import expect_equal
+from .tap import eventually, expect_equal
 
 ALL_CAPABILITIES = ("cap:config.read", "cap:secrets.get", "cap:http.fetch", "cap:storage.kv", "cap:ui.proxy")
 
@@ -146,6 +146,16 @@ class Platform:
         """Invokes through the gateway."""
         sent = {"x-tenant-id": tenant, **(headers or {})}
         return (client or self.operator).request(method, f"/api/ext/{extension}{path}", body=body, headers=sent)
+
+    def record(self, tenant, answer):
+        """What is on record of the execution that gave `answer`; records are written shortly after it."""
+        path = f"/api/v1/executions?request={answer.header('x-request-id')}"
+
+        def ended():
+            rows = self.operator.get(path, headers={"x-tenant-id": tenant}).json()["executions"]
+            return next((row for row in rows if row["end_class"]), None)
+
+        return eventually(ended, 15, f"a record of the request that was answered {answer.status}")
 
     def files_holding(self, needle):
         """Every file below the platform's folder, and its output, that holds the bytes of `needle`."""
