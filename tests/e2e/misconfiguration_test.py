@@ -14,8 +14,9 @@ from pathlib import Path
 
 from harness.authority import Authority
 from harness.openbao import OpenBao
+from harness.ports import free_port
 from harness.server import Algad, program, run, surroundings
-from harness.servers import ObjectStore, Postgres, free_port
+from harness.servers import ObjectStore, Postgres
 from harness.tap import Skip, eventually, expect, expect_equal, expect_in, main, test
 
 NOBODY = ["setpriv", "--reuid=65534", "--regid=65534", "--clear-groups"]

@@ -7,7 +7,8 @@ from pathlib import Path
 
 from harness import openbao
 from harness.openbao import OpenBao
-from harness.servers import ObjectStore, Postgres, free_port
+from harness.ports import free_port
+from harness.servers import ObjectStore, Postgres
 from harness.tap import main, test
 from harness.walk import DOCS, Walk
 

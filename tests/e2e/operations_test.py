@@ -9,8 +9,8 @@ import tempfile
 from pathlib import Path
 
 from harness import author
+from harness.ports import free_port
 from harness.server import program, surroundings
-from harness.servers import free_port
 from harness.tap import expect, main, test
 from harness.walk import BLOCK, DOCS, Walk
 

@@ -3,7 +3,6 @@
 
 import json
 import os
-import socket
 import subprocess
 import sys
 import time
@@ -11,6 +10,7 @@ import urllib.request
 from pathlib import Path
 
 from harness.author import SDK, Author, release_only, scratch
+from harness.ports import free_port
 from harness.tap import expect, expect_equal, expect_in, main, test
 
 # The newest that runs on Node.js 20.
@@ -28,12 +28,6 @@ packages:
 max_body_size: 64mb
 log: {{type: stdout, format: pretty, level: warn}}
 """
-
-
-def free_port():
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
 
 
 class Registry:

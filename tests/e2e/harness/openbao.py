@@ -4,13 +4,13 @@ import json
 import os
 import shutil
 import signal
-import socket
 import subprocess
 import time
 import urllib.error
 import urllib.request
 from pathlib import Path
 
+from .ports import free_port
 from .tap import Skip
 
 ROOT = Path(__file__).resolve().parents[3]
@@ -32,12 +32,6 @@ cluster_addr = "http://127.0.0.1:{cluster}"
 def program():
     """$ALGA_BAO, or `bao` on the PATH; none when there is no server."""
     return os.environ.get("ALGA_BAO") or shutil.which("bao")
-
-
-def free_port():
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
 
 
 class OpenBao:
@@ -79,8 +73,8 @@ class OpenBao:
 
     def stop(self, sign=signal.SIGTERM):
         if self.process is not None and self.process.poll() is None:
-            self.process.send_signal(signal.SIGCONT)
             self.process.send_signal(sign)
+            self.process.send_signal(signal.SIGCONT)  # in case it is paused; too late for what it was killed in
             self.process.wait(30)
 
     def pause(self):

@@ -10,6 +10,7 @@ import tempfile
 import time
 from pathlib import Path
 
+from .ports import free_port
 from .tap import Skip
 
 PLACES = ("/usr/lib/postgresql/17/bin", "/usr/lib/postgresql/16/bin", "/usr/lib/postgresql/15/bin", "/usr/local/bin", "/usr/bin")
@@ -157,11 +158,6 @@ def _place():
         return "/dev/shm" if shutil.disk_usage("/dev/shm").free > 2 << 30 else None
     except OSError:
         return None
-
-
-def free_port():
-    with socket.create_server(("127.0.0.1", 0)) as probe:
-        return probe.getsockname()[1]
 
 
 def _user(name):
