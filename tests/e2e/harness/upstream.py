@@ -9,13 +9,25 @@ from .loopback import LoopbackServer
 
 class Upstream(LoopbackServer):
     """Answers every request with what it saw; `/slow/MS`, `/status/N`, `/big/N` and `/redirect?URL`
-    behave as their names say. `requests` holds (method, path, headers, body) in order.
+    behave as their names say, `/held` answers once the test calls `let_go` (afterwards at once, until `hold`).
+    `requests` holds (method, path, headers, body) in order.
     """
 
     def __init__(self):
         super().__init__()
         self.requests = []
         self._lock = threading.Lock()
+        self._free = threading.Event()
+
+    def __exit__(self, *about):
+        self.let_go()
+        super().__exit__(*about)
+
+    def hold(self):
+        self._free.clear()
+
+    def let_go(self):
+        self._free.set()
 
     def seen(self):
         with self._lock:
@@ -32,6 +44,8 @@ class Upstream(LoopbackServer):
         kind, _, argument = handler.path.strip("/").partition("/")
         if kind == "slow":
             time.sleep(int(argument) / 1000)
+        elif kind == "held":
+            self._free.wait()
         elif kind == "status":
             return int(argument), {}, b"{}"
         elif kind == "big":
