@@ -80,7 +80,7 @@ export class CallReport {
   async #execution(requestId: string | undefined): Promise<Execution | undefined> {
     for (let attempt = 0; requestId !== undefined && attempt < RECORD_ATTEMPTS; attempt += 1) {
       const { executions } = await this.#client.json<{ executions: Execution[] }>(
-        '/api/v1/executions?limit=50',
+        `/api/v1/executions?request=${encodeURIComponent(requestId)}`,
       );
       const found = executions.find(({ request_id: id }) => id === requestId);
       if (found?.finished_at !== undefined && found.finished_at !== null) return found;
