@@ -5,6 +5,7 @@
 #include <algorithm>
 
 #include "async/thread_name.h"
+#include "base/time_slice.h"
 
 namespace alga::async {
 
@@ -21,6 +22,7 @@ IoThreads::IoThreads(std::size_t count, std::string name) {
     Loop& loop = *loops_[i];
     loop.thread = std::thread([&loop, thread_name = name + "-" + std::to_string(i)] {
       name_this_thread(thread_name);
+      ask_for_short_turns(brief_turn);
       loop.context->run();
     });
   }

@@ -6,6 +6,8 @@
 #include <algorithm>
 #include <utility>
 
+#include "base/time_slice.h"
+
 namespace alga::engine {
 namespace {
 
@@ -32,6 +34,7 @@ Scheduler::Scheduler(Options options, std::function<void()> tick, std::function<
   }
   pulse_runner_ = std::thread([this] {
     pthread_setname_np(pthread_self(), "alga-pulse");
+    ask_for_short_turns(brief_turn);
     pulse_thread();
   });
 }
