@@ -33,12 +33,14 @@ class World:
 
         return self.dev.next(holds, SOON, what)
 
-    def edit(self, old, new):
-        """Changes the source as many editors do: another file takes its place."""
+    def edit(self, *changes):
+        """Puts new text for old, all at once, as many editors do: another file takes the place of the source."""
         text = self.source.read_text()
-        expect_in(old, text, "the source")
+        for old, new in changes:
+            expect_in(old, text, "the source")
+            text = text.replace(old, new)
         other = self.source.with_suffix(".ts~")
-        other.write_text(text.replace(old, new))
+        other.write_text(text)
         os.replace(other, self.source)
 
     def rebuilt(self):
@@ -66,8 +68,10 @@ def line_and_limits(world):
 
 @test("an edited handler gives the new answer at the same address, and sees the headers that alga.dev.json names")
 def hot_reload(world):
-    world.edit("    return json({ hello: name });", "    if (name === 'Nil') nobody();\n    return json({ hello: name.toUpperCase(), signed: request.headers.get('x-signature'), key: request.headers.get('x-other') });")
-    world.edit("import {", "declare function nobody(): void;\nimport {")
+    world.edit(
+        ("    return json({ hello: name });", "    if (name === 'Nil') nobody();\n    return json({ hello: name.toUpperCase(), signed: request.headers.get('x-signature'), key: request.headers.get('x-other') });"),
+        ("import {", "declare function nobody(): void;\nimport {"),
+    )
     world.rebuilt()
     headers = {"x-signature": "abc", "x-other": "never"}
     answer = world.client.get("/hello?name=Ann", headers=headers)
@@ -88,7 +92,7 @@ def error_in_dev(world):
 
 @test("what does not compile is reported at its line, and the version before goes on running")
 def broken_source(world):
-    world.edit("name.toUpperCase(),", "name.toUpperCase(,")
+    world.edit(("name.toUpperCase(),", "name.toUpperCase(,"))
     failed = world.dev.next(lambda event: event.get("ok") is False, BUILD_SECONDS, "the failed build")["error"]
     expect_equal((failed["code"], failed["location"]["file"]), ("build.bundle_failed", "src/index.ts"), "failure")
     expect_equal(world.client.get("/hello?name=Bo").json(), {"hello": "BO"}, "answer of the version before")
@@ -96,11 +100,23 @@ def broken_source(world):
 
 @test("Ctrl-C ends it in good order and leaves no process")
 def ctrl_c(world):
-    names = world.dev.processes()
+    running = world.dev.processes()
+    names = sorted(running.values())
     expect("algad" in names and "node" in names, f"before: {names}")
     expect_equal(world.dev.interrupt(), 0, "exit status")
-    eventually(lambda: not world.dev.processes(), 5, f"no process left of {names}")
-    expect_equal([], world.dev.processes(), "processes left")
+    eventually(lambda: not world.dev.alive(running), SOON, f"no process left of {names}")
+
+
+@test("killed without a warning, it leaves no process either, and starts again at once")
+def killed(world):
+    for attempt in ("first", "second"):
+        # The source is still broken: the server runs, and there is nothing to build.
+        with world.author.start("dev", "--algad", program(), "--port", "0", cwd=world.project) as dev:
+            dev.next(lambda event: event.get("ok") is False, BUILD_SECONDS, f"the {attempt} start")
+            running = dev.processes()
+            expect("algad" in running.values(), f"before: {running}")
+            dev.kill()
+            eventually(lambda: not dev.alive(running), SOON, f"no process left of {sorted(running.values())}")
 
 
 def run():

@@ -3,11 +3,15 @@
 // stays alive makes its second component five times as fast as its first.
 //
 // Receives jobs { engine, source, wit, world, output, milliseconds } (see src/build/componentize.ts),
-// answers { ok: true } or { ok: false, message, timeout }, and ends when its parent disconnects.
+// answers { ok: true } or { ok: false, message, timeout }, and ends when its parent closes its standard
+// input, whatever it is doing then (see parent-watch.js). Leader of a process group of its own.
 import childProcess from 'node:child_process';
 import { readFile, writeFile } from 'node:fs/promises';
 import { syncBuiltinESMExports } from 'node:module';
 import { dirname } from 'node:path';
+import { Worker } from 'node:worker_threads';
+
+const watch = new Worker(new URL('parent-watch.js', import.meta.url));
 
 // componentize-js starts the engine's own program and waits for it without a bound: it would outlive
 // everything that started it when the author's top level does not end.
@@ -47,6 +51,9 @@ const ENGINES = {
 };
 
 process.on('message', async (job) => {
+  watch.postMessage(job.folder);
+  // Where the engines' own tools put what they need for a moment.
+  process.env.TMPDIR = job.folder;
   bound = { milliseconds: job.milliseconds, exceeded: false };
   try {
     const { component } = await ENGINES[job.engine](job);

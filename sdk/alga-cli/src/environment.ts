@@ -6,21 +6,29 @@ export interface Environment extends Streams {
   cwd: string;
   variables: Readonly<Record<string, string | undefined>>;
   stdin: NodeJS.ReadableStream & { isTTY?: boolean; setRawMode?: (raw: boolean) => unknown };
-  /** Aborted when the user interrupts the command. */
+  /** Aborted when the user interrupts the command. Who reads it heeds it, and ends soon after. */
   signal: AbortSignal;
 }
 
 export function processEnvironment(): Environment {
   const interrupted = new AbortController();
-  // The first interrupt ends long-running commands in good order, the second one at once.
-  process.once('SIGINT', () => interrupted.abort());
-  process.once('SIGTERM', () => interrupted.abort());
+  let heeded = false;
+  for (const name of ['SIGINT', 'SIGTERM'] as const) {
+    // The first one ends a command that heeds interrupts in good order; every other way is at once.
+    process.once(name, () => {
+      if (heeded) interrupted.abort();
+      else process.kill(process.pid, name);
+    });
+  }
   return {
     cwd: process.cwd(),
     variables: process.env,
     stdin: process.stdin,
     stdout: process.stdout,
     stderr: process.stderr,
-    signal: interrupted.signal,
+    get signal() {
+      heeded = true;
+      return interrupted.signal;
+    },
   };
 }

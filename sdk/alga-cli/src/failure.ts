@@ -9,6 +9,8 @@ export enum ExitCode {
   Server = 3,
   /** The account may not do this, or nobody is logged in. */
   Denied = 4,
+  /** Somebody ended it; the status that shells give to an interrupt. */
+  Interrupted = 130,
 }
 
 /** Where in a file of the author an error is. Lines and columns start at 1. */

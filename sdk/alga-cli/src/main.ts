@@ -21,6 +21,7 @@ import { PACKAGE_ROOT } from './contracts.js';
 import { processEnvironment, type Environment } from './environment.js';
 import { ExitCode, Failure } from './failure.js';
 import { Output } from './output.js';
+import { systemFailure } from './system-failure.js';
 
 const REGISTER: ((program: Command, environment: Environment) => void)[] = [
   registerNew,
@@ -74,13 +75,16 @@ export async function main(
       if (output.json) output.fail(new Failure('usage', error.message.replace(/^error: /, '')));
       return ExitCode.Usage;
     }
-    const failure = error instanceof Failure ? error : unexpected(error, environment);
+    // Who ended it knows why it ended.
+    if (!(error instanceof Failure) && environment.signal.aborted) return ExitCode.Interrupted;
+    const failure =
+      error instanceof Failure ? error : (systemFailure(error) ?? unexpected(error, environment));
     output.fail(failure);
     return failure.exitCode;
   }
 }
 
-/** A bug of the command, or of the system below it (no space, no permission). */
+/** A bug of the command. */
 function unexpected(error: unknown, environment: Environment): Failure {
   const message = error instanceof Error ? error.message : String(error);
   const debug = environment.variables['ALGA_DEBUG'] !== undefined && error instanceof Error;

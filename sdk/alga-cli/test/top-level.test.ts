@@ -1,4 +1,4 @@
-import { afterEach, beforeEach, describe, expect, test } from 'vitest';
+import { afterEach, beforeEach, describe, expect, test, vi } from 'vitest';
 
 import { buildProject } from '../src/build/build.js';
 import { Componentizer } from '../src/build/componentize.js';
@@ -19,6 +19,7 @@ describe.each(ENGINES)('code outside the handler, on %s', { timeout: 180_000 }, 
   });
 
   afterEach(async () => {
+    vi.unstubAllEnvs();
     componentizer.close();
     await folder.remove();
   });
@@ -53,6 +54,8 @@ describe.each(ENGINES)('code outside the handler, on %s', { timeout: 180_000 }, 
   });
 
   test('what it throws is said, at its line, without a word of the build’s own programs', async () => {
+    // A path with a space in it, as people have them.
+    vi.stubEnv('TMPDIR', folder.path);
     const failure = await failureOf(`${answers}\nthrow new Error('no luck');`);
     expect(failure).toMatchObject({
       code: 'build.componentize_failed',

@@ -180,16 +180,42 @@ class Running:
             time.sleep(0.05)
 
     def processes(self):
-        """Names of the programs that run in the command's session."""
-        names = []
+        """The programs that run below the command, and itself: names by process id."""
+        children, names = {}, {}
         for status in Path("/proc").glob("[0-9]*/stat"):
             try:
                 pid_and_name, _, rest = status.read_text().rpartition(") ")
             except OSError:
                 continue
-            if int(rest.split()[3]) == self.process.pid and rest[0] != "Z":
-                names.append(pid_and_name.partition("(")[2])
+            pid, _, name = pid_and_name.partition(" (")
+            if rest[0] != "Z":
+                names[int(pid)] = name
+                children.setdefault(int(rest.split()[1]), []).append(int(pid))
+        found, below = {}, [self.process.pid]
+        while below:
+            pid = below.pop()
+            if pid in names:
+                found[pid] = names[pid]
+            below += children.get(pid, ())
+        return found
+
+    @staticmethod
+    def alive(processes):
+        """Names of those that still run of what `processes` returned before."""
+        names = []
+        for pid, name in processes.items():
+            try:
+                state = Path(f"/proc/{pid}/stat").read_text().rpartition(") ")[2][0]
+            except OSError:
+                continue
+            if state != "Z":
+                names.append(name)
         return sorted(names)
+
+    def kill(self):
+        """Ends the command itself without a warning; what it started has to see that alone."""
+        self.process.kill()
+        self.process.wait()
 
     def interrupt(self):
         """Ctrl-C, as a terminal sends it: to every process of the session. Returns the exit status."""

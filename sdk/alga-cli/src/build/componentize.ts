@@ -10,6 +10,8 @@ import type { Engine } from './engine.js';
 import { WORLD } from './world.js';
 
 interface Job {
+  /** Holds everything of the job; the child removes it when this process is gone. */
+  folder: string;
   engine: Engine;
   source: string;
   wit: string;
@@ -26,7 +28,14 @@ const SECONDS = 120;
 /** How much later this process ends a child that cannot do it itself. */
 const GRACE_MS = 5000;
 
-/** Turns bundles into components, one at a time, in a child process that is kept until `close()`. */
+/** componentize-js writes paths into a command line that ends them at spaces. */
+function temporaryFolder(): string {
+  const folder = tmpdir();
+  return /\s/.test(folder) ? '/tmp' : folder;
+}
+
+/** Turns bundles into components, one at a time, in a child process that is kept until `close()`
+ * and never outlives this process. */
 export class Componentizer {
   #child: ChildProcess | undefined;
   readonly #seconds: number;
@@ -38,8 +47,7 @@ export class Componentizer {
 
   /**
    * Runs the bundle's top level once and snapshots the engine into a component. Works in a folder
-   * of its own, so that no path of the project ends up in the component and spaces in paths do no
-   * harm. Throws a Failure for what the module does wrong, a top level without end included.
+   * of its own, so that no path of the project ends up in the component. Throws a Failure for what the module does wrong, a top level without end included.
    *
    * @param entry the author's module, as messages name it
    */
@@ -49,7 +57,7 @@ export class Componentizer {
     engine: Engine = 'starlingmonkey',
     entry = 'src/index.ts',
   ): Promise<Uint8Array> {
-    const work = await mkdtemp(join(tmpdir(), 'alga-build-'));
+    const work = await mkdtemp(join(temporaryFolder(), 'alga-build-'));
     try {
       const source = join(work, 'source', BUNDLE_NAME);
       await mkdir(join(work, 'source'));
@@ -57,8 +65,15 @@ export class Componentizer {
       await cp(witDirectory, join(work, 'wit'), { recursive: true });
       const output = join(work, 'component.wasm');
       const wit = join(work, 'wit');
-      const milliseconds = this.#seconds * 1000;
-      const answer = await this.#run({ engine, source, wit, world: WORLD, output, milliseconds });
+      const answer = await this.#run({
+        folder: work,
+        engine,
+        source,
+        wit,
+        world: WORLD,
+        output,
+        milliseconds: this.#seconds * 1000,
+      });
       if (answer.ok) return await readFile(output);
       if (answer.timeout === true) throw endlessTopLevel(this.#seconds);
       throw componentizeFailure(answer.message, bundle, entry);
@@ -67,15 +82,19 @@ export class Componentizer {
     }
   }
 
+  /** Ends the child, also in the middle of a component. */
   close(): void {
-    if (this.#child?.connected === true) this.#child.disconnect();
+    this.#child?.stdin?.destroy();
     this.#child = undefined;
   }
 
   #run(job: Job): Promise<Answer> {
     this.#child ??= fork(join(PACKAGE_ROOT, 'bin', 'componentize.js'), [], {
-      stdio: ['ignore', 'ignore', 'pipe', 'ipc'],
+      // Standard input is never written to: it closes when this process ends, however it ends.
+      stdio: ['pipe', 'ignore', 'pipe', 'ipc'],
       execArgv: [],
+      // A group of its own, so that it can end together with the program that an engine starts.
+      detached: true,
     });
     const child = this.#child;
     return new Promise((resolve, reject) => {
@@ -84,8 +103,7 @@ export class Componentizer {
       // QuickJS runs inside the child, which then hears nothing.
       const overdue = setTimeout(() => {
         child.off('exit', ended);
-        child.kill('SIGKILL');
-        this.#child = undefined;
+        this.close();
         resolve({ ok: false, message: '', timeout: true });
       }, job.milliseconds + GRACE_MS);
       const ended = (code: number | null) => {

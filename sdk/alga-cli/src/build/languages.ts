@@ -1,4 +1,3 @@
-import { spawn } from 'node:child_process';
 import { existsSync } from 'node:fs';
 import { cp, mkdir, readFile } from 'node:fs/promises';
 import { delimiter, join } from 'node:path';
@@ -7,6 +6,7 @@ import { PACKAGE_ROOT } from '../contracts.js';
 import { Failure } from '../failure.js';
 import type { Output } from '../output.js';
 import type { Project } from '../project/project.js';
+import { supervise } from '../supervised.js';
 import { WORLD } from './world.js';
 
 /** A language other than TypeScript, recognised by a file of the project. */
@@ -119,7 +119,10 @@ async function buildCpp(project: Project, _wit: string, tools: Tools): Promise<U
   return componentNew(await readFile(module), [['wasi_snapshot_preview1', adapter]]);
 }
 
-/** Runs the tools of other languages: no shell, bounded output, advice when one is missing. */
+/** What a compiler has to put away when the command that started it is gone. */
+const GRACE_SECONDS = 2;
+
+/** Runs the tools of other languages: no shell, advice when one is missing, none outlives the command. */
 class Tools {
   readonly #cwd: string;
   readonly #path: string;
@@ -138,27 +141,27 @@ class Tools {
   }
 
   /** Returns what the program wrote to its standard output. */
-  run(
+  async run(
     program: string,
     options: string[],
     hint: string,
     environment: Record<string, string> = {},
   ): Promise<string> {
+    if (!this.#path.split(delimiter).some((folder) => existsSync(join(folder, program)))) {
+      throw new Failure('build.no_tool', `The program ${program} was not found`, { hint });
+    }
     return new Promise((resolve, reject) => {
-      const child = spawn(program, options, {
+      const child = supervise(program, options, ['pipe', 'pipe'], GRACE_SECONDS, {
         cwd: this.#cwd,
         env: { ...process.env, ...environment, PATH: this.#path },
-        stdio: ['ignore', 'pipe', 'pipe'],
       });
       let out = '';
       let err = '';
-      child.stdout.setEncoding('utf8').on('data', (text: string) => (out += text));
+      child.stdout?.setEncoding('utf8').on('data', (text: string) => (out += text));
       child.stderr
-        .setEncoding('utf8')
+        ?.setEncoding('utf8')
         .on('data', (text: string) => (err = (err + text).slice(-16_384)));
-      child.once('error', () => {
-        reject(new Failure('build.no_tool', `The program ${program} was not found`, { hint }));
-      });
+      child.once('error', reject);
       child.once('close', (code) => {
         if (code === 0) resolve(out);
         else reject(new Failure('build.tool_failed', `${program} failed`, { frame: err.trim() }));

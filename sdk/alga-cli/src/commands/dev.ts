@@ -19,6 +19,7 @@ import type { Output } from '../output.js';
 import { hasHandler, openProject } from '../project/project.js';
 import { ApiClient } from '../server/client.js';
 import { SourceMaps } from '../server/source-maps.js';
+import { systemFailure } from '../system-failure.js';
 import { reportFindings } from './build.js';
 import { followLogs } from './logs.js';
 
@@ -118,12 +119,14 @@ class DevSession {
 
   /** Runs until the user interrupts or the server ends. */
   async run(signal: AbortSignal, watchFiles: boolean): Promise<void> {
-    await this.#rebuild();
+    // A component in the making may take long: its top level is the author's.
+    signal.addEventListener('abort', () => this.#componentizer.close(), { once: true });
+    await this.#rebuild(signal);
     const watcher = watchFiles
       ? new ProjectWatcher(this.root, (files) => {
           const names = files.map((file) => relative(this.root, file)).join(', ');
           this.output.note(`\n${names} changed`);
-          this.#changes = this.#changes.then(() => this.#rebuild());
+          this.#changes = this.#changes.then(() => this.#rebuild(signal));
         })
       : undefined;
     const stopping = new AbortController();
@@ -151,7 +154,9 @@ class DevSession {
   }
 
   /** Builds and installs; what goes wrong is shown, and the version before goes on running. */
-  async #rebuild(): Promise<void> {
+  async #rebuild(signal: AbortSignal): Promise<void> {
+    const interrupted = () => signal.aborted;
+    if (interrupted()) return;
     const started = performance.now();
     try {
       const project = await openProject(this.root);
@@ -172,10 +177,12 @@ class DevSession {
       for (const line of missingSettings(project.manifest, settings)) this.output.warn(line);
       this.output.event({ event: 'ready', url: this.proxy.url, install, milliseconds });
     } catch (error) {
+      if (interrupted()) return;
       const failure =
         error instanceof Failure
           ? error
-          : new Failure('internal', error instanceof Error ? error.message : String(error));
+          : (systemFailure(error) ??
+            new Failure('internal', error instanceof Error ? error.message : String(error)));
       this.output.fail(failure);
       if (this.deployment.install !== undefined) {
         this.output.note('The version before goes on running.');

@@ -1,4 +1,4 @@
-import { spawn, type ChildProcess } from 'node:child_process';
+import type { ChildProcess } from 'node:child_process';
 import { existsSync } from 'node:fs';
 import { mkdir, open, readFile, rm, writeFile } from 'node:fs/promises';
 import { delimiter, join } from 'node:path';
@@ -6,9 +6,11 @@ import { setTimeout as sleep } from 'node:timers/promises';
 
 import type { Environment } from '../environment.js';
 import { Failure } from '../failure.js';
+import { killSupervised, supervise } from '../supervised.js';
 
 const READY_MS = 60_000;
-const STOP_MS = 15_000;
+/** How long it may take to stop in good order. */
+const STOP_SECONDS = 15;
 
 /** The server program: `--algad`, the variable ALGAD, or `algad` in PATH. */
 export function findAlgad(environment: Environment, option?: string): string | undefined {
@@ -21,7 +23,10 @@ export function findAlgad(environment: Environment, option?: string): string | u
     .find((file) => existsSync(file));
 }
 
-/** A server of this machine's own, as production runs it, in one process with all roles. */
+/**
+ * A server of this machine's own, as production runs it, in one process with all roles. It ends with
+ * this process.
+ */
 export class LocalAlgad {
   readonly url: string;
   /** Token of the operator that the first start made. */
@@ -63,7 +68,7 @@ export class LocalAlgad {
     const config = join(folder, 'algad.toml');
     await writeFile(config, developmentConfig(headers), { mode: 0o600 });
     options.push('--config', config);
-    const child = spawn(program, options, { stdio: ['ignore', log.fd, log.fd] });
+    const child = supervise(program, options, [log.fd, log.fd], STOP_SECONDS);
     let problem: string | undefined;
     child.once('error', (error) => (problem = error.message));
     child.once('exit', (code, signal) => (problem ??= `it ended with ${String(code ?? signal)}`));
@@ -80,7 +85,7 @@ export class LocalAlgad {
     } finally {
       await log.close();
     }
-    child.kill('SIGKILL');
+    killSupervised(child);
     const tail = (await readFile(logFile, 'utf8')).split('\n').slice(-15).join('\n');
     throw new Failure(
       'dev.algad_failed',
@@ -95,7 +100,7 @@ export class LocalAlgad {
   /** Ends the server in good order; after a while, by force. */
   async stop(): Promise<void> {
     this.#child.kill('SIGTERM');
-    const force = setTimeout(() => this.#child.kill('SIGKILL'), STOP_MS);
+    const force = setTimeout(() => killSupervised(this.#child), STOP_SECONDS * 1000);
     await this.ended;
     clearTimeout(force);
   }
