@@ -8,7 +8,7 @@ KUBERNETES_PACKAGE='kubernetes-validate==1.37.0'
 PROMQL_PACKAGE='promql-parser==0.11.0'
 VERSITYGW_MODULE=github.com/versity/versitygw/cmd/versitygw@v1.8.0
 
-# OpenBao (speaks Vault's API) and versitygw (speaks S3's). Tests that need one which cannot be had are
+# OpenBao (speaks Vault's API), versitygw (speaks S3's) and Prometheus. Tests that need one which cannot be had are
 # skipped and say so; nothing fails here.
 test_servers() {
   local folder=$ALGA_CACHE/servers
@@ -28,6 +28,10 @@ test_servers() {
   if [[ -z ${ALGA_VERSITYGW:-} ]] && ! command -v versitygw >/dev/null; then
     [[ -x $folder/bin/versitygw ]] || run 'versitygw, an S3 server, as a Go module' install_versitygw "$folder" || true
     if [[ -x $folder/bin/versitygw ]]; then export ALGA_VERSITYGW=$folder/bin/versitygw; fi
+  fi
+  if [[ -z ${ALGA_PROMETHEUS:-} ]] && ! command -v prometheus >/dev/null; then
+    [[ -x $folder/prometheus/usr/bin/promtool ]] || run 'Prometheus from Debian, unpacked' install_prometheus "$folder" || true
+    if [[ -x $folder/prometheus/usr/bin/promtool ]]; then export ALGA_PROMETHEUS=$folder/prometheus/usr/bin; fi
   fi
 }
 
@@ -49,4 +53,15 @@ install_versitygw() { # FOLDER
     go=$1/python/bin/go
   fi
   GOBIN=$1/bin "$go" install "$VERSITYGW_MODULE"
+}
+
+# Not installed: the package would start a service.
+install_prometheus() { # FOLDER
+  local place=$1/prometheus.new
+  rm -rf "$place" "$1/prometheus"
+  mkdir -p "$place" || return 1
+  (cd "$place" && apt-get download --quiet --quiet prometheus) || return 1
+  dpkg-deb --extract "$place"/prometheus_*.deb "$place" || return 1
+  rm "$place"/prometheus_*.deb
+  mv "$place" "$1/prometheus"
 }
