@@ -17,6 +17,7 @@ INSTALL_CONFIG_TOKEN = "canary-6b1f-install-config-token"
 RUNNER_TOKEN = "canary-6b1f-runner-token"
 REGISTRY_KEY = "canary-6b1f-registry-key"
 DOMAIN_ROOT = "ext.example.com"
+GATEWAY_RIGHTS = Path(__file__).resolve().parents[3] / "deploy" / "postgres" / "gateway.sql"
 
 
 class Fleet(Platform):
@@ -55,19 +56,26 @@ class Fleet(Platform):
         for name, value in (("config-token", INSTALL_CONFIG_TOKEN), ("runner-token", RUNNER_TOKEN), ("registry-key", REGISTRY_KEY)):
             (self.folder / name).write_text(value)
         gateways, runners = self._wanted
+        self.postgres.sql("CREATE ROLE alga_gateway LOGIN")
         for index in range(runners):
             self._wire(f"warm-{index}")
         self.server = self._process("control-plane", self._control_plane(), ["--bootstrap-token-file", str(self.token_file)])
         self.operator = self.client(self.token_file.read_text().strip())
         for index in range(runners):
-            wire = self._wire(f"runner-{index}", internal_port(self.server))
-            self.runners.append(self._process("runner", self._runner(wire), name=f"runner-{index}"))
+            self.runners.append(self.another_runner())
             self.wires[f"warm-{index}"].targets = [internal_port(self.runners[-1])]
+        self.postgres.run_file(GATEWAY_RIGHTS, gateway="alga_gateway")
         for index in range(gateways):
             wire = self._wire(f"gateway-{index}", internal_port(self.server))
             execute = self._wire(f"execute-{index}", *map(internal_port, self.runners))
             self.gateways.append(self._process("gateway", self._gateway(wire, execute), name=f"gateway-{index}"))
         return self
+
+    def another_runner(self):
+        """Starts one that neither gateways nor the control plane know of."""
+        name = f"runner-{len(self.runners)}"
+        wire = self._wire(name, internal_port(self.server))
+        return self._process("runner", self._runner(wire), name=name)
 
     def restart(self, server):
         """Starts a process again that was ended or killed; the wires lead to where it listens now."""
@@ -156,10 +164,10 @@ internal_listen = "127.0.0.1:0"
 internal_port_file = "{{folder}}/internal.port"
 """
 
-    def _database(self):
+    def _database(self, user="alga"):
         return f"""
 [database]
-url = "{self.postgres.url}"
+url = "{self.postgres.url_of(user)}"
 """
 
     def _bundles(self):
@@ -200,7 +208,7 @@ compile_timeout = "5m"
 
     def _gateway(self, wire, execute):
         timeout, grace = self._times
-        return f"""{self._tls("gateway")}{self._database()}
+        return f"""{self._tls("gateway")}{self._database("alga_gateway")}
 [control_plane]
 url = "https://127.0.0.1:{wire.port}"
 token = "file:{self.folder}/config-token"

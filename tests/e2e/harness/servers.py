@@ -2,6 +2,7 @@
 
 import os
 import pwd
+import shlex
 import shutil
 import signal
 import socket
@@ -60,7 +61,10 @@ class Postgres:
 
     @property
     def url(self):
-        return f"postgresql:///alga?host={self.folder}&user=alga"
+        return self.url_of("alga")
+
+    def url_of(self, user):
+        return f"postgresql:///alga?host={self.folder}&user={user}"
 
     @property
     def admin_url(self):
@@ -89,15 +93,25 @@ class Postgres:
         """What psql prints, one row a line, columns with `|` between them."""
         return self._run("psql", *self._client(database), "-c", text).stdout
 
+    def refusal(self, text, user):
+        """What PostgreSQL says to a statement of `user` that it refuses; empty when it does not."""
+        done = self._run("psql", *self._client("alga", user), "-c", text, check=False)
+        return done.stderr.strip() if done.returncode else ""
+
+    def run_file(self, path, **variables):
+        """Has psql run a file, which whoever it runs as need not be able to read, with variables."""
+        given = [part for name, value in variables.items() for part in ("--set", f"{name}={value}")]
+        self._run("psql", *self._client("alga"), *given, "-q", "-f", "-", said=path.read_text())
+
     def dump(self):
         return self._run("pg_dump", "-h", self.folder, "-U", "alga", "alga").stdout
 
-    def _client(self, database):
-        return ["-h", self.folder, "-p", str(self.port), "-U", self.superuser, "-d", database, "-At", "-v", "ON_ERROR_STOP=1"]
+    def _client(self, database, user=None):
+        return ["-h", self.folder, "-p", str(self.port), "-U", user or self.superuser, "-d", database, "-At", "-v", "ON_ERROR_STOP=1"]
 
-    def _run(self, program, *arguments, check=True):
+    def _run(self, program, *arguments, check=True, said=""):
         command = [str(self.bin / program), *map(str, arguments)]
-        done = subprocess.run(command, capture_output=True, text=True, cwd=self.folder, **self._as)
+        done = subprocess.run(command, input=said, capture_output=True, text=True, cwd=self.folder, **self._as)
         if check and done.returncode:
             raise RuntimeError(f"{program} ended with {done.returncode}:\n{done.stdout}{done.stderr}")
         return done
@@ -116,6 +130,8 @@ class ObjectStore:
         self.program = program
         self.folder = Path(folder)
         (self.folder / "s3" / self.bucket).mkdir(parents=True)
+        self._keys = self.folder / "s3-keys"
+        self._keys.mkdir()
         self.process = None
         self.port = None
 
@@ -126,6 +142,23 @@ class ObjectStore:
     def __exit__(self, *_):
         self.stop()
 
+    def add_key(self, access, secret):
+        """A further key that may do what the first may."""
+        self._administer("create-user", "--access", access, "--secret", secret, "--role", "admin")
+
+    def key_deleter(self, path):
+        """A program that deletes the key that it is given."""
+        command = [self.program, "admin", *self._administrator(), "delete-user", "--access"]
+        path.write_text(f'#!/bin/sh\nexec {shlex.join(map(str, command))} "$1"\n')
+        path.chmod(0o700)
+        return path
+
+    def _administrator(self):
+        return ["--access", self.access_key, "--secret", self.secret_key, "--endpoint-url", self.origin]
+
+    def _administer(self, *command):
+        subprocess.run([self.program, "admin", *self._administrator(), *command], check=True, capture_output=True, timeout=60)
+
     @property
     def origin(self):
         return f"http://127.0.0.1:{self.port}"
@@ -133,7 +166,7 @@ class ObjectStore:
     def start(self):
         self.port = self.port or free_port()
         command = [self.program, "--port", f"127.0.0.1:{self.port}", "--access", self.access_key, "--secret", self.secret_key]
-        command += ["--quiet", "posix", "--nometa", str(self.folder / "s3")]
+        command += ["--quiet", "--iam-dir", str(self._keys), "posix", "--nometa", str(self.folder / "s3")]
         with open(self.folder / "s3.log", "ab") as out:
             self.process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=out, stderr=out)
         deadline = time.monotonic() + 30
