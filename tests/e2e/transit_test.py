@@ -34,7 +34,7 @@ class TransitFleet(Fleet):
 address = "{self.bao.address}"
 token = "file:{self.tokens[role]}"
 transit_key = "alga-envelopes"
-timeout = "1s"
+timeout = "3s"
 """
 
     def _control_plane(self):

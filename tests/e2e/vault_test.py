@@ -19,6 +19,8 @@ from harness.server import run as run_algad
 from harness.tap import eventually, expect, expect_equal, expect_in, main, test
 
 FIRST = "canary-71c0de-first-secret"
+# Seconds that Vault is waited for: many times what it takes on a busy machine.
+TIMEOUT = 2
 REFUSALS = ("vault.unavailable", "vault.sealed", "secret.overload", "gateway.policy_unavailable")
 CONFIG_TOKEN = "token-of-install-config-for-tests"
 
@@ -38,7 +40,7 @@ role = "{role}"
 secret_id = "file:{secret_id}"
 transit_key = "alga-envelopes"
 wrapping_key = "alga-data-keys"
-timeout = "500ms"
+timeout = "{timeout}s"
 
 [control_plane]
 token = "env:TEST_CONFIG_TOKEN"
@@ -58,7 +60,7 @@ class World:
         )
         role, secret_id = bao.approle("alga-all")
         (self.folder / "secret-id").write_text(secret_id + "\n")
-        config = CONFIG + VAULT.format(address=flaky.address, role=role, secret_id=self.folder / "secret-id")
+        config = CONFIG + VAULT.format(address=flaky.address, role=role, secret_id=self.folder / "secret-id", timeout=TIMEOUT)
         self.platform = Platform(self.folder / "platform", config=config, env={"TEST_CONFIG_TOKEN": CONFIG_TOKEN})
         self.secrets = [FIRST]
 
@@ -146,7 +148,7 @@ def wrapping_rotation(world):
     role, secret_id = world.bao.approle("alga-key-rotation")
     (world.folder / "rotation-id").write_text(secret_id)
     config = world.folder / "rotation.toml"
-    config.write_text(VAULT.format(address=world.flaky.address, role=role, secret_id=world.folder / "rotation-id"))
+    config.write_text(VAULT.format(address=world.flaky.address, role=role, secret_id=world.folder / "rotation-id", timeout=TIMEOUT))
     data = world.platform.folder / "server/data"
     status, out, err = run_algad("keys", "rotate", "--config", config, "--data", data, "--json", env={"TEST_CONFIG_TOKEN": CONFIG_TOKEN})
     expect_equal(status, 0, f"exit status ({out}{err})")
@@ -229,17 +231,18 @@ def silent(world):
         for caller in callers:
             caller.start()
         time.sleep(0.5)
-        slowest = 0.0
+        waits = []
         for _ in range(20):
             began = time.monotonic()
             expect_equal(world.platform.call(other, world.slug, "/counter").status, 200, "an install without secrets")
-            slowest = max(slowest, time.monotonic() - began)
+            waits.append(time.monotonic() - began)
         status, code, answer = world.read()
         expect_equal((status, code), (503, "vault.unavailable"), f"with secrets ({answer.text()})")
         stop.set()
         for caller in callers:
             caller.join()
-        expect(slowest < 2.0, f"an install without secrets waited {slowest:.1f} s for Vault")
+        # Who waits for Vault waits for all of its time: most would have, not one that a busy machine kept.
+        expect(sorted(waits)[10] < TIMEOUT, f"an install without secrets waited {sorted(waits)[10]:.1f} s for Vault")
     finally:
         world.bao.go_on()
     world.well_again()
@@ -259,9 +262,10 @@ def dies_in_a_save(world):
 
     world.secrets.append("canary-71c0de-lost")
     world.bao.pause()
+    wrapped = world.flaky.count("encrypt/alga-data-keys")
     saver = threading.Thread(target=save)
     saver.start()
-    eventually(lambda: world.flaky.calls[-1][1].endswith("encrypt/alga-data-keys"), 10, "the call to Vault")
+    eventually(lambda: world.flaky.count("encrypt/alga-data-keys") > wrapped, 30, "the call to Vault")
     world.bao.stop(9)
     saver.join()
     expect_equal(answers[0].status, 503, f"the save ({answers[0].text()})")
@@ -307,26 +311,26 @@ def stopped_under_load(world):
     for thread in callers:
         thread.start()
     try:
-        time.sleep(1)
+        eventually(lambda: served[0] > 20, 30, "calls before")
         world.bao.stop()
+        eventually(lambda: refused, 30, "a refusal")
         time.sleep(2)
         world.bao.start()
-        eventually(lambda: world.read()[0] == 200, 20, "recovery without hands")
+        eventually(lambda: world.read()[0] == 200, 30, "recovery without hands")
         before = served[0]
-        eventually(lambda: served[0] > before + 50, 20, "calls after recovery")
+        eventually(lambda: served[0] > before + 50, 60, "calls after recovery")
     finally:
         stop.set()
         for thread in callers:
             thread.join()
     expect_equal(wrong[:3], [], "answers that are neither")
-    expect(refused, "the load did not notice that Vault was away")
 
 
 @test("the token is renewed while nobody calls")
 def renewed(world):
     before = world.flaky.count("renew-self") + world.flaky.count("approle/login")
     # Tokens live for sixty seconds here and are renewed after two thirds of that.
-    eventually(lambda: world.flaky.count("renew-self") + world.flaky.count("approle/login") > before, 60, "a renewal", every=1)
+    eventually(lambda: world.flaky.count("renew-self") + world.flaky.count("approle/login") > before, 120, "a renewal", every=1)
 
 
 @test("the policies of deploy/vault let each party do its own work and nothing else")

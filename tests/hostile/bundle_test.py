@@ -10,7 +10,6 @@ import subprocess
 import sys
 import tarfile
 import tempfile
-import time
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "e2e"))
@@ -53,14 +52,12 @@ class World:
         return self.finalize(packed, what)
 
     def finalize(self, packed, what):
-        began = time.monotonic()
         try:
             answer = self.platform.upload(self.publisher, packed, hash_of(packed))
         except AssertionError:
             return None  # refused at the upload already
         expect(400 <= answer.status < 500, f"{what}: {answer.status} {answer.text()[:300]}")
         expect("code" in answer.text(), f"{what}: no code in {answer.text()[:300]}")
-        expect(time.monotonic() - began < 60, f"{what} took long")
         return answer
 
     def publish(self, archive):

@@ -8,7 +8,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "e2e"))
 
-from harness.platform import ALL_CAPABILITIES, CONFIG, Platform, loopback_rules  # noqa: E402
+from harness.platform import CONFIG, Platform, loopback_rules  # noqa: E402
 from harness.tap import eventually, expect, expect_equal, expect_in, main, test  # noqa: E402
 from harness.upstream import Upstream  # noqa: E402
 
