@@ -157,10 +157,8 @@ on_both("has what the page on JavaScript compatibility says", as_documented)
 
 @test("quickjs: a handler that waits for nothing ends at once, and its author reads why")
 def stuck(world):
-    began = time.monotonic()
     answer = world.shop.call(world.installs["quickjs"], "/stuck")
-    expect_equal(answer.status, 500, "status")
-    expect(time.monotonic() - began < 5, "it waited for the limit of time")
+    expect_equal(answer.status, 500, "status; the limit of time would be 504")
     said = world.author.json("invoke", world.installs["quickjs"], "/stuck", expect=1)
     expect_in("waits for a promise that nothing is left to settle", said["error"]["message"], "message")
 
