@@ -37,9 +37,10 @@ class TarBuilder {
     put(257, 8, std::string_view("ustar\00000", 8));
     unsigned sum = 0;
     for (const char c : header) sum += static_cast<unsigned char>(c);
-    char text[8];
+    char text[8] = {};  // six digits, a zero and a blank, or libarchive takes it for no tar
     std::snprintf(text, sizeof text, "%06o", sum);
-    put(148, 8, std::string_view(text, 8));
+    text[7] = ' ';
+    put(148, 8, std::string_view(text, sizeof text));
     tar_ += header;
     tar_ += content;
     tar_.append((512 - content.size() % 512) % 512, '\0');
