@@ -131,8 +131,10 @@ ab_status ab_precompile(ab_engine* engine, ab_view wasm, ab_owned* artefact, ab_
  *  "core_modules":n,"core_instances":n,"data_bytes":n,"image_span_bytes":n,
  *  "instantiated_memories":n,"instantiated_tables":n,
  *  "producers":[{"field","name","version"}],"custom_sections":[{"name","size"}]}
- * "type" is WIT-like text. "instantiated_…" counts those of all instances of core modules, a module
- * that is instantiated twice twice; "memories" and "tables" hold the definitions. */
+ * "type" is WIT-like text. "core_instances" and "instantiated_…" count what instantiating takes, a
+ * module or a nested component that is instantiated twice twice, also one that is handed over as an
+ * argument; "memories" and "tables" hold the definitions. What has more instances than can be counted
+ * is refused with AB_E_INVALID. */
 ab_status ab_describe(ab_view wasm, ab_owned* json, ab_error** error);
 
 /* Loads an artefact by mapping fd (not consumed; may be closed afterwards) and links it. The caller

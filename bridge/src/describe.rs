@@ -2,6 +2,7 @@
 
 use crate::abi::{AbOwned, AbStatus, AbView};
 use crate::error::{AbError, guard};
+use crate::instances::Definitions;
 use serde_json::{Map, Value, json};
 use std::fmt::Write as _;
 use wasmparser::component_types::{
@@ -9,9 +10,8 @@ use wasmparser::component_types::{
 };
 use wasmparser::types::TypesRef;
 use wasmparser::{
-    ComponentAlias, ComponentExternalKind, ComponentOuterAliasKind, ComponentTypeRef, DataKind,
-    Encoding, Instance, KnownCustom, MemoryType, Operator, Parser, Payload, ProducersSectionReader,
-    TableType, Validator, WasmFeatures,
+    ComponentExternalKind, DataKind, KnownCustom, MemoryType, Operator, Parser, Payload,
+    ProducersSectionReader, TableType, Validator, WasmFeatures,
 };
 
 /// Types nest as deep as their author likes; text stops here.
@@ -33,32 +33,15 @@ fn features() -> WasmFeatures {
     features
 }
 
-/// What instantiating takes from the engine's pool.
-#[derive(Default, Clone, Copy)]
-struct Needs {
-    memories: u64,
-    tables: u64,
-}
-
-/// The core modules of one component, by index; imported ones bring what is not known here.
-type Modules = Vec<Needs>;
-
 /// Facts collected while walking over the bytes.
 #[derive(Default)]
 struct Facts {
-    /// Components around the current byte, the outermost first.
-    open: Vec<Modules>,
-    /// The core module around the current byte.
-    module: Option<Needs>,
-    /// Over all instantiations, a module that is instantiated twice counted twice; the body of a
-    /// nested component once, however often that is instantiated.
-    instantiated: Needs,
+    definitions: Definitions,
     imports: Vec<String>,
     exports: Vec<(String, ComponentExternalKind)>,
     memories: Vec<MemoryType>,
     tables: Vec<TableType>,
     core_modules: u64,
-    core_instances: u64,
     data_bytes: u64,
     image_span: u64,
     producers: Vec<Value>,
@@ -75,7 +58,7 @@ impl Facts {
         let mut depth = 0_u32;
         for payload in Parser::new(0).parse_all(wasm) {
             let payload = payload.map_err(invalid)?;
-            facts.count(&payload)?;
+            facts.definitions.note(&payload)?;
             match payload {
                 Payload::ModuleSection { .. } => {
                     facts.core_modules += 1;
@@ -92,13 +75,6 @@ impl Facts {
                     for export in reader {
                         let export = export.map_err(invalid)?;
                         facts.exports.push((export.name.name.to_owned(), export.kind));
-                    }
-                }
-                Payload::InstanceSection(reader) => {
-                    for instance in reader {
-                        let instance = instance.map_err(invalid)?;
-                        let real = matches!(instance, Instance::Instantiate { .. });
-                        facts.core_instances += u64::from(real);
                     }
                 }
                 Payload::MemorySection(reader) => {
@@ -123,75 +99,6 @@ impl Facts {
             }
         }
         Ok(facts)
-    }
-
-    /// Follows modules and their instances; sections of what stands outside of both do not exist.
-    fn count(&mut self, payload: &Payload<'_>) -> Result<(), AbError> {
-        match payload {
-            Payload::Version { encoding: Encoding::Component, .. } => self.open.push(Vec::new()),
-            Payload::Version { encoding: Encoding::Module, .. } => {
-                self.module = Some(Needs::default());
-            }
-            Payload::MemorySection(reader) => {
-                self.module.get_or_insert_default().memories += u64::from(reader.count());
-            }
-            Payload::TableSection(reader) => {
-                self.module.get_or_insert_default().tables += u64::from(reader.count());
-            }
-            Payload::ComponentImportSection(reader) => {
-                for import in reader.clone() {
-                    if let ComponentTypeRef::Module(_) = import.map_err(invalid)?.ty {
-                        self.add_module(Needs::default());
-                    }
-                }
-            }
-            Payload::ComponentAliasSection(reader) => {
-                for alias in reader.clone() {
-                    self.alias(&alias.map_err(invalid)?);
-                }
-            }
-            Payload::InstanceSection(reader) => {
-                for instance in reader.clone() {
-                    let Instance::Instantiate { module_index, .. } = instance.map_err(invalid)?
-                    else {
-                        continue;
-                    };
-                    let modules = self.open.last();
-                    let module = modules.and_then(|all| all.get(module_index as usize));
-                    let Needs { memories, tables } = module.copied().unwrap_or_default();
-                    self.instantiated.memories += memories;
-                    self.instantiated.tables += tables;
-                }
-            }
-            Payload::End(_) => match self.module.take() {
-                // A file that is one core module is one instance.
-                Some(module) if self.open.is_empty() => self.instantiated = module,
-                Some(module) => self.add_module(module),
-                None => drop(self.open.pop()),
-            },
-            _ => {}
-        }
-        Ok(())
-    }
-
-    fn add_module(&mut self, module: Needs) {
-        if let Some(modules) = self.open.last_mut() {
-            modules.push(module);
-        }
-    }
-
-    fn alias(&mut self, alias: &ComponentAlias<'_>) {
-        match *alias {
-            ComponentAlias::InstanceExport { kind: ComponentExternalKind::Module, .. } => {
-                self.add_module(Needs::default());
-            }
-            ComponentAlias::Outer { kind: ComponentOuterAliasKind::CoreModule, count, index } => {
-                let modules = self.open.iter().rev().nth(count as usize);
-                let module = modules.and_then(|all| all.get(index as usize)).copied();
-                self.add_module(module.unwrap_or_default());
-            }
-            _ => {}
-        }
     }
 
     /// The image of a module spans from its first to its last initialised byte; one that is too
@@ -244,6 +151,7 @@ fn describe(wasm: &[u8]) -> Result<String, AbError> {
         "component" => (component_imports(&facts, types), component_exports(&facts, types)),
         _ => module_names(wasm)?,
     };
+    let needs = facts.definitions.needs()?;
     let memories: Vec<Value> = facts.memories.iter().map(memory).collect();
     let tables: Vec<Value> = facts.tables.iter().map(table).collect();
     if kind == "module" {
@@ -257,9 +165,9 @@ fn describe(wasm: &[u8]) -> Result<String, AbError> {
         "memories": memories,
         "tables": tables,
         "core_modules": facts.core_modules,
-        "core_instances": facts.core_instances,
-        "instantiated_memories": facts.instantiated.memories,
-        "instantiated_tables": facts.instantiated.tables,
+        "core_instances": needs.instances,
+        "instantiated_memories": needs.memories,
+        "instantiated_tables": needs.tables,
         "data_bytes": facts.data_bytes,
         "image_span_bytes": facts.image_span,
         "producers": facts.producers,

@@ -15,6 +15,7 @@ pub mod engine;
 pub mod error;
 pub mod exec;
 mod guest;
+mod instances;
 pub mod legacy;
 mod limits;
 mod link;

@@ -229,6 +229,90 @@ fn memories_and_tables_of_a_module_are_counted() {
     assert_eq!(description["instantiated_tables"], 1);
 }
 
+/// Core instances, memories and tables that instantiating takes.
+fn taken(text: &str) -> (u64, u64, u64) {
+    let description = describe(&wat::parse_str(text).expect(text)).expect("a component");
+    let number = |name: &str| description[name].as_u64().expect("a number");
+    (number("core_instances"), number("instantiated_memories"), number("instantiated_tables"))
+}
+
+#[test]
+fn what_is_defined_and_never_instantiated_takes_nothing() {
+    assert_eq!(taken("(component (core module (memory 1)))"), (0, 0, 0));
+    let nested =
+        "(component (component (core module $m (memory 1)) (core instance (instantiate $m))))";
+    assert_eq!(taken(nested), (0, 0, 0));
+}
+
+#[test]
+fn a_nested_component_counts_as_often_as_it_is_instantiated() {
+    let text = |instances: &str| {
+        format!(
+            "(component
+               (component $inner
+                 (core module $m (memory 1) (table 1 funcref) (table 2 funcref))
+                 (core instance (instantiate $m)) (core instance (instantiate $m)))
+               (component $outer
+                 (alias outer 1 0 (component $inner))
+                 (instance (instantiate $inner)) (instance (instantiate $inner)))
+               {instances})"
+        )
+    };
+    assert_eq!(taken(&text("")), (0, 0, 0));
+    assert_eq!(taken(&text("(instance (instantiate $inner))")), (2, 2, 4));
+    assert_eq!(taken(&text("(instance (instantiate $outer))")), (4, 4, 8));
+    let three = "(instance (instantiate $outer)) (instance (instantiate $inner)) (instance (instantiate $outer))";
+    assert_eq!(taken(&text(three)), (10, 10, 20));
+}
+
+#[test]
+fn modules_and_components_that_are_handed_around_count_where_they_are_instantiated() {
+    let argument = "(component
+        (core module $m (memory 1))
+        (component $user (import \"m\" (core module $given)) (core instance (instantiate $given)))
+        (instance (instantiate $user (with \"m\" (core module $m))))
+        (instance (instantiate $user (with \"m\" (core module $m)))))";
+    assert_eq!(taken(argument), (2, 2, 0));
+    let exported = "(component
+        (component $maker (core module $m (memory 1)) (export \"m\" (core module $m)))
+        (instance $made (instantiate $maker))
+        (alias export $made \"m\" (core module $m))
+        (core instance (instantiate $m)) (core instance (instantiate $m)))";
+    assert_eq!(taken(exported), (2, 2, 0));
+    let component = "(component
+        (component $small (core module $m (table 1 funcref)) (core instance (instantiate $m)))
+        (component $user (import \"c\" (component $given))
+          (instance (instantiate $given)) (instance (instantiate $given)))
+        (instance $bundle (export \"c\" (component $small)))
+        (alias export $bundle \"c\" (component $again))
+        (instance (instantiate $user (with \"c\" (component $again)))))";
+    assert_eq!(taken(component), (2, 0, 2));
+}
+
+#[test]
+fn a_component_that_doubles_at_every_level_is_refused_and_not_counted_for_ever() {
+    let doubling = |levels: usize| {
+        let mut text = String::from(
+            "(component (component $c0 (core module $m) (core instance (instantiate $m)))",
+        );
+        for level in 1..=levels {
+            let below = level - 1;
+            text += &format!(
+                "(component $c{level} (alias outer 1 {below} (component $b))
+                   (instance (instantiate $b)) (instance (instantiate $b)))"
+            );
+        }
+        text + &format!("(instance (instantiate $c{levels})))")
+    };
+    assert_eq!(taken(&doubling(10)), (1024, 0, 0));
+    for levels in [40, 300] {
+        let wasm = wat::parse_str(doubling(levels)).expect("text");
+        let (status, message) = describe(&wasm).expect_err("too many");
+        assert_eq!(status, AbStatus::Invalid);
+        assert!(message.contains("instan"), "{message}");
+    }
+}
+
 #[test]
 fn a_core_module_is_described_as_one() {
     let module = wat::parse_str(r#"(module (import "alga" "log_info" (func (param i32 i32))) (memory (export "memory") 1) (func (export "alloc") (param i32) (result i32) unreachable))"#).unwrap();
