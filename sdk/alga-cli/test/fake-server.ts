@@ -25,6 +25,8 @@ export class FakeServer {
   readonly #staged = new Map<string, Buffer>();
   readonly #keys = new Map<string, Buffer>();
   readonly #declared = new Map<string, string[]>();
+  /** Configuration and secrets that the manifest of an extension declares. */
+  readonly #settings = new Map<string, Record<'config' | 'secrets', object>>();
   readonly #followers = new Set<ServerResponse>();
   #server: Server | undefined;
 
@@ -159,6 +161,8 @@ export class FakeServer {
     const files = await readArchive(archive);
     const file = files.find(({ name }) => name === 'manifest.json');
     const manifest = JSON.parse(Buffer.from(file?.content ?? []).toString()) as {
+      config?: Record<string, Setting>;
+      secrets?: Record<string, Setting>;
       name: string;
       publisher: string;
       version: string;
@@ -186,6 +190,8 @@ export class FakeServer {
     };
     extension.versions.push(version);
     this.#declared.set(extension.id, manifest.capabilities ?? []);
+    const { config = {}, secrets = {} } = manifest;
+    this.#settings.set(extension.id, { config: described(config), secrets: described(secrets) });
     const map = files.find(({ name }) => name === 'artifacts/source-map/main.js.map');
     if (map) this.sourceMaps.set(`${slug}@${version.version}`, Buffer.from(map.content).toString());
     send(response, 200, { extension, version, contentHash, canonicalKey: 'x', warnings: [] });
@@ -224,7 +230,12 @@ export class FakeServer {
     }
     const config = this.config.get(id) ?? {};
     const secrets = this.secrets.get(id) ?? new Map<string, string>();
-    const names = () => ({ names: [...secrets.keys()].sort(), version: secrets.size });
+    const declares = this.#settings.get(install.extension_id);
+    const names = () => ({
+      names: [...secrets.keys()].sort(),
+      version: secrets.size,
+      declared: declares?.secrets,
+    });
     switch (`${method} ${action ?? ''}`) {
       case 'POST enable':
       case 'POST disable':
@@ -251,14 +262,18 @@ export class FakeServer {
         return;
       }
       case 'GET config': {
-        send(response, 200, { config, version: 1 });
+        send(response, 200, { config, version: 1, declared: declares?.config });
         return;
       }
       case 'PATCH config': {
         const { set, unset } = json() as { set: Record<string, string>; unset: string[] };
         const kept = Object.entries({ ...config, ...set }).filter(([key]) => !unset.includes(key));
         this.config.set(id, Object.fromEntries(kept));
-        send(response, 200, { config: Object.fromEntries(kept), version: 2 });
+        const warnings = Object.keys(set)
+          .filter((key) => key.includes('token'))
+          .map((key) => `${key} looks like a secret: configuration can be read back`);
+        const answer = { config: Object.fromEntries(kept), version: 2, declared: declares?.config };
+        send(response, 200, { ...answer, ...(warnings.length === 0 ? {} : { warnings }) });
         return;
       }
       case 'GET secrets': {
@@ -330,6 +345,18 @@ export class FakeServer {
 
 function hash(bytes: Buffer): string {
   return `sha256:${createHash('sha256').update(bytes).digest('hex')}`;
+}
+
+type Setting = { description?: string; required?: boolean };
+
+/** As the real server answers: every member is there. */
+function described(settings: Record<string, Setting>): object {
+  return Object.fromEntries(
+    Object.entries(settings).map(([name, { description = '', required = false }]) => [
+      name,
+      { description, required },
+    ]),
+  );
 }
 
 function send(response: ServerResponse, status: number, value: unknown): void {

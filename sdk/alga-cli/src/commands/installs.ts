@@ -6,6 +6,7 @@ import { canonicalCapability, KNOWN_CAPABILITIES, nearest } from '../manifest/ca
 import { egressRuleProblem } from '../manifest/egress.js';
 import { loadManifest } from '../manifest/manifest.js';
 import type { Output } from '../output.js';
+import { noteMissingSettings } from '../server/declared.js';
 import type { CapabilityDifference, Extension, Install } from '../server/types.js';
 import {
   addServerCommand,
@@ -36,6 +37,8 @@ interface GrantOptions {
 interface ChangeAnswer {
   install: Install;
   capability_difference?: CapabilityDifference;
+  /** Of the server: rules and limits that it has taken, and that deserve a second look. */
+  warnings?: string[];
 }
 
 export function registerInstallCommands(program: Command, environment: Environment): void {
@@ -59,6 +62,7 @@ export function registerInstallCommands(program: Command, environment: Environme
         },
       });
       const { install, capability_difference: difference } = answer;
+      for (const warning of answer.warnings ?? []) output.warn(warning);
       if (options.grantDeclared === true && (difference?.withheld.length ?? 0) > 0) {
         const capabilities = difference?.requested ?? [];
         const granted = await client.json<ChangeAnswer>(`${installPath(install)}/grants`, {
@@ -69,6 +73,7 @@ export function registerInstallCommands(program: Command, environment: Environme
       }
       output.print(`Installed ${install.slug} ${install.version} as ${install.id}`);
       showGrants(answer.install, output);
+      await noteMissingSettings(client, install, output);
       output.result({ ...answer });
     },
   )
@@ -90,10 +95,12 @@ export function registerInstallCommands(program: Command, environment: Environme
         method: 'POST',
         json: { version: options.version },
       });
+      for (const warning of answer.warnings ?? []) output.warn(warning);
       output.print(
         `${answer.install.slug} is now ${answer.install.version} (was ${install.version})`,
       );
       showGrants(answer.install, output);
+      await noteMissingSettings(client, answer.install, output);
       output.result({ ...answer });
     },
   ).requiredOption('--version <version>', 'version to move to');

@@ -2,17 +2,23 @@ import type { Command } from 'commander';
 
 import type { Environment } from '../environment.js';
 import { Failure } from '../failure.js';
+import type { Output } from '../output.js';
 import { readSecretValue } from '../secret-input.js';
+import { missingSettings, warnOfUndeclared, type Declared } from '../server/declared.js';
 import { addServerCommand, findInstall, installPath, parseAssignments } from './server-command.js';
 
 interface ConfigAnswer {
   config: Record<string, string>;
   version: string | number;
+  declared?: Declared;
+  /** Of the server: keys that look like secrets. */
+  warnings?: string[];
 }
 
 interface SecretsAnswer {
   names: string[];
   version: string | number;
+  declared?: Declared;
 }
 
 export function registerSettingsCommands(program: Command, environment: Environment): void {
@@ -28,6 +34,10 @@ export function registerSettingsCommands(program: Command, environment: Environm
       const answer = await client.json<ConfigAnswer>(`${installPath(install)}/config`);
       if (key === undefined) {
         for (const [name, value] of Object.entries(answer.config)) output.print(`${name}=${value}`);
+        noteMissing(
+          output,
+          missingSettings(reference, 'config', answer.declared, Object.keys(answer.config)),
+        );
         output.result({ ...answer });
         return;
       }
@@ -54,6 +64,8 @@ export function registerSettingsCommands(program: Command, environment: Environm
         method: 'PATCH',
         json: { set, unset: [] },
       });
+      for (const warning of answer.warnings ?? []) output.warn(warning);
+      warnOfUndeclared(output, install, 'config', Object.keys(set), answer.declared);
       output.print(`Configuration of ${install.slug} is at version ${answer.version}`);
       output.result({ ...answer });
     },
@@ -89,6 +101,7 @@ export function registerSettingsCommands(program: Command, environment: Environm
         method: 'PUT',
         json: { value },
       });
+      warnOfUndeclared(output, install, 'secrets', [name], answer.declared);
       output.print(`Secrets of ${install.slug} are at version ${answer.version}`);
       output.result({ ...answer });
     },
@@ -118,9 +131,16 @@ export function registerSettingsCommands(program: Command, environment: Environm
       const install = await findInstall(client, reference);
       const answer = await client.json<SecretsAnswer>(`${installPath(install)}/secrets`);
       for (const name of answer.names) output.print(name);
+      noteMissing(output, missingSettings(reference, 'secrets', answer.declared, answer.names));
       output.result({ ...answer });
     },
   );
+}
+
+function noteMissing(output: Output, commands: readonly string[]): void {
+  if (commands.length === 0) return;
+  output.note('Required and not set:');
+  for (const command of commands) output.note(`  ${command}`);
 }
 
 function secretPath(install: Parameters<typeof installPath>[0], name: string): string {

@@ -113,8 +113,12 @@ async function readLines(client: ApiClient, requestId: string): Promise<LogLine[
   return lines.map((line) => ({ ...line, message: unfold(line.message) }));
 }
 
+/** A rejection that nobody waited for: the answer went its way without it. */
+const NOT_AWAITED = 'Not awaited: ';
+
 /** Uncaught errors, and request bodies that were not what the handler read. */
 function isThrown({ level, message }: LogLine): boolean {
+  if (message.startsWith(NOT_AWAITED)) return false;
   return level === 'error' || message.startsWith('RequestBodyError: ');
 }
 
