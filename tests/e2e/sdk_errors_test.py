@@ -5,18 +5,21 @@ The extension is tests/guests/failures. A comment `fails: NAME` in its source ma
 error of route /NAME must be reported at; the column is where the named token begins.
 """
 
+import json
 import re
 import sys
 
 from harness.author import ROOT, Author, Workshop, release_only, scratch
 from harness.platform import Platform, loopback_rules
-from harness.tap import expect, expect_equal, expect_in, main, test
+from harness.tap import eventually, expect, expect_equal, expect_in, main, test
 from harness.upstream import Upstream
 
 FIXTURE = ROOT / "tests" / "guests" / "failures"
 EXTENSION = "example.failures"
 # A request has time for this many milliseconds, so that the tests need not wait for the default.
 WALL_MS = 1500
+# So little that it is used up long before that time, on a busy machine as well.
+MEMORY_MB = 64
 
 # route: (what the author reads, the token that the column points to, request body)
 THROWN = {
@@ -56,15 +59,37 @@ class World:
         self.author = self.shop.author
         self.project = self.author.copy(FIXTURE, "failures")
         self.published = self.shop.publish(self.project)
+        self.install = self.installed(EXTENSION)
+        small = self.author.copy(FIXTURE, "failures-quickjs")
+        manifest = json.loads((small / "manifest.json").read_text())
+        (small / "manifest.json").write_text(json.dumps({**manifest, "name": "failures-quickjs"}))
+        (small / "package.json").write_text(json.dumps({"alga": {"engine": "quickjs"}}))
+        self.shop.publish(small)
+        self.installed(f"{EXTENSION}-quickjs")
+
+    def installed(self, extension):
         granted = ("cap:config.read", "cap:secrets.get", "cap:http.fetch")  # storage is withheld
-        self.install = platform.install(
+        return self.platform.install(
             self.shop.TENANT,
-            EXTENSION,
+            extension,
             granted,
-            egress=loopback_rules(upstream),
-            config={"api_url": upstream.origin},
-            limits={"timeout_ms": WALL_MS},
+            egress=loopback_rules(self.upstream),
+            config={"api_url": self.upstream.origin},
+            limits={"timeout_ms": WALL_MS, "memory_mb": MEMORY_MB},
         )
+
+    def not_awaited(self, extension, route):
+        """Calls a route that answers 200, and gives what its log says of promises that nobody awaited."""
+        answer = self.author.json("invoke", extension, route)
+        expect_equal(answer["status"], 200, f"status of {route}")
+        lines = []
+
+        def arrived():
+            lines[:] = self.author.json("logs", "--request", answer["request_id"], "--limit", "100")["lines"]
+            return any("host call" in line["message"] for line in lines)
+
+        eventually(arrived, 10, f"the log of {route}")
+        return [line for line in lines if line["message"].startswith("Not awaited: ")]
 
     def fails(self, name, body=None):
         """Invokes a route with the command; returns the error that it reports."""
@@ -131,6 +156,28 @@ def thrown_value(world):
     error = world.fails("value")
     expect_in('{"reason":"not even an error"}', error["message"], "message")
     expect_in("nothing says where", error["message"], "message")
+
+
+def register_not_awaited(engine, extension, route, reported):
+    what = "is reported at its line" if reported else "is not reported"
+    name = route.removeprefix("/")
+
+    @test(f"a promise of {route} that fails and that nobody awaits {what}, on {engine}")
+    def not_awaited(world):
+        lines = world.not_awaited(extension, route)
+        expect_equal(len(lines), 1 if reported else 0, f"lines {lines}")
+        for line in lines:
+            expect_equal(line["level"], "error", "level")
+            expect_in("StorageError: storage.put notes/", line["message"], "message")
+            expect_equal(line["author_error"]["location"], marked(name, "put("), "place")
+            expect_frame(line["author_error"]["frame"], marked(name, "put("))
+
+
+# StarlingMonkey tells nobody of the rejections of the author's own async functions.
+for _engine, _extension in (("StarlingMonkey", EXTENSION), ("QuickJS", f"{EXTENSION}-quickjs")):
+    register_not_awaited(_engine, _extension, "/forgotten", True)
+    register_not_awaited(_engine, _extension, "/forgotten-own", _engine == "QuickJS")
+    register_not_awaited(_engine, _extension, "/caught-late", False)
 
 
 @test("alga invoke without --json prints place and frame for people")

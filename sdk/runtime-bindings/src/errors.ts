@@ -109,6 +109,35 @@ export function observeCalls(next: CallObserver | undefined): void {
   observer = next;
 }
 
+/** Changes a function that authors call and that calls the host. */
+export type CallWrapper = <F>(call: F) => F;
+
+let wrapper: CallWrapper | undefined;
+
+/** Sets what happens to the functions of the capabilities that are made from now on. */
+export function wrapCalls(next: CallWrapper | undefined): void {
+  wrapper = next;
+}
+
+/** The functions of each group, wrapped; what is no function stays as it is. */
+export function wrapped<T extends object>(groups: T): T {
+  const wrap = wrapper;
+  if (wrap === undefined) return groups;
+  const members = (group: unknown): unknown => {
+    const entries = typeof group === 'object' && group !== null ? Object.entries(group) : [];
+    if (entries.length === 0) return group;
+    return Object.fromEntries(
+      entries.map(([name, call]: [string, unknown]) => [
+        name,
+        typeof call === 'function' ? wrap(call) : call,
+      ]),
+    );
+  };
+  return Object.fromEntries(
+    Object.entries(groups).map(([name, group]) => [name, members(group)]),
+  ) as T;
+}
+
 /**
  * Calls an imported function and turns its error case into a typed error.
  *

@@ -1,5 +1,5 @@
 import { createLog } from './capabilities.js';
-import { describeError } from './errors.js';
+import { describeError, wrapped } from './errors.js';
 import { isRunnableHandler } from './handler.js';
 import { createHostBindings, type Handler } from './reference.js';
 import { RequestBodyError } from './request.js';
@@ -31,7 +31,7 @@ export async function execute(
 ): Promise<ExecuteResponse> {
   try {
     if (isRunnableHandler(exported)) return await exported(request, imports);
-    const host = createHostBindings(imports, request.context);
+    const host = wrapped(createHostBindings(imports, request.context));
     return await toExecuteResponse(await (exported as Handler)(request, host));
   } catch (thrown) {
     onUncaught?.(thrown);

@@ -1,4 +1,5 @@
 import { createCapabilities, type Capabilities } from './capabilities.js';
+import { wrapped } from './errors.js';
 import { ExtensionRequest } from './request.js';
 import { toExecuteResponse, type HandlerResult } from './response.js';
 import type { ExecuteRequest, ExecuteResponse, HostImports } from './wit.js';
@@ -31,7 +32,7 @@ export function handler(run: HandlerFunction): RunnableHandler {
     request: ExecuteRequest,
     imports: HostImports,
   ): Promise<ExecuteResponse> => {
-    const capabilities = createCapabilities(imports, request.context);
+    const capabilities = wrapped(createCapabilities(imports, request.context));
     const result = await run({ ...capabilities, request: new ExtensionRequest(request) });
     return toExecuteResponse(result);
   };

@@ -1,8 +1,9 @@
 import { createLog } from '../capabilities.js';
-import { describeError, describeFrames, observeCalls } from '../errors.js';
+import { describeError, describeFrames, observeCalls, wrapCalls, wrapped } from '../errors.js';
 import { assertHandler, execute } from '../execute.js';
 import { createFetch } from '../fetch.js';
 import type { ExecuteRequest, ExecuteResponse, HostImports, LogLevel } from '../wit.js';
+import { reportUnwatched, settleRest, watch } from './unwatched.js';
 
 /** The function that the component exports as `handler`. */
 export type GuestExport = (request: ExecuteRequest) => Promise<ExecuteResponse>;
@@ -16,6 +17,19 @@ export type GuestExport = (request: ExecuteRequest) => Promise<ExecuteResponse>;
  *   function `(request, host)` in the reference's style
  */
 export function serve(exported: unknown, imports: HostImports): GuestExport {
+  wrapCalls(watch);
+  const answer = connect(exported, imports);
+  const log = createLog(imports.logging);
+  return async (request) => {
+    const answered = await answer(request);
+    await settleRest();
+    reportUnwatched(log);
+    return answered;
+  };
+}
+
+/** `serve()` for engines whose promises are this library's own: those see every rejection. */
+export function connect(exported: unknown, imports: HostImports): GuestExport {
   assertHandler(exported);
   installGlobals(imports);
   traceCalls(imports);
@@ -64,7 +78,8 @@ function installGlobals(imports: HostImports): void {
       if (held !== true) write('error')('Assertion failed:', ...values);
     },
   };
-  for (const [name, value] of Object.entries({ fetch: createFetch(imports.http), console })) {
+  const { network } = wrapped({ network: { fetch: createFetch(imports.http) } });
+  for (const [name, value] of Object.entries({ ...network, console })) {
     Object.defineProperty(globalThis, name, { value, writable: true, configurable: true });
   }
 }

@@ -1,5 +1,7 @@
 import { answerUncaught } from '../execute.js';
-import { serve } from '../guest/index.js';
+import { createLog } from '../capabilities.js';
+import { connect } from '../guest/index.js';
+import { reportUnwatched } from '../guest/unwatched.js';
 import type { ExecuteRequest, ExecuteResponse, HostImports } from '../wit.js';
 import { loop, random } from './environment.js';
 import { adaptImports, adaptRequest } from './imports.js';
@@ -19,7 +21,8 @@ export function serveQuickJs(
   wasi: WasiImports,
 ): (request: ExecuteRequest) => ExecuteResponse {
   const adapted = adaptImports(imports);
-  const run = serve(exported, adapted);
+  const run = connect(exported, adapted);
+  const log = createLog(adapted.logging);
   return (raw) => {
     random.begin(wasi.random);
     loop.begin(wasi.clock);
@@ -29,6 +32,8 @@ export function serveQuickJs(
     } catch (thrown) {
       // A timer threw, or nothing is left to settle the handler's promise.
       return wellTyped(answerUncaught(thrown, request, adapted));
+    } finally {
+      reportUnwatched(log);
     }
   };
 }

@@ -6,6 +6,8 @@
  * `Promise`, and this class is that global: `runJobs()` runs everything that can run.
  */
 
+import { noteRejection, noteWatcher } from '../guest/unwatched.js';
+
 type Job = () => void;
 type Settle = (value: unknown) => void;
 
@@ -40,6 +42,8 @@ interface Reaction {
 export class QueuedPromise<T = unknown> {
   #state: State = { tag: 'pending' };
   #reactions: Reaction[] = [];
+  /** Somebody asked what becomes of it. */
+  #watched = false;
 
   constructor(run: (resolve: (value: T | PromiseLike<T>) => void, reject: Settle) => void) {
     const [resolve, reject] = this.#settlers();
@@ -52,6 +56,7 @@ export class QueuedPromise<T = unknown> {
 
   /** What became of it so far; for the loop that waits for a handler. */
   static stateOf(promise: QueuedPromise): State {
+    promise.#watch();
     return promise.#state;
   }
 
@@ -99,15 +104,22 @@ export class QueuedPromise<T = unknown> {
 
   #settle(state: Exclude<State, { tag: 'pending' }>): void {
     this.#state = state;
+    if (state.tag === 'rejected' && !this.#watched) noteRejection(this, state.value);
     const reactions = this.#reactions;
     this.#reactions = [];
     for (const reaction of reactions) enqueueJob(reaction[state.tag]);
+  }
+
+  #watch(): void {
+    this.#watched = true;
+    noteWatcher(this);
   }
 
   then<A = T, B = never>(
     onFulfilled?: ((value: T) => A | PromiseLike<A>) | null,
     onRejected?: ((reason: unknown) => B | PromiseLike<B>) | null,
   ): QueuedPromise<A | B> {
+    this.#watch();
     return new QueuedPromise<A | B>((resolve, reject) => {
       const reaction = (run: unknown, otherwise: Settle): Job => {
         return () => {

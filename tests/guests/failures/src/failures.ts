@@ -1,3 +1,5 @@
+import type { Storage } from '@alga/extension-runtime';
+
 /** The author's own error class: its name must reach the author. */
 export class OutOfLuckError extends Error {
   override readonly name = 'OutOfLuckError';
@@ -18,6 +20,12 @@ export function explode(thing: Thing): never {
 export async function refuseLater(why: string): Promise<never> {
   await Promise.resolve();
   return Promise.reject(new Error(why)); // fails: reject
+}
+
+export async function save(storage: Storage): Promise<void> {
+  await storage.get('notes', 'one').catch(() => undefined);
+  await Promise.resolve();
+  await storage.put('notes', 'one', 'text'); // fails: forgotten-own
 }
 
 export function parse(text: string): unknown {

@@ -1,7 +1,7 @@
 import { handler, json } from '@alga/extension-runtime';
 import { Router } from '@alga/extension-runtime/extras';
 
-import { deepen, explode, hoard, parse, refuseLater } from './failures.js';
+import { deepen, explode, hoard, parse, refuseLater, save } from './failures.js';
 
 // A comment that ends in `fails: NAME` marks the line that tests/e2e/sdk_errors_test.py expects.
 const router = new Router()
@@ -34,6 +34,22 @@ const router = new Router()
   .get('/global-fetch', async () => {
     const answer = await fetch('https://example.org/'); // fails: global-fetch
     return json({ status: answer.status });
+  })
+  .get('/forgotten', ({ storage }) => {
+    void storage.put('notes', 'two', 'text'); // fails: forgotten
+    return json({ saved: true });
+  })
+  .get('/forgotten-own', ({ storage }) => {
+    void save(storage);
+    return json({ saved: true });
+  })
+  .get('/caught-late', async ({ storage, config }) => {
+    const writing = storage.put('notes', 'three', 'text');
+    await config.get('api_url');
+    await writing.catch(() => undefined);
+    void storage.put('notes', 'four', 'text').catch(() => undefined);
+    await Promise.allSettled([storage.put('notes', 'five', 'text')]);
+    return json({ saved: false });
   })
   .get('/overflow', () => json({ depth: deepen(0) }))
   .get('/loop', async ({ config, log }) => {
