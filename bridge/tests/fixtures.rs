@@ -8,7 +8,7 @@
 
 mod host;
 
-use host::guests::{ECHO, V1, guest, plain, repository};
+use host::guests::{COMPAT, ECHO, V1, guest, plain, repository};
 
 /// Imports of the functions that the guests below call.
 const LOGGING: &str = "alga:extension/logging@1.0.0";
@@ -17,6 +17,7 @@ const LOG: &str =
 const CONFIG: &str = "alga:extension/config@1.0.0";
 const GET_CONFIG: &str =
     r#"(import "alga:extension/config@1.0.0" "get" (func $get (param i32 i32 i32)))"#;
+const SCHEDULER: &str = "alga:extension/scheduler";
 const CLOCK: &str = "wasi:clocks/monotonic-clock@0.2.3";
 const NOW: &str =
     r#"(import "wasi:clocks/monotonic-clock@0.2.3" "now" (func $clock (result i64)))"#;
@@ -222,6 +223,21 @@ fn guests() -> Vec<(&'static str, Vec<u8>)> {
                 &[CONFIG],
                 GET_CONFIG,
                 &endless("(call $get (i32.const 256) (i32.const 3) (i32.const 512))"),
+            ),
+        ),
+        (
+            // Never gets as far as its handler.
+            "start-loop",
+            guest(V1, &[], "(func $spin (loop $l (br $l))) (start $spin)", ECHO),
+        ),
+        (
+            // Asks without end for what this product does not offer.
+            "schedule-flood",
+            guest(
+                COMPAT,
+                &[SCHEDULER],
+                r#"(import "alga:extension/scheduler" "list-schedules" (func $list (param i32)))"#,
+                &endless("(call $list (i32.const 512))"),
             ),
         ),
         (

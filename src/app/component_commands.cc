@@ -15,7 +15,7 @@
 #include "base/metrics.h"
 #include "crypto/digest.h"
 #include "domain/capability.h"
-#include "engine/child_process.h"
+#include "engine/compile_child.h"
 #include "engine/component_report.h"
 #include "engine/engine.h"
 #include "json/parse.h"
@@ -142,8 +142,9 @@ int smoke(const std::string& component, const std::string& path) {
   engine::Outcome outcome = answer.get();
   (*engine)->stop(clock.steady() + std::chrono::seconds{5});
   if (outcome.end != domain::EndClass::ok) {
-    std::fprintf(stderr, "error: %s: %s\n%s", std::string(info(outcome.end).code).c_str(),
-                 outcome.message.c_str(), outcome.backtrace.c_str());
+    std::fprintf(stderr, "error: %s: %s\n%s%s", std::string(info(outcome.end).code).c_str(),
+                 outcome.message.c_str(), outcome.backtrace.c_str(),
+                 outcome.backtrace.empty() ? "" : "\n");
     return 1;
   }
   const std::string body = outcome.response.body.value_or("");
@@ -173,8 +174,8 @@ int complain_of_slots(const domain::ComponentReport& report) {
 
 int inspect(const std::string& component, bool as_json) {
   constexpr std::uint64_t most = std::uint64_t{256} << 20U;
-  auto text = engine::describe_component(self, component, most, std::chrono::minutes{1},
-                                         std::uint64_t{16} << 20U);
+  auto text = engine::describe_component(
+      self, component, most, engine::patient(std::chrono::minutes{1}), std::uint64_t{16} << 20U);
   if (!text) return complain(text.error());
   auto report = engine::read_report(*text);
   if (!report) return complain(report.error());
@@ -203,6 +204,12 @@ int inspect(const std::string& component, bool as_json) {
   if (report->frozen_random) {
     std::printf("warning: random numbers are frozen at build time (built with random disabled)\n");
   }
+  if (report->sparse_image_bytes != 0) {
+    std::printf(
+        "warning: its data is strewn over %llu bytes of memory, which every execution writes "
+        "anew\n",
+        static_cast<unsigned long long>(report->sparse_image_bytes));
+  }
   return complain_of_slots(*report);
 }
 
@@ -215,14 +222,14 @@ int compile(const std::string& component, const std::string& output) {
   if (!out.is_open()) {
     return complain({Kind::invalid, "engine.cache_io", output + " cannot be written"});
   }
-  auto began = std::chrono::steady_clock::now();
-  auto outcome = engine::run_child(self, {"compile-worker"}, input.fd(), out.fd(), patience);
-  if (!outcome) return complain(outcome.error());
-  if (outcome->exit_status != 0) {
-    std::fprintf(stderr, "error: %s\n", outcome->errors.c_str());
-    return 1;
-  }
   struct stat facts{};
+  auto began = std::chrono::steady_clock::now();
+  if (Status made = engine::compile_component(self, input, out, {engine::patient(patience)});
+      !made) {
+    // No half of an artefact stays behind, and no device goes.
+    if (::fstat(out.fd(), &facts) == 0 && S_ISREG(facts.st_mode)) ::unlink(output.c_str());
+    return complain(made.error());
+  }
   ::fstat(out.fd(), &facts);
   std::chrono::duration<double> took = std::chrono::steady_clock::now() - began;
   std::printf("compiled in %.2f s to %lld bytes\n", took.count(),

@@ -185,7 +185,9 @@ void add_engine(std::vector<Setting>& all) {
   t.integer("compile_processes", 1, 0, 64,
             "Compilers at once; 0: this process only loads what others compiled and signed with a "
             "key of `artefact_keys`");
-  t.duration("compile_timeout", 120 * second, second, hour, "Of one component");
+  t.duration("compile_timeout", 120 * second, second, hour,
+             "Processor time of compiling one component, after which it is refused. A compile that "
+             "does not get on in four times as long by the clock may be tried again");
   t.size("compile_memory", 2 * GiB, 256 * MiB, 64 * GiB, "Of one compiler process");
   t.choice(
       "keep_pages", "auto", {"auto", "on", "off"},

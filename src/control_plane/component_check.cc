@@ -130,6 +130,13 @@ PublishResult<std::vector<PublishWarning>> check_component(const domain::Compone
                         "the component was built with clocks or random disabled: Date.now() and "
                         "crypto.randomUUID() give the same answer on every call"});
   }
+  if (report.sparse_image_bytes != 0) {
+    warnings.push_back(
+        {"component.sparse_image",
+         fmt::format(
+             "its data is strewn over {} bytes of memory, which every execution writes anew",
+             report.sparse_image_bytes)});
+  }
   if (!issues.empty()) {
     return refuse(Kind::unprocessable, "component.refused", "INVALID_COMPONENT",
                   "the component cannot run here", std::move(issues));

@@ -151,6 +151,9 @@ TEST_P(PublishingContract, HoldsComponentsToTheWorld) {
   EXPECT_TRUE(undeclared.text.contains("\"component.undeclared_import\"")) << undeclared.text;
   Reply frozen = with([](auto& it) { it.frozen_clock = true; });
   EXPECT_TRUE(frozen.text.contains("\"component.frozen_clock\"")) << frozen.text;
+  Reply strewn = with([](auto& it) { it.sparse_image_bytes = 200U << 20U; });
+  EXPECT_EQ(strewn.status, 200);
+  EXPECT_TRUE(strewn.text.contains("\"component.sparse_image\"")) << strewn.text;
   p().inspector().answer(fail(Kind::invalid, "component.not_wasm", "text"));
   EXPECT_EQ(code(publish(hello("8.0.0"))), "INVALID_COMPONENT");
   p().inspector().answer(fail(Kind::unavailable, "component.unavailable", "busy"));

@@ -194,6 +194,7 @@ class BombsTest : public testing::EngineTest, public ::testing::WithParamInterfa
 
 TEST_P(BombsTest, EndSoonInAProcessOfTheirOwn) {
   options.compile_time = std::chrono::seconds{5};
+  options.compile_wait = std::chrono::seconds{60};
   options.compile_memory = 1ULL << 30U;
   ASSERT_EQ(run("echo").end, domain::EndClass::ok);
   const std::filesystem::path file = folder() / "bomb.wasm";
@@ -218,10 +219,23 @@ TEST_P(BombsTest, EndSoonInAProcessOfTheirOwn) {
                 [&](Loaded answer) { promise.set_value(std::move(answer)); });
   EXPECT_FALSE(promise.get_future().get());
 
-  EXPECT_LT(std::chrono::steady_clock::now() - began, std::chrono::seconds{60});
+  EXPECT_LT(std::chrono::steady_clock::now() - began, std::chrono::minutes{5});
   EXPECT_LT(resident_kib(), before + (256U << 10U)) << "memory of this very process";
   EXPECT_EQ(workers(), std::vector<std::string>{});
   EXPECT_EQ(run("echo").end, domain::EndClass::ok);
+}
+
+using OneBombTest = testing::EngineTest;
+
+TEST_F(OneBombTest, IsRefusedForItsProcessorTimeHoweverLongOneWouldWait) {
+  options.compile_time = std::chrono::seconds{1};
+  options.compile_wait = std::chrono::minutes{5};
+  const std::filesystem::path file = folder() / "bomb.wasm";
+  const std::string body = bytes({0}) + repeat(bytes({0x41, 1, 0x1A}), 100) + bytes({0x0B});
+  testing::write_file(file, around(functions(100'000, body)));
+  const Status prepared = engine().prepare(testing::hash_of(file), file.string());
+  ASSERT_FALSE(prepared);
+  EXPECT_EQ(prepared.error().code, "compile.too_expensive") << prepared.error().message;
 }
 
 INSTANTIATE_TEST_SUITE_P(OfACompiler, BombsTest, ::testing::ValuesIn(bombs),

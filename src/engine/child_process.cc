@@ -4,6 +4,7 @@
 #include <poll.h>
 #include <signal.h>
 #include <spawn.h>
+#include <sys/resource.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -48,9 +49,9 @@ enum class Wait : std::uint8_t { ended, runs, lost };
 
 /// Waits for its end, which follows the end of fd 2 at once unless it closed that itself. `lost`:
 /// the kernel does not say how it ended, as SIGCHLD is ignored.
-Wait wait_for(pid_t child, int& status, SteadyTime until) {
+Wait wait_for(pid_t child, int& status, rusage& used, SteadyTime until) {
   while (true) {
-    const pid_t ended = ::waitpid(child, &status, WNOHANG);
+    const pid_t ended = ::wait4(child, &status, WNOHANG, &used);
     if (ended == child) return Wait::ended;
     if (ended < 0 && errno != EINTR) return Wait::lost;
     if (std::chrono::steady_clock::now() >= until) return Wait::runs;
@@ -58,7 +59,24 @@ Wait wait_for(pid_t child, int& status, SteadyTime until) {
   }
 }
 
+std::chrono::microseconds processor_time(const rusage& used) {
+  const auto both = [](const timeval& at) {
+    return std::chrono::seconds{at.tv_sec} + std::chrono::microseconds{at.tv_usec};
+  };
+  return both(used.ru_utime) + both(used.ru_stime);
+}
+
+std::string processor_bound(std::chrono::milliseconds time) {
+  const std::int64_t seconds = std::chrono::ceil<std::chrono::seconds>(time).count();
+  return std::string(worker_cpu_variable) + '=' +
+         std::to_string(std::max<std::int64_t>(1, seconds));
+}
+
 }  // namespace
+
+bool ChildOutcome::interrupted() const {
+  return exit_status < 0 && !spent && (timed_out || signal == SIGKILL);
+}
 
 File& File::operator=(File&& other) noexcept {
   std::swap(fd_, other.fd_);
@@ -71,8 +89,7 @@ File::~File() {
 
 Result<ChildOutcome> run_child(const std::filesystem::path& program,
                                const std::vector<std::string>& arguments, int input, int output,
-                               std::chrono::milliseconds timeout,
-                               const std::vector<std::string>& environment) {
+                               ChildTime time, const std::vector<std::string>& environment) {
   std::array<int, 2> pipe{};
   if (::pipe2(pipe.data(), O_CLOEXEC) != 0) {
     return fail(Kind::unavailable, "engine.unavailable", "no pipe for a worker process");
@@ -87,6 +104,7 @@ Result<ChildOutcome> run_child(const std::filesystem::path& program,
   for (std::string& argument : copies) argv.push_back(argument.data());
   argv.push_back(nullptr);
   std::vector<std::string> variables = environment;
+  variables.push_back(processor_bound(time.processor));
   std::vector<char*> envp;
   for (std::string& variable : variables) envp.push_back(variable.data());
   envp.push_back(nullptr);
@@ -117,14 +135,15 @@ Result<ChildOutcome> run_child(const std::filesystem::path& program,
   errors_in = File{};
 
   ChildOutcome outcome;
-  const SteadyTime until = std::chrono::steady_clock::now() + timeout;
+  const SteadyTime until = std::chrono::steady_clock::now() + time.wall;
   outcome.errors = read_errors(errors_out.fd(), until);
   int status = 0;
-  Wait wait = wait_for(child, status, until);
+  rusage used{};
+  Wait wait = wait_for(child, status, used, until);
   outcome.timed_out = wait == Wait::runs;
   if (outcome.timed_out) {
     ::kill(child, SIGKILL);
-    wait = wait_for(child, status, SteadyTime::max());
+    wait = wait_for(child, status, used, SteadyTime::max());
   }
   if (wait == Wait::lost) {
     return fail(Kind::unavailable, "engine.unavailable",
@@ -132,6 +151,7 @@ Result<ChildOutcome> run_child(const std::filesystem::path& program,
   }
   if (WIFEXITED(status)) outcome.exit_status = WEXITSTATUS(status);
   if (WIFSIGNALED(status)) outcome.signal = WTERMSIG(status);
+  outcome.spent = outcome.signal == SIGXCPU || processor_time(used) >= time.processor;
   return outcome;
 }
 

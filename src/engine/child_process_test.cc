@@ -6,6 +6,7 @@
 
 #include <chrono>
 #include <string>
+#include <utility>
 
 namespace alga::engine {
 namespace {
@@ -13,9 +14,10 @@ namespace {
 using std::chrono::milliseconds;
 using std::chrono::seconds;
 
-Result<ChildOutcome> shell(const std::string& script, milliseconds timeout) {
+Result<ChildOutcome> shell(const std::string& script, milliseconds wall,
+                           milliseconds processor = std::chrono::minutes{1}) {
   const File nothing{::open("/dev/null", O_RDWR | O_CLOEXEC)};
-  return run_child("/bin/sh", {"-c", script}, nothing.fd(), nothing.fd(), timeout,
+  return run_child("/bin/sh", {"-c", script}, nothing.fd(), nothing.fd(), {processor, wall},
                    {"PATH=/usr/bin:/bin"});
 }
 
@@ -59,6 +61,51 @@ TEST(ChildProcess, IsKilledThenAlsoIfItWillNotBeHeard) {
   EXPECT_LT(std::chrono::steady_clock::now() - began, seconds{60});
 }
 
+TEST(ChildProcess, IsToldItsProcessorTimeInWholeSeconds) {
+  const std::pair<milliseconds, const char*> times[] = {{milliseconds{1}, "1"},
+                                                        {milliseconds{1000}, "1"},
+                                                        {milliseconds{1001}, "2"},
+                                                        {milliseconds{120'000}, "120"}};
+  for (const auto& [time, told] : times) {
+    const auto outcome = shell("echo $ALGA_WORKER_CPU >&2", seconds{20}, time);
+    ASSERT_TRUE(outcome);
+    EXPECT_EQ(outcome->errors, std::string(told) + "\n");
+  }
+}
+
+TEST(ChildProcess, ThatUsedUpItsProcessorTimeIsNotTriedAgain) {
+  const char* spin = "ulimit -S -t $ALGA_WORKER_CPU; while :; do :; done";
+  const auto outcome = shell(spin, std::chrono::minutes{2}, seconds{1});
+  ASSERT_TRUE(outcome);
+  EXPECT_EQ(outcome->exit_status, -1);
+  EXPECT_TRUE(outcome->spent);
+  EXPECT_FALSE(outcome->timed_out);
+  EXPECT_FALSE(outcome->interrupted());
+}
+
+TEST(ChildProcess, ThatSpentItsTimeBeforeTheClockRanOutIsNotTriedAgain) {
+  // It does not bound itself, so that only the count of its processor time can tell.
+  const auto outcome = shell("while :; do :; done", seconds{3}, milliseconds{20});
+  ASSERT_TRUE(outcome);
+  EXPECT_TRUE(outcome->timed_out);
+  EXPECT_TRUE(outcome->spent);
+  EXPECT_FALSE(outcome->interrupted());
+}
+
+TEST(ChildProcess, ThatDidNotGetOnMayBeTriedAgain) {
+  const auto outcome = shell("exec sleep 600", milliseconds{100});
+  ASSERT_TRUE(outcome);
+  EXPECT_FALSE(outcome->spent);
+  EXPECT_TRUE(outcome->interrupted());
+}
+
+TEST(ChildProcess, ThatSomebodyKilledMayBeTriedAgain) {
+  EXPECT_TRUE(shell("kill -9 $$", seconds{20})->interrupted());
+  EXPECT_FALSE(shell("kill -6 $$", seconds{20})->interrupted()) << "it gave up itself";
+  EXPECT_FALSE(shell("exit 1", seconds{20})->interrupted());
+  EXPECT_FALSE(shell("exit 0", seconds{20})->interrupted());
+}
+
 TEST(ChildProcess, MayEndSomeTimeAfterItsLastWord) {
   const auto outcome = shell("echo word >&2; exec 2>&-; sleep 0.1; exit 4", seconds{20});
   ASSERT_TRUE(outcome);
@@ -80,7 +127,7 @@ TEST(ChildProcess, OfUnknownEndIsNoSuccess) {
 TEST(ChildProcess, OfNoProgramIsAnError) {
   const File nothing{::open("/dev/null", O_RDWR | O_CLOEXEC)};
   const auto outcome =
-      run_child("/nonexistent/program", {}, nothing.fd(), nothing.fd(), seconds{1});
+      run_child("/nonexistent/program", {}, nothing.fd(), nothing.fd(), patient(seconds{1}));
   ASSERT_FALSE(outcome);
   EXPECT_EQ(outcome.error().code, "engine.unavailable");
 }

@@ -15,32 +15,12 @@
 namespace alga::engine {
 namespace {
 
+/// Made by another engine, or more than a slot of this one holds.
+constexpr std::string_view incompatible = "engine.artefact_incompatible";
+/// How long a bundle that cannot run is not compiled again, and how many of them are remembered.
+constexpr std::chrono::minutes failure_time{1};
+constexpr std::size_t most_failures = 1000;
 constexpr std::array<double, 8> compile_buckets{0.1, 0.5, 1, 2, 5, 10, 30, 120};
-
-/// The line `code: message` of a worker, as an error.
-Error worker_error(const ChildOutcome& outcome) {
-  Error error{Kind::invalid, "engine.bad_component", "the component cannot be compiled"};
-  if (outcome.timed_out || outcome.signal != 0) {
-    error.code = "engine.compile_too_expensive";
-    error.message = outcome.timed_out ? "compiling took too long"
-                                      : "compiling exceeded its limits (signal " +
-                                            std::to_string(outcome.signal) + ")";
-    return error;
-  }
-  std::string_view line = std::string_view(outcome.errors).substr(0, outcome.errors.find('\n'));
-  std::size_t colon = line.find(": ");
-  if (colon == std::string_view::npos) return error;
-  error.message = std::string(line.substr(colon + 2));
-  std::string_view code = line.substr(0, colon);
-  for (std::string_view known : {"engine.link_error", "engine.component_too_large"}) {
-    if (code == known) error.code = known;
-  }
-  if (code == "engine.unavailable" || code == "engine.cache_io") {
-    error.kind = Kind::unavailable;
-    error.code = "engine.unavailable";
-  }
-  return error;
-}
 
 }  // namespace
 
@@ -140,7 +120,12 @@ void ComponentCache::load(const ContentHash& bundle, std::filesystem::path wasm,
   if (std::shared_ptr<Component> ready = find_ready(bundle)) return done(std::move(ready));
   std::shared_ptr<Component> ready;
   {
-    std::lock_guard lock(mutex_);
+    std::unique_lock lock(mutex_);
+    if (const Error* failed = find_failure(bundle)) {
+      Error error = *failed;
+      lock.unlock();
+      return done(fail(std::move(error)));
+    }
     if (auto found = by_hash_.find(bundle); found != by_hash_.end()) {
       ready = found->second->component;  // became ready a moment ago
     } else {
@@ -165,7 +150,7 @@ void ComponentCache::load_from_disk(const ContentHash& bundle) {
       disk_hits_.add();
       return finish(bundle, std::move(linked));
     }
-    if (linked.error().code != "engine.artefact_incompatible") {
+    if (linked.error().code != incompatible) {
       return finish(bundle, std::move(linked));
     }
   }
@@ -201,7 +186,11 @@ void ComponentCache::finish(const ContentHash& bundle, Result<std::shared_ptr<Co
   {
     std::lock_guard lock(mutex_);
     flight = std::move(flights_.extract(bundle).mapped());
-    if (outcome) keep(bundle, *outcome);
+    if (outcome) {
+      keep(bundle, *outcome);
+    } else {
+      remember(bundle, outcome.error());
+    }
   }
   if (!outcome) {
     failures_.add();
@@ -210,6 +199,24 @@ void ComponentCache::finish(const ContentHash& bundle, Result<std::shared_ptr<Co
                                                       {"reason", outcome.error().message}});
   }
   for (Loaded& done : flight.waiting) done(outcome);
+}
+
+const Error* ComponentCache::find_failure(const ContentHash& bundle) {
+  const auto found = failed_.find(bundle);
+  if (found == failed_.end()) return nullptr;
+  if (std::chrono::steady_clock::now() < found->second.until) return &found->second.error;
+  failed_.erase(found);
+  return nullptr;
+}
+
+void ComponentCache::remember(const ContentHash& bundle, const Error& error) {
+  // The bytes behind a hash do not change; what may is whether this process can do its work.
+  if (error.kind != Kind::invalid && error.kind != Kind::too_large && error.code != incompatible) {
+    return;
+  }
+  const SteadyTime now = std::chrono::steady_clock::now();
+  std::erase_if(failed_, [now](const auto& entry) { return entry.second.until <= now; });
+  if (failed_.size() < most_failures) failed_[bundle] = {error, now + failure_time};
 }
 
 void ComponentCache::keep(const ContentHash& bundle, std::shared_ptr<Component> component) {
@@ -253,8 +260,17 @@ void ComponentCache::preload(SteadyTime deadline) {
 
 Status ComponentCache::prepare(const ContentHash& bundle, const std::filesystem::path& wasm) {
   TRY(std::optional<File> present, store_->find(bundle));
-  if (present) return {};
-  return compile(bundle, wasm);
+  if (present) {
+    auto linked = link(*present);
+    if (linked) return {};
+    if (linked.error().code != incompatible) return fail(std::move(linked).error());
+  }
+  TRY_VOID(compile(bundle, wasm, present ? Anew::yes : Anew::no));
+  // What the engine cannot load, no runner can: better that its publisher hears of it.
+  TRY(std::optional<File> made, store_->find(bundle));
+  if (!made) return {};
+  TRY(std::shared_ptr<Component> component, link(*made));
+  return {};
 }
 
 Status ComponentCache::compile(const ContentHash& bundle, const std::filesystem::path& wasm,
@@ -271,7 +287,7 @@ Status ComponentCache::compile(const ContentHash& bundle, const std::filesystem:
   File input{::open(wasm.c_str(), O_RDONLY | O_CLOEXEC | O_NOFOLLOW)};
   struct stat facts{};
   if (!input.is_open() || ::fstat(input.fd(), &facts) != 0) {
-    return fail(Kind::invalid, "engine.bad_component", "the bundle's component cannot be read");
+    return fail(Kind::unavailable, "engine.unavailable", "the bundle's component cannot be read");
   }
   if (static_cast<std::uint64_t>(facts.st_size) > options_.max_component_bytes) {
     domain::count_limit_hit(metrics_, domain::Limit::component_size);
@@ -281,16 +297,11 @@ Status ComponentCache::compile(const ContentHash& bundle, const std::filesystem:
   }
   TRY(ArtefactStore::Draft draft, store_->draft());
   auto began = std::chrono::steady_clock::now();
-  const std::vector<std::string> environment{std::string(compile_memory_variable) + '=' +
-                                             std::to_string(options_.compile_memory)};
-  auto outcome = run_child(options_.self, {"compile-worker"}, input.fd(), draft.file.fd(),
-                           options_.compile_time, environment);
-  std::chrono::duration<double> took = std::chrono::steady_clock::now() - began;
-  if (!outcome || outcome->exit_status != 0) {
+  if (Status made = compile_component(options_.self, input, draft.file, options_.compile); !made) {
     ArtefactStore::discard(draft);
-    if (!outcome) return fail(std::move(outcome).error());
-    return fail(worker_error(*outcome));
+    return made;
   }
+  std::chrono::duration<double> took = std::chrono::steady_clock::now() - began;
   compiles_.add();
   compile_seconds_.observe(took.count());
   log_.info("compiled a component", {{"bundle", bundle.hex()}, {"seconds", took.count()}});

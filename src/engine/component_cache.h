@@ -21,6 +21,7 @@
 #include "base/metrics.h"
 #include "engine/artefact_store.h"
 #include "engine/bridge.h"
+#include "engine/compile_child.h"
 
 namespace alga::engine {
 
@@ -65,8 +66,7 @@ class ComponentCache {
     std::size_t max_components = 0;
     std::uint64_t max_image_bytes = 0;
     std::uint32_t compile_processes = 1;
-    std::chrono::milliseconds compile_time{};
-    std::uint64_t compile_memory = 0;  ///< address space of one compile process
+    CompileBounds compile;  ///< of one component
   };
   ComponentCache(Options options, ab_engine* engine, std::unique_ptr<ArtefactStore> store,
                  Metrics& metrics, Logger log);
@@ -75,6 +75,7 @@ class ComponentCache {
   ~ComponentCache();
 
   using Loaded = Callback<std::shared_ptr<Component>>;
+  /// A bundle that turned out not to run is refused at once for a minute.
   void load(const ContentHash& bundle, std::filesystem::path wasm,
             std::shared_ptr<const void> lease, Loaded done);
 
@@ -105,7 +106,15 @@ class ComponentCache {
   /// With Anew::yes also when there is an artefact, which it replaces.
   enum class Anew : bool { no, yes };
   Status compile(const ContentHash& bundle, const std::filesystem::path& wasm,
+  struct Failure {
+    Error error;
+    SteadyTime until;
+  };
+
                  Anew anew = Anew::no);
+  /// Null when it has not failed lately. Both want `mutex_`.
+  const Error* find_failure(const ContentHash& bundle);
+  void remember(const ContentHash& bundle, const Error& error);
   void keep(const ContentHash& bundle, std::shared_ptr<Component> component);
   void note_full();
 
@@ -130,5 +139,6 @@ class ComponentCache {
   Worker compiler_;
   Worker loader_;  ///< hands work to `compiler_`, so it ends first
 };
+  std::unordered_map<ContentHash, Failure> failed_;
 
 }  // namespace alga::engine

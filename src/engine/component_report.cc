@@ -12,7 +12,6 @@
 
 #include "base/bytes.h"
 #include "engine/bridge.h"
-#include "engine/child_process.h"
 #include "json/decode.h"
 
 namespace alga::engine {
@@ -83,6 +82,16 @@ Result<std::vector<std::string>> beyond_slots(json::Object& root,
   return beyond;
 }
 
+/// The rule by which Wasmtime gives a memory an image: see `dense_image_max_bytes`.
+Result<std::uint64_t> sparse_image(json::Object& root) {
+  TRY(std::int64_t span, root.integer("image_span_bytes", 0));
+  TRY(std::int64_t data, root.integer("data_bytes", 0));
+  const bool dense =
+      static_cast<std::uint64_t>(span) <= artefact_settings().dense_image_max_bytes ||
+      span / 2 < data;
+  return dense ? 0 : static_cast<std::uint64_t>(span);
+}
+
 /// Built by componentize-js, which freezes what it leaves out.
 bool is_javascript(std::vector<json::Object>& producers) {
   return std::ranges::any_of(producers, [](json::Object& producer) {
@@ -126,6 +135,7 @@ Result<ComponentReport> read_report(std::string_view text) {
     TRY(std::vector<json::Object> tables, root.objects("tables"));
     report.table_elements = sum(tables, "initial");
     TRY(report.beyond_slots, beyond_slots(root, memories, tables));
+    TRY(report.sparse_image_bytes, sparse_image(root));
     TRY(std::int64_t modules, root.integer("core_modules", 0));
     report.core_modules = static_cast<std::uint32_t>(modules);
     TRY(std::vector<json::Object> producers, root.objects("producers"));
@@ -141,7 +151,7 @@ Result<ComponentReport> read_report(std::string_view text) {
 }
 
 Result<std::string> describe_component(const std::filesystem::path& self, const std::string& file,
-                                       std::uint64_t max_bytes, std::chrono::milliseconds timeout,
+                                       std::uint64_t max_bytes, ChildTime time,
                                        std::uint64_t max_report_bytes) {
   File input{::open(file.c_str(), O_RDONLY | O_CLOEXEC)};
   struct stat facts{};
@@ -160,9 +170,14 @@ Result<std::string> describe_component(const std::filesystem::path& self, const 
   }
   File output{::memfd_create("report", MFD_CLOEXEC)};
   if (!output.is_open()) return fail(Kind::unavailable, "component.unavailable", "out of memory");
-  auto outcome = run_child(self, {"inspect-worker"}, input.fd(), output.fd(), timeout);
+  auto outcome = run_child(self, {"inspect-worker"}, input.fd(), output.fd(), time);
   if (!outcome) return fail(Kind::unavailable, "component.unavailable", outcome.error().message);
-  if (outcome->timed_out || outcome->signal != 0) {
+  if (outcome->interrupted()) {
+    return fail(Error{Kind::unavailable, "component.unavailable",
+                      "looking into it was cut short: the machine is busy or short of memory",
+                      retry_after_interrupted_s});
+  }
+  if (outcome->signal != 0) {
     return fail(Kind::unprocessable, "component.too_complex", "looking into it took too much");
   }
   if (outcome->exit_status != 0) {
@@ -179,9 +194,8 @@ Result<std::string> describe_component(const std::filesystem::path& self, const 
 
 Result<ComponentReport> inspect_component(const std::filesystem::path& self,
                                           const std::string& file, std::uint64_t max_bytes,
-                                          std::chrono::milliseconds timeout,
-                                          std::uint64_t max_report_bytes) {
-  TRY(std::string text, describe_component(self, file, max_bytes, timeout, max_report_bytes));
+                                          ChildTime time, std::uint64_t max_report_bytes) {
+  TRY(std::string text, describe_component(self, file, max_bytes, time, max_report_bytes));
   return read_report(text);
 }
 

@@ -1,12 +1,12 @@
 #pragma once
 
-#include <chrono>
 #include <cstdint>
 #include <filesystem>
 #include <string>
 #include <string_view>
 
 #include "domain/ports/component_inspector.h"
+#include "engine/child_process.h"
 
 namespace alga::engine {
 
@@ -14,8 +14,7 @@ namespace alga::engine {
 /// ComponentInspector.
 [[nodiscard]] Result<std::string> describe_component(const std::filesystem::path& self,
                                                      const std::string& file,
-                                                     std::uint64_t max_bytes,
-                                                     std::chrono::milliseconds timeout,
+                                                     std::uint64_t max_bytes, ChildTime time,
                                                      std::uint64_t max_report_bytes);
 
 /// Reads that JSON. Error: `component.malformed`.
@@ -24,7 +23,7 @@ namespace alga::engine {
 [[nodiscard]] Result<domain::ComponentReport> inspect_component(const std::filesystem::path& self,
                                                                 const std::string& file,
                                                                 std::uint64_t max_bytes,
-                                                                std::chrono::milliseconds timeout,
+                                                                ChildTime time,
                                                                 std::uint64_t max_report_bytes);
 
 }  // namespace alga::engine

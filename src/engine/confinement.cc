@@ -15,8 +15,8 @@
 namespace alga::engine {
 namespace {
 
-bool limit(int resource, std::uint64_t most) {
-  rlimit value{most, most};
+bool limit(int resource, std::uint64_t most, std::uint64_t beyond = 0) {
+  rlimit value{most, most + beyond};
   return ::setrlimit(static_cast<__rlimit_resource>(resource), &value) == 0;
 }
 
@@ -101,10 +101,12 @@ bool forbid_the_world() {
 
 }  // namespace
 
+// The kernel sends SIGXCPU at the lower bound of processor time and only kills at the upper one: a
+// process that ended by SIGKILL was killed by somebody else.
 bool confine_worker(const WorkerBounds& bounds) {
   return crypto::harden_process() && ::prctl(PR_SET_PDEATHSIG, SIGKILL) == 0 &&
          (bounds.address_space == 0 || limit(RLIMIT_AS, bounds.address_space)) &&
-         limit(RLIMIT_CPU, bounds.cpu_s) && limit(RLIMIT_FSIZE, bounds.file_bytes) &&
+         limit(RLIMIT_CPU, bounds.cpu_s, 1) && limit(RLIMIT_FSIZE, bounds.file_bytes) &&
          ::prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) == 0 && forbid_the_world();
 }
 

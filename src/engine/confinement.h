@@ -8,8 +8,8 @@ namespace alga::engine {
 /// Bounds of a worker.
 struct WorkerBounds {
   std::uint64_t address_space = 0;  ///< bytes; 0: no bound (sanitizers reserve more than any)
-  std::uint64_t cpu_s = 0;
-  std::uint64_t file_bytes = 0;  ///< of one file that it writes
+  std::uint64_t cpu_s = 0;          ///< of all threads; then SIGXCPU ends it
+  std::uint64_t file_bytes = 0;     ///< of one file that it writes
 };
 
 /// Takes from this process, for good, everything but computing: what it may use is bounded, it ends

@@ -102,5 +102,19 @@ TEST(Confinement, RefusesOtherProcessesAndMachines) {
   for (const auto& [what, attempt] : attempts) EXPECT_TRUE(confined(attempt)) << what;
 }
 
+TEST(Confinement, EndsWhenItsProcessorTimeIsUsedUpWithASignalOfItsOwn) {
+  const pid_t child = ::fork();
+  if (child == 0) {
+    constexpr WorkerBounds brief{.address_space = 0, .cpu_s = 1, .file_bytes = 1 << 20};
+    if (!confine_worker(brief)) ::_exit(1);
+    for (volatile unsigned spin = 0;; spin = spin + 1) {
+    }
+  }
+  int status = 0;
+  ASSERT_EQ(::waitpid(child, &status, 0), child);
+  ASSERT_TRUE(WIFSIGNALED(status));
+  EXPECT_EQ(WTERMSIG(status), SIGXCPU) << "SIGKILL would be somebody else's";
+}
+
 }  // namespace
 }  // namespace alga::engine

@@ -92,8 +92,7 @@ class WasmEngine final : public Engine {
                      .max_components = shared_->options.limits.value(Limit::components_in_memory),
                      .max_image_bytes = shared_->options.memory_cache_bytes,
                      .compile_processes = shared_->options.compile_processes,
-                     .compile_time = shared_->options.compile_time,
-                     .compile_memory = shared_->options.compile_memory},
+                     .compile = compile_bounds(shared_->options)},
                     engine_.get(), std::move(store), *shared_->use.metrics, shared_->use.log),
         pool_memories_(pool_gauge("memories")),
         pool_stacks_(pool_gauge("stacks")),
@@ -147,7 +146,8 @@ class WasmEngine final : public Engine {
     if (done) return done;
     const Error& error = done.error();
     if (error.kind == Kind::unavailable) {
-      return fail(Kind::unavailable, "compile.unavailable", error.message);
+      return fail(
+          Error{Kind::unavailable, "compile.unavailable", error.message, error.retry_after_s});
     }
     if (error.code == "engine.compile_too_expensive") {
       return fail(Kind::unprocessable, "compile.too_expensive", error.message);
@@ -158,7 +158,7 @@ class WasmEngine final : public Engine {
   [[nodiscard]] Result<domain::ComponentReport> inspect(const std::string& file) override {
     auto report = inspect_component(shared_->options.self, file,
                                     shared_->options.limits.value(Limit::component_size),
-                                    inspect_time, most_report_bytes);
+                                    patient(inspect_time), most_report_bytes);
     if (!report) domain::count_limit_hit(*shared_->use.metrics, report.error().code);
     return report;
   }
@@ -184,6 +184,12 @@ class WasmEngine final : public Engine {
     Scheduler::Options out;
     out.threads =
         options.threads != 0 ? options.threads : std::max(1U, std::thread::hardware_concurrency());
+  static CompileBounds compile_bounds(const Options& options) {
+    ChildTime time = patient(options.compile_time);
+    if (options.compile_wait.count() != 0) time.wall = options.compile_wait;
+    return {.time = time, .memory = options.compile_memory};
+  }
+
     out.max_running = options.max_executions;
     out.max_running_per_tenant = options.max_executions_per_tenant != 0
                                      ? options.max_executions_per_tenant

@@ -111,9 +111,10 @@ struct Options {
   std::chrono::milliseconds preload_time{2000};
   /// How long a guest computes before others get their turn.
   std::chrono::milliseconds slice{1};
-  /// Compile processes at once, the time of one, and its address space.
+  /// Compile processes at once, the processor time of one, how long it is waited for (0: four times
+  /// as long), and its address space.
   std::uint32_t compile_processes = 1;
-  std::chrono::milliseconds compile_time{120'000};
+  std::chrono::milliseconds compile_time{120'000}, compile_wait{0};
   std::uint64_t compile_memory = 2ULL << 30U;
   /// This program, for the compile process (`<self> compile-worker`).
   std::filesystem::path self = "/proc/self/exe";

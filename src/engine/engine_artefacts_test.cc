@@ -213,6 +213,56 @@ TEST_F(ArtefactsTest, CompilesOnceForAllWhoWait) {
   EXPECT_EQ(loads_from("compile"), 1);
 }
 
+TEST_F(ArtefactsTest, DoesNotCompileAgainWhatFailedAMomentAgo) {
+  const fs::path script = folder() / "worker";
+  testing::write_file(script, "#!/bin/sh\necho $$ >>'" + (folder() / "workers").string() +
+                                  "'\nexec '" + fs::read_symlink("/proc/self/exe").string() +
+                                  "' \"$@\"\n");
+  fs::permissions(script, fs::perms::owner_all);
+  options.self = script;
+  const fs::path file = folder() / "bundle.wasm";
+  const auto load_file = [&](const std::string& bytes) {
+    testing::write_file(file, bytes);
+    std::promise<Loaded> promise;
+    engine().load(testing::hash_of(file), file, nullptr,
+                  [&](Loaded answer) { promise.set_value(std::move(answer)); });
+    return promise.get_future().get();
+  };
+  for (int i = 0; i < 5; ++i) {
+    const Loaded refused = load_file("no component");
+    ASSERT_FALSE(refused);
+    EXPECT_EQ(refused.error().code, "engine.bad_component");
+  }
+  EXPECT_EQ(workers(1).size(), 1U);
+  EXPECT_FALSE(load_file("another bundle that is no component"));
+  EXPECT_EQ(workers(2).size(), 2U);
+  EXPECT_TRUE(load("echo"));
+  EXPECT_EQ(workers(3).size(), 3U);
+}
+
+TEST_F(ArtefactsTest, IsNotPreparedWhenNoRunnerCouldLoadIt) {
+  const fs::path unlinkable = testing::guest_file("unknown-import");
+  for (int i = 0; i < 2; ++i) {
+    const Status prepared = engine().prepare(testing::hash_of(unlinkable), unlinkable.string());
+    ASSERT_FALSE(prepared) << "compiled, and from disk";
+    EXPECT_EQ(prepared.error().code, "compile.refused");
+    EXPECT_NE(prepared.error().message.find("import"), std::string::npos)
+        << prepared.error().message;
+  }
+  // One module of one memory, instantiated once more than a slot has memories.
+  const fs::path crowded = folder() / "crowded.wasm";
+  const std::string_view module("\0asm\1\0\0\0\5\3\1\0\1", 13);
+  std::string text("\0asm\x0d\0\1\0\1\x0d", 10);
+  text += std::string(module) + std::string("\2\x10\5", 3);
+  for (int i = 0; i < 5; ++i) text += std::string("\0\0\0", 3);
+  testing::write_file(crowded, text);
+  const Status prepared = engine().prepare(testing::hash_of(crowded), crowded.string());
+  ASSERT_FALSE(prepared);
+  EXPECT_EQ(prepared.error().code, "compile.refused");
+  EXPECT_NE(prepared.error().message.find("linear memories"), std::string::npos)
+      << prepared.error().message;
+}
+
 TEST_F(ArtefactsTest, ServesWhatIsReadyWhileSomethingElseIsCompiled) {
   ASSERT_EQ(run("echo").end, EndClass::ok);
   ASSERT_EQ(run("log").end, EndClass::ok);
@@ -235,7 +285,8 @@ TEST_F(ArtefactsTest, RecoversFromACompileProcessThatIsKilled) {
   ASSERT_EQ(::kill(running[0], SIGKILL), 0);
   Loaded failed = first.get();
   ASSERT_FALSE(failed);
-  EXPECT_EQ(failed.error().code, "engine.compile_too_expensive");
+  EXPECT_EQ(failed.error().code, "engine.unavailable") << "the component did nothing wrong";
+  EXPECT_EQ(failed.error().retry_after_s, 30U);
   EXPECT_TRUE(fs::is_empty(options.cache)) << "no draft stays behind";
   auto second = start_load("echo");
   ASSERT_EQ(workers(2).size(), 2U);
@@ -283,6 +334,20 @@ TEST_F(ArtefactsTest, KeepsNoMoreComponentsInMemoryThanAllowed) {
   EXPECT_EQ(log->count({"code=limit.components_in_memory"}), 1U) << "said once";
   // `echo` or `log` has left by now; who holds a component may go on using it.
   EXPECT_EQ(start(*held, invocation()).outcome.get().end, EndClass::ok);
+}
+
+TEST_F(ArtefactsTest, KeepsNoMoreBytesInMemoryThanAllowed) {
+  options.memory_cache_bytes = 1;  // no two components fit
+  const ContentHash echo = testing::hash_of(testing::guest_file("echo"));
+  const ContentHash trap = testing::hash_of(testing::guest_file("trap"));
+  ASSERT_TRUE(load("echo"));
+  EXPECT_NE(engine().find_ready(echo), nullptr) << "the one that was just used stays";
+  ASSERT_TRUE(load("trap"));
+  EXPECT_EQ(engine().find_ready(echo), nullptr);
+  EXPECT_NE(engine().find_ready(trap), nullptr);
+  EXPECT_EQ(metrics.count("alga_components_in_memory"), 1);
+  EXPECT_EQ(metrics.count("alga_limit_hits_total{components_in_memory}"), 0)
+      << "no limit of number";
 }
 
 TEST_F(ArtefactsTest, KeepsNoMoreOnDiskThanAllowed) {
@@ -360,18 +425,48 @@ TEST_F(ArtefactsTest, CompilesAnewWhatATrustedKeySignedForAnotherEngine) {
   EXPECT_EQ(bridge_error(AB_E_INCOMPATIBLE, nullptr).error().code, "engine.artefact_incompatible");
 }
 
-TEST_F(ArtefactsTest, GivesUpOnAComponentThatCompilesForTooLong) {
-  use_gated_worker();  // whose gate nobody opens
-  options.compile_time = std::chrono::milliseconds{200};
+TEST_F(ArtefactsTest, RefusesAComponentThatUsesUpItsProcessorTime) {
+  const fs::path script = folder() / "worker";
+  testing::write_file(script, "#!/bin/sh\nulimit -S -t $ALGA_WORKER_CPU\nwhile :; do :; done\n");
+  fs::permissions(script, fs::perms::owner_all);
+  options.self = script;
+  options.compile_time = std::chrono::milliseconds{900};
+  options.compile_wait = std::chrono::minutes{2};
   const fs::path wasm = testing::guest_file("echo");
   const Status prepared = engine().prepare(testing::hash_of(wasm), wasm.string());
   ASSERT_FALSE(prepared);
   EXPECT_EQ(prepared.error().code, "compile.too_expensive");
+  EXPECT_EQ(prepared.error().retry_after_s, 0U) << "no attempt will be any cheaper";
   EXPECT_TRUE(fs::is_empty(options.cache)) << "no draft stays behind";
-  const auto described = describe_component(options.self, wasm.string(), 1U << 20U,
-                                            std::chrono::milliseconds{200}, 1U << 20U);
+  const auto described =
+      describe_component(script, wasm.string(), 1U << 20U,
+                         {std::chrono::milliseconds{900}, std::chrono::minutes{2}}, 1U << 20U);
   ASSERT_FALSE(described);
   EXPECT_EQ(described.error().code, "component.too_complex");
+}
+
+TEST_F(ArtefactsTest, GivesUpForNowOnACompileThatDoesNotGetOn) {
+  use_gated_worker();  // whose gate nobody opens: it has all of its processor time left
+  options.compile_time = std::chrono::minutes{1};
+  options.compile_wait = std::chrono::milliseconds{200};
+  const fs::path wasm = testing::guest_file("echo");
+  const Status prepared = engine().prepare(testing::hash_of(wasm), wasm.string());
+  ASSERT_FALSE(prepared);
+  EXPECT_EQ(prepared.error().kind, Kind::unavailable);
+  EXPECT_EQ(prepared.error().code, "compile.unavailable");
+  EXPECT_EQ(prepared.error().retry_after_s, 30U);
+  EXPECT_TRUE(fs::is_empty(options.cache)) << "no draft stays behind";
+  const auto described =
+      describe_component(options.self, wasm.string(), 1U << 20U,
+                         {std::chrono::minutes{1}, std::chrono::milliseconds{200}}, 1U << 20U);
+  ASSERT_FALSE(described);
+  EXPECT_EQ(described.error().code, "component.unavailable");
+  EXPECT_EQ(described.error().retry_after_s, 30U);
+
+  options.self = "/proc/self/exe";
+  options.compile_wait = std::chrono::minutes{4};
+  open();
+  EXPECT_TRUE(engine().prepare(testing::hash_of(wasm), wasm.string())) << "a later attempt";
 }
 
 }  // namespace

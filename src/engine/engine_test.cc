@@ -72,6 +72,10 @@ INSTANTIATE_TEST_SUITE_P(
             [](Options&, Invocation& how) { how.limits.cpu_ms = 20; }},
         End{"loop", EndClass::wall_limit, "wall_time",
             [](Options&, Invocation& how) { how.limits.wall_ms = 30; }},
+        End{"start-loop", EndClass::cpu_limit, "cpu_time",
+            [](Options&, Invocation& how) { how.limits.cpu_ms = 20; }},
+        End{"start-loop", EndClass::wall_limit, "wall_time",
+            [](Options&, Invocation& how) { how.limits.wall_ms = 30; }},
         End{"sleep", EndClass::wall_limit, "wall_time",
             [](Options&, Invocation& how) { how.limits.wall_ms = 30; }},
         End{"grow-memory", EndClass::memory_limit, "memory",
@@ -84,6 +88,10 @@ INSTANTIATE_TEST_SUITE_P(
             [](Options& options, Invocation&) { set(options, Limit::host_calls, 100); }},
         End{"log-flood", EndClass::hostcall_limit, "host_calls",
             [](Options& options, Invocation&) { set(options, Limit::host_calls, 100); }},
+        End{"schedule-flood", EndClass::hostcall_limit, "host_calls",
+            [](Options& options, Invocation&) { set(options, Limit::host_calls, 100); }},
+        End{"log-flood", EndClass::hostcall_limit, "host_bytes",
+            [](Options& options, Invocation&) { set(options, Limit::host_bytes, 1000); }},
         End{"call-flood", EndClass::hostcall_limit, "host_bytes",
             [](Options& options, Invocation& how) {
               set(options, Limit::host_bytes, 100'000);
@@ -182,6 +190,17 @@ INSTANTIATE_TEST_SUITE_P(Pages, EngineSlotTest, ::testing::Values(KeepPages::on,
 TEST_F(EngineTest, GivesTheLogToTheRecordsWithItsIdentity) {
   EXPECT_EQ(run("log").end, EndClass::ok);
   EXPECT_EQ(records.lines(), std::vector<std::string>{"the guest ran"});
+}
+
+TEST_F(EngineTest, PutsEveryAttemptAtASchedulerOnRecordAndNoMoreThanItsHostCalls) {
+  ASSERT_TRUE(options.limits.set_value(Limit::host_calls, 50));
+  EXPECT_EQ(run("schedule-flood").end, EndClass::hostcall_limit);
+  const std::vector<std::string> events = records.events();
+  EXPECT_EQ(events.size(), 50U);
+  for (const std::string& event : events) {
+    EXPECT_EQ(event, "denied alga:extension/scheduler#list-schedules");
+  }
+  EXPECT_EQ(metrics.count("alga_denials_total{capability}"), 50);
 }
 
 TEST_F(EngineTest, DropsTheLogOfAGuestThatMayNotLog) {

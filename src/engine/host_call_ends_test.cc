@@ -89,6 +89,49 @@ TEST_F(HostCallsTest, WhatIsNotOfferedHereIsOnRecord) {
   EXPECT_THAT(records.events(), ElementsAre("denied alga:extension/scheduler#list"));
 }
 
+TEST_F(HostCallsTest, WhatIsNotOfferedHereIsAHostCallAsAnyOther) {
+  ASSERT_TRUE(options.limits.set_value(Limit::host_calls, 3));
+  ab_host_request request{};
+  request.op = AB_OP_UNOFFERED;
+  request.key = to_ab("alga:extension/scheduler#list");
+  for (int i = 0; i < 3; ++i) EXPECT_EQ(execution().on_call(request, nullptr), 0);
+  EXPECT_NE(execution().on_call(request, nullptr), 0);
+  EXPECT_EQ(records.events().size(), 3U);
+  EXPECT_EQ(metrics.count("alga_limit_hits_total{host_calls}"), 1);
+}
+
+TEST_F(HostCallsTest, AGuestThatIsBeingStoppedIsHeardNoMore) {
+  ASSERT_TRUE(options.limits.set_value(Limit::host_calls, 1));
+  answered(AB_OP_USER_GET);
+  KeptCall second, third;
+  EXPECT_NE(ask(second, AB_OP_STORAGE_GET), 0);
+  EXPECT_NE(ask(third, AB_OP_STORAGE_GET), 0);
+  EXPECT_NE(execution().on_log(AB_LOG_INFO, "line"), 0);
+  EXPECT_NE(execution().on_stdio(2, "line\n"), 0);
+  EXPECT_EQ(second.answers + third.answers, 0);
+  EXPECT_THAT(storage.calls, IsEmpty());
+  EXPECT_THAT(records.lines(), IsEmpty());
+  EXPECT_EQ(metrics.count("alga_limit_hits_total{host_calls}"), 1) << "and the limit counts once";
+}
+
+TEST_F(HostCallsTest, HeadersAreBytesOfAHostCall) {
+  const std::string value(400, 'v');
+  const ab_pair header{to_ab("x-long"), to_ab(value)};
+  asked.headers = &header;
+  asked.n_headers = 1;
+  ASSERT_TRUE(options.limits.set_value(Limit::host_bytes, 700));
+  egress.answer = domain::HttpResponse{200, {{"x-back", std::string(200, 'b')}}, ""};
+  answered(AB_OP_HTTP_FETCH);
+  const std::uint64_t used = end_with(AB_END_OK).host_bytes;
+  EXPECT_GE(used, 612U);
+  EXPECT_LT(used, 700U);
+  reset();
+  answered(AB_OP_HTTP_FETCH);
+  KeptCall second;
+  EXPECT_NE(ask(second, AB_OP_HTTP_FETCH), 0) << "these headers no longer fit";
+  EXPECT_EQ(metrics.count("alga_limit_hits_total{host_bytes}"), 1);
+}
+
 TEST_F(HostCallsTest, AFloodOfDenialsIsCountedAndRecordedWithAFewLines) {
   invocation.capabilities.remove(Capability::http_fetch);
   for (int i = 0; i < 100; ++i) {
@@ -152,14 +195,19 @@ TEST_F(HostCallsTest, WhatTheBridgeStopsIsNamedToo) {
 }
 
 TEST_F(HostCallsTest, CallsAndTheirBytesAreNamed) {
-  ASSERT_TRUE(options.limits.set_value(Limit::host_calls, 1));
   ASSERT_TRUE(options.limits.set_value(Limit::host_bytes, 10));
-  KeptCall first;
-  EXPECT_NE(ask(first, AB_OP_CONFIG_GET, std::string(11, 'k')), 0);
+  KeptCall large;
+  EXPECT_NE(ask(large, AB_OP_CONFIG_GET, std::string(11, 'k')), 0);
+  EXPECT_EQ(end_with(AB_END_HOST).end, domain::EndClass::hostcall_limit);
+  EXPECT_EQ(limits_hit(), "limit.host_bytes");
+  reset();
+  ASSERT_TRUE(options.limits.set_value(Limit::host_calls, 1));
+  ASSERT_TRUE(options.limits.set_value(Limit::host_bytes, 10'000));
+  answered(AB_OP_USER_GET);
   KeptCall second;
   EXPECT_NE(ask(second, AB_OP_USER_GET), 0);
   EXPECT_EQ(end_with(AB_END_HOST).end, domain::EndClass::hostcall_limit);
-  EXPECT_EQ(limits_hit(), "limit.host_calls limit.host_bytes");
+  EXPECT_EQ(limits_hit(), "limit.host_calls");
 }
 
 TEST_F(HostCallsTest, WhoIsNotAdmittedIsToldByWhichLimit) {

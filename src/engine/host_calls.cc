@@ -2,6 +2,7 @@
 // interface, and answered now or handed to a port.
 
 #include <algorithm>
+#include <span>
 #include <utility>
 #include <vector>
 
@@ -95,6 +96,21 @@ bool charge(Ledger& ledger, std::uint64_t bytes, std::uint64_t most) {
   return false;
 }
 
+/// Bytes that a guest hands over with a call.
+std::uint64_t weight(const ab_host_request& request) {
+  std::uint64_t bytes = request.key.len + request.body.len;
+  if (const ab_http_request* http = request.http; http != nullptr) {
+    bytes += http->method.len + http->url.len + http->body.len;
+    for (const ab_pair& header : std::span(http->headers, http->n_headers)) {
+      bytes += header.name.len + header.value.len;
+    }
+  }
+  if (const ab_storage_request* storage = request.storage; storage != nullptr) {
+    bytes += storage->ns.len + storage->key.len + storage->value.len + storage->cursor.len;
+  }
+  return bytes;
+}
+
 ab_storage_entry entry_of(const domain::StorageRecord& record) {
   return {to_ab(record.ns), to_ab(record.key), to_ab_view(record.value), record.revision};
 }
@@ -120,21 +136,17 @@ constexpr std::string_view too_many_bytes_text = "too many bytes through host ca
 }  // namespace
 
 int Execution::on_call(const ab_host_request& request, ab_call* call) noexcept {
-  if (request.op == AB_OP_UNOFFERED) {
-    note_denial("denied", view(request.key), "not offered by this operator");
-    return 0;
-  }
+  if (stop_reason_) return 1;
   if (++calls_ > shared_.max_host_calls) {
     return stop_guest(EndClass::hostcall_limit, "host_calls",
                       "more than " + std::to_string(shared_.max_host_calls) + " host calls");
   }
-  ledger_->egress_denied = false;
-  std::uint64_t bytes = request.key.len + request.body.len;
-  if (request.http != nullptr) bytes += request.http->url.len + request.http->body.len;
-  if (request.storage != nullptr) {
-    bytes += request.storage->ns.len + request.storage->key.len + request.storage->value.len;
+  if (request.op == AB_OP_UNOFFERED) {
+    note_denial("denied", view(request.key), "not offered by this operator");
+    return 0;
   }
-  if (!charge(*ledger_, bytes, shared_.max_host_bytes)) {
+  ledger_->egress_denied = false;
+  if (!charge(*ledger_, weight(request), shared_.max_host_bytes)) {
     return stop_guest(EndClass::hostcall_limit, "host_bytes", std::string(too_many_bytes_text));
   }
   std::optional<Operation> operation = operation_of(request.op);
@@ -229,8 +241,12 @@ void Execution::trace_call(std::string_view operation, std::string_view target) 
 }
 
 int Execution::on_log(ab_log_level level, std::string_view message) noexcept {
+  if (stop_reason_) return 1;
   if (++calls_ > shared_.max_host_calls) {
     return stop_guest(EndClass::hostcall_limit, "host_calls", "too many host calls");
+  }
+  if (!charge(*ledger_, message.size(), shared_.max_host_bytes)) {
+    return stop_guest(EndClass::hostcall_limit, "host_bytes", std::string(too_many_bytes_text));
   }
   if (!invocation_.capabilities.contains(Capability::log_emit)) {
     // One record for all of its lines: a guest may log in a loop, and none of them is any news.
@@ -250,6 +266,7 @@ int Execution::on_log(ab_log_level level, std::string_view message) noexcept {
 }
 
 int Execution::on_stdio(int fd, std::string_view bytes) noexcept {
+  if (stop_reason_) return 1;
   log_.stdio(fd, bytes);
   return 0;
 }
@@ -407,6 +424,9 @@ void Execution::fetch(ab_call* call, const ab_http_request& request) {
     }
     std::uint64_t bytes = answer->body ? answer->body->size() : 0;
     ledger->egress_bytes += bytes;
+    for (const domain::Header& header : answer->headers) {
+      bytes += header.name.size() + header.value.size();
+    }
     if (!charge(*ledger, bytes, most)) {
       return ab_call_abort(call, to_ab(too_many_bytes_text));
     }

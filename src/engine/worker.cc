@@ -21,16 +21,22 @@
 namespace alga::engine {
 namespace {
 
-constexpr std::uint64_t most_cpu_s = 180;
 constexpr std::uint64_t most_file_bytes = std::uint64_t{2} << 30U;
 
+/// The number that whoever started this process put there; 0: none.
+std::uint64_t asked(std::string_view variable) {
+  const char* text = std::getenv(variable.data());
+  return text != nullptr ? std::strtoull(text, nullptr, 10) : 0;
+}
+
 bool confine() {
-  WorkerBounds bounds{.cpu_s = most_cpu_s, .file_bytes = most_file_bytes};
+  constexpr std::uint64_t default_cpu_s = 180;
+  const std::uint64_t cpu_s = asked(worker_cpu_variable);
+  WorkerBounds bounds{.cpu_s = cpu_s != 0 ? cpu_s : default_cpu_s, .file_bytes = most_file_bytes};
 #if !__has_feature(address_sanitizer) && !__has_feature(thread_sanitizer)
   constexpr std::uint64_t default_memory = std::uint64_t{6} << 30U;
-  const char* memory = std::getenv(compile_memory_variable.data());
-  const std::uint64_t asked = memory != nullptr ? std::strtoull(memory, nullptr, 10) : 0;
-  bounds.address_space = asked != 0 ? asked : default_memory;
+  const std::uint64_t memory = asked(compile_memory_variable);
+  bounds.address_space = memory != 0 ? memory : default_memory;
 #endif
   (void)::setpriority(PRIO_PROCESS, 0, 10);
   return confine_worker(bounds);

@@ -295,7 +295,9 @@ async::Task<RunnerRole::Call::Refusal> RunnerRole::Call::load() {
     co_return failure(500, execute_failed, error, EndClass::link_error);
   }
   if (error.kind == Kind::unavailable || error.kind == Kind::internal) {
-    co_return failure(500, "engine_init_failed: ", error);
+    // With advice when to come back it is the machine that is busy, and nothing is broken.
+    if (error.retry_after_s == 0) co_return failure(500, "engine_init_failed: ", error);
+    co_return failure(503, "engine_init_failed: ", error, EndClass::overload);
   }
   co_return failure(500, execute_failed, error, EndClass::bad_component);
 }

@@ -329,6 +329,13 @@ TEST_F(RunnerTest, SaysWhenToComeBack) {
   EXPECT_EQ(cold.code, "engine.cold");
   EXPECT_GT(cold.retry_after_s, 0U);
   engine_.waiting(std::shared_ptr<engine::Component>{});  // the late answer reaches nobody
+  engine_.never_ready = false;
+  engine_.load_error = Error{Kind::unavailable, "engine.unavailable", "the machine is busy", 30};
+  const auto busy_compiler = execute(role(drop_in()), request());
+  EXPECT_EQ(busy_compiler.status, 503);
+  EXPECT_EQ(busy_compiler.error, "engine_init_failed: engine.unavailable");
+  EXPECT_EQ(busy_compiler.end_class, "overload");
+  EXPECT_EQ(busy_compiler.retry_after_s, 30U);
 }
 
 TEST_F(RunnerTest, TakesNothingMoreWhenDraining) {

@@ -3,9 +3,12 @@
 
 import sys
 import tempfile
+from pathlib import Path
 
 from harness.server import fixture, run
 from harness.tap import expect, expect_equal, expect_in, main, test
+
+TEXT_GUESTS = Path(__file__).resolve().parents[1] / "guests" / "text"
 
 
 @test("algad smoke runs a component of componentize-js and asserts its JSON answer")
@@ -57,6 +60,64 @@ def inspect_crowded():
                 expect_equal(status, wanted, f"exit status ({errors[-2000:]})")
                 expect_equal("5 memories; a slot has 4" in errors, wanted == 1, f"reason ({errors[-2000:]})")
                 expect(f'"instantiated_memories":{instances}' in output or not options, f"description ({output})")
+
+
+def nested_component(instances):
+    """The same module in a nested component that is instantiated that often."""
+    inner = crowded_component(1)
+    made = bytes([instances]) + bytes([0, 0, 0]) * instances
+    return b"\0asm\x0d\0\x01\0" + bytes([4, len(inner)]) + inner + bytes([5, len(made)]) + made
+
+
+@test("algad inspect counts a nested component as often as it is instantiated")
+def inspect_nested():
+    with tempfile.NamedTemporaryFile(suffix=".wasm") as file:
+        for instances, wanted in ((4, 0), (5, 1)):
+            Path(file.name).write_bytes(nested_component(instances))
+            status, output, errors = run("inspect", file.name, "--json")
+            expect_equal(status, wanted, f"exit status ({errors[-2000:]})")
+            expect_equal("5 memories; a slot has 4" in errors, wanted == 1, f"reason ({errors[-2000:]})")
+            expect(f'"core_instances":{instances}' in output, f"description ({output})")
+
+
+@test("algad compile leaves an artefact, or a reason and no file")
+def compiles():
+    with tempfile.TemporaryDirectory() as folder:
+        out = Path(folder) / "out.cwasm"
+        status, output, errors = run("compile", TEXT_GUESTS / "echo.wasm", "-o", out)
+        expect_equal((status, out.stat().st_size > 1000), (0, True), f"an artefact ({output}{errors})")
+        expect_in("compiled in", output, "compile")
+        status, _, errors = run("compile", __file__, "-o", out)
+        expect_equal((status, out.exists()), (1, False), f"no artefact ({errors})")
+        expect_in("engine.bad_component: not a WebAssembly component", errors, "the reason")
+        expect_equal(run("compile", TEXT_GUESTS / "nothing-there.wasm", "-o", out)[0], 1, "no such component")
+        expect_equal(run("compile", TEXT_GUESTS / "echo.wasm", "-o", Path(folder) / "nowhere" / "out")[0], 1, "no such folder")
+        expect_equal(run("compile", TEXT_GUESTS / "echo.wasm", "-o", "/dev/null")[0], 0, "a device")
+        expect(Path("/dev/null").is_char_device(), "/dev/null is gone")
+
+
+@test("smoke, inspect and compile say what is wrong with what they are given")
+def wrong_input():
+    with tempfile.TemporaryDirectory() as folder:
+        empty, cut, folder_itself, missing = (Path(folder) / name for name in ("empty", "cut", ".", "missing"))
+        empty.write_bytes(b"")
+        cut.write_bytes((TEXT_GUESTS / "echo.wasm").read_bytes()[:600])
+        for file in (empty, cut, folder_itself, missing):
+            for command in (("smoke",), ("inspect",), ("inspect", "--json"), ("compile", "-o", "/dev/null")):
+                status, output, errors = run(command[0], file, *command[1:])
+                expect_equal((status, output), (1, ""), f"{command} of {file.name} ({errors})")
+                expect(errors.startswith("error: ") and len(errors.splitlines()) == 1, f"one line of reason ({errors!r})")
+    for words in (("smoke",), ("inspect",), ("compile", TEXT_GUESTS / "echo.wasm"), ("inspect", "--yaml", TEXT_GUESTS / "echo.wasm")):
+        expect_equal(run(*words)[0], 2, f"bad use: {words}")
+
+
+@test("algad smoke names how a guest failed, by its code")
+def smoke_fails():
+    for guest, code in (("trap", "engine.trap"), ("recurse", "engine.stack_overflow"), ("unknown-import", "engine.link_error"), ("core-module", "engine.bad_component"), ("echo", "smoke.not_json")):
+        status, _, errors = run("smoke", TEXT_GUESTS / f"{guest}.wasm")
+        expect_equal(status, 1, f"exit status of {guest} ({errors})")
+        expect_in(code, errors, guest)
+        expect(errors.endswith("\n"), f"a whole line ({errors!r})")
 
 
 @test("algad says what it can do")

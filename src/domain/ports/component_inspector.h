@@ -25,6 +25,9 @@ struct ComponentReport {
   /// Made with clocks or random switched off, so that the guest sees frozen values.
   bool frozen_clock = false;
   bool frozen_random = false;
+  /// Bytes over which the initial data of a memory is strewn too thinly for copy-on-write, so that
+  /// every execution writes all of it anew; 0: it is not.
+  std::uint64_t sparse_image_bytes = 0;
 };
 
 /// Looks into an untrusted Wasm file without running it, in a process or budget of its own. Blocks.
