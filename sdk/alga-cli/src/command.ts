@@ -1,6 +1,6 @@
-import { resolve } from 'node:path';
+import { relative, resolve } from 'node:path';
 
-import type { Command } from 'commander';
+import { InvalidArgumentError, type Command } from 'commander';
 
 import type { Environment } from './environment.js';
 import { Output } from './output.js';
@@ -57,4 +57,19 @@ export function addCommand<Options = object>(
     });
   });
   return command;
+}
+
+/** Reads the value of an option that is a whole number between two bounds. */
+export function count(least: number, most: number): (text: string) => number {
+  return (text) => {
+    const value = Number(text);
+    if (/^\d+$/.test(text) && value >= least && value <= most) return value;
+    throw new InvalidArgumentError(`It must be a whole number from ${least} to ${most}.`);
+  };
+}
+
+/** A path as people read it best: relative where it lies below the working folder, else absolute. */
+export function shownPath(environment: Environment, path: string): string {
+  const shown = relative(environment.cwd, path);
+  return shown.startsWith('..') ? path : shown;
 }

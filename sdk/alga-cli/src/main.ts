@@ -40,8 +40,12 @@ const REGISTER: ((program: Command, environment: Environment) => void)[] = [
   registerMigrate,
 ];
 
-/** The whole command line, for running and for generating its reference. */
-export function createProgram(environment: Environment): Command {
+/**
+ * The whole command line, for running and for generating its reference.
+ *
+ * @param quiet mistakes of the command line are told by the caller
+ */
+export function createProgram(environment: Environment, quiet = false): Command {
   const { version } = JSON.parse(readFileSync(join(PACKAGE_ROOT, 'package.json'), 'utf8')) as {
     version: string;
   };
@@ -52,7 +56,9 @@ export function createProgram(environment: Environment): Command {
     .showHelpAfterError('(alga <command> --help explains the command)')
     .configureOutput({
       writeOut: (text) => void environment.stdout.write(text),
-      writeErr: (text) => void environment.stderr.write(text),
+      writeErr: (text) => {
+        if (!quiet) environment.stderr.write(text);
+      },
     })
     .enablePositionalOptions()
     .exitOverride();
@@ -67,12 +73,15 @@ export async function main(
 ): Promise<number> {
   const output = new Output(environment, argv.includes('--json'));
   try {
-    await createProgram(environment).parseAsync([...argv], { from: 'user' });
+    await createProgram(environment, output.json).parseAsync([...argv], { from: 'user' });
     return ExitCode.Ok;
   } catch (error) {
     if (error instanceof CommanderError) {
       if (error.exitCode === 0) return ExitCode.Ok;
-      if (output.json) output.fail(new Failure('usage', error.message.replace(/^error: /, '')));
+      if (output.json) {
+        const hint = 'alga <command> --help explains the command';
+        output.fail(new Failure('usage', error.message.replace(/^error: /, ''), { hint }));
+      }
       return ExitCode.Usage;
     }
     // Who ended it knows why it ended.

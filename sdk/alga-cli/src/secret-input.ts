@@ -3,6 +3,7 @@ import { resolve } from 'node:path';
 
 import { ExitCode, Failure } from './failure.js';
 import type { Environment } from './environment.js';
+import { reasonOf } from './system-failure.js';
 
 export interface SecretSource {
   /** File that holds the value. */
@@ -40,6 +41,7 @@ export async function readSecretValue(
 
 function tooLong(label: string): Failure {
   return new Failure('secret.too_long', `The ${label} is longer than 64 KiB`, {
+    hint: 'a secret is a key or a password; keep larger values in storage',
     exitCode: ExitCode.Usage,
   });
 }
@@ -51,7 +53,11 @@ async function fromFile(environment: Environment, file: string): Promise<string>
     return await readFile(path, 'utf8');
   } catch (cause) {
     if (cause instanceof Failure) throw cause;
-    throw new Failure('secret.unreadable', `Cannot read ${file}`, { cause });
+    throw new Failure('secret.unreadable', `Cannot read ${file}: ${reasonOf(cause)}`, {
+      hint: 'name a file that holds the value and nothing else',
+      exitCode: ExitCode.Usage,
+      cause,
+    });
   }
 }
 

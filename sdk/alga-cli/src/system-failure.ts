@@ -65,6 +65,13 @@ const WATCHERS: Meaning = {
   hint: 'raise it: sysctl fs.inotify.max_user_watches=524288; or run without: alga dev --no-watch',
 };
 
+/** How Node.js puts it that folders cannot be made where they are asked for. */
+const NO_PLACE: Meaning = {
+  code: 'system.no_place',
+  text: 'it cannot be made there',
+  hint: 'is the file system read-only? Work in a folder that can be written to',
+};
+
 /** What the command did, by the system call. */
 const VERBS: Record<string, string | undefined> = {
   open: 'open',
@@ -86,7 +93,8 @@ const VERBS: Record<string, string | undefined> = {
 function meaningOf(error: unknown): Meaning | undefined {
   if (!(error instanceof Error)) return undefined;
   const { code = '', syscall } = error as NodeJS.ErrnoException;
-  return code === 'ENOSPC' && syscall === 'watch' ? WATCHERS : MEANINGS[code];
+  if (code === 'ENOSPC' && syscall === 'watch') return WATCHERS;
+  return code === 'ENOENT' && syscall === 'mkdir' ? NO_PLACE : MEANINGS[code];
 }
 
 /** Why a system call failed, in a few words; the error's own message where it is a rare one. */

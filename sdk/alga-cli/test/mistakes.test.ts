@@ -74,7 +74,9 @@ describe('likely mistakes are answered with what, where and what to do', () => {
     await beside.server.stop();
     const { code, err } = await alga(['list']);
     expect(code).toBe(3);
-    expect(err).toContain(`Cannot reach ${beside.url}: ECONNREFUSED [server.unreachable]`);
+    expect(err).toContain(
+      `Cannot reach ${beside.url}: nothing listens there (ECONNREFUSED) [server.unreachable]`,
+    );
     expect(err).toContain('is the server running?');
     await beside.server.start();
   });

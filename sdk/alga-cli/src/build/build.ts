@@ -1,6 +1,6 @@
 import { createHash } from 'node:crypto';
 import { existsSync } from 'node:fs';
-import { mkdir, readFile, rename, writeFile } from 'node:fs/promises';
+import { mkdir, readFile, rename } from 'node:fs/promises';
 import { dirname, join, relative } from 'node:path';
 
 import { checkComponent, type ComponentFinding } from '../component/check.js';
@@ -16,6 +16,7 @@ import { chooseEngine, type Choice } from './choose-engine.js';
 import { projectEngine, type Engine, type EngineChoice } from './engine.js';
 import { buildLanguage, languageOf } from './languages.js';
 import { entryModule, writeWorld } from './world.js';
+import { writeFile } from '../write-file.js';
 
 /** A finding about components from JavaScript; others may import no clock because they read none. */
 const FROZEN = 'component.frozen_clock_and_random';

@@ -1,5 +1,6 @@
-import { mkdir, readdir, readFile, rename, rm, stat, utimes, writeFile } from 'node:fs/promises';
+import { mkdir, readdir, readFile, rename, rm, stat, utimes } from 'node:fs/promises';
 import { join } from 'node:path';
+import { writeFile } from '../write-file.js';
 
 /** Components kept; one is about 12 MB. */
 const MOST = 40;
@@ -31,19 +32,27 @@ export class ComponentCache {
   /** Keeps a component and forgets those that were not used for the longest time. */
   async put(key: string, component: Uint8Array): Promise<void> {
     if (this.#folder === undefined) return;
-    await mkdir(this.#folder, { recursive: true });
-    const file = join(this.#folder, `${key}.wasm`);
+    try {
+      await this.#keep(this.#folder, key, component);
+    } catch {
+      // A cache that has no room or no rights keeps nothing; the build is as good without.
+    }
+  }
+
+  async #keep(folder: string, key: string, component: Uint8Array): Promise<void> {
+    await mkdir(folder, { recursive: true });
+    const file = join(folder, `${key}.wasm`);
     const partial = `${file}.${process.pid}.partial`;
     await writeFile(partial, component);
     await rename(partial, file);
-    const names = (await readdir(this.#folder)).filter((name) => name.endsWith('.wasm'));
+    const names = (await readdir(folder)).filter((name) => name.endsWith('.wasm'));
     const used = await Promise.all(
       names.map(async (name) => ({
         name,
-        at: (await stat(join(this.#folder ?? '', name))).mtimeMs,
+        at: (await stat(join(folder, name))).mtimeMs,
       })),
     );
     used.sort((a, b) => b.at - a.at);
-    for (const { name } of used.slice(MOST)) await rm(join(this.#folder, name), { force: true });
+    for (const { name } of used.slice(MOST)) await rm(join(folder, name), { force: true });
   }
 }

@@ -1,5 +1,5 @@
 import { fork, type ChildProcess } from 'node:child_process';
-import { cp, mkdir, mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
+import { cp, mkdir, mkdtemp, readFile, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 
@@ -8,6 +8,7 @@ import { BUNDLE_NAME, type Bundle } from './bundle.js';
 import { componentizeFailure, endlessTopLevel } from './componentize-failure.js';
 import type { Engine } from './engine.js';
 import { WORLD } from './world.js';
+import { writeFile } from '../write-file.js';
 
 interface Job {
   /** Holds everything of the job; the child removes it when this process is gone. */

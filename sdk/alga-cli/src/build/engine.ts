@@ -1,7 +1,7 @@
 import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 
-import { Failure } from '../failure.js';
+import { ExitCode, Failure } from '../failure.js';
 
 /** The JavaScript engine inside a component. */
 export type Engine = 'starlingmonkey' | 'quickjs';
@@ -20,6 +20,7 @@ export function engineChoice(text: string): EngineChoice {
   if (choice !== undefined) return choice;
   throw new Failure('build.unknown_engine', `There is no engine "${text}"`, {
     hint: `engines: ${ENGINES.join(', ')}`,
+    exitCode: ExitCode.Usage,
   });
 }
 

@@ -1,10 +1,11 @@
-import { cp, mkdir, rm, writeFile } from 'node:fs/promises';
+import { cp, mkdir, rm } from 'node:fs/promises';
 import { join } from 'node:path';
 
 import { contractFile } from '../contracts.js';
 import type { Engine } from './engine.js';
 import { QUICKJS_IMPORTS, QUICKJS_WIT } from './quickjs-wit.js';
 import { interfacesFor, PACKAGE } from '../manifest/capabilities.js';
+import { writeFile } from '../write-file.js';
 
 /** Name of the world that a project's component has. */
 export const WORLD = 'extension';

@@ -54,10 +54,15 @@ export async function writeArchive(entries: readonly ArchiveEntry[]): Promise<Ui
   return compress(plain, LEVEL);
 }
 
-/** Reads the files of a `tar.zst`. Throws a Failure for anything that is not one. */
-export async function readArchive(bytes: Uint8Array): Promise<ArchiveEntry[]> {
+/**
+ * Reads the files of a `tar.zst`. Throws a Failure for anything that is not one.
+ *
+ * @param name of the file, as messages show it
+ */
+export async function readArchive(bytes: Uint8Array, name = 'The file'): Promise<ArchiveEntry[]> {
+  const hint = 'make the bundle with: alga pack; one that came over a network may be cut off';
   const broken = (cause: unknown) =>
-    new Failure('bundle.unreadable', 'The file is not a tar.zst archive', { cause });
+    new Failure('bundle.unreadable', `${name} is not a tar.zst archive`, { hint, cause });
   const { decompress } = await zstd();
   let plain: Uint8Array;
   try {
@@ -66,7 +71,9 @@ export async function readArchive(bytes: Uint8Array): Promise<ArchiveEntry[]> {
     throw broken(cause);
   }
   if (plain.length > MAX_UNPACKED) {
-    throw new Failure('bundle.too_large', 'The archive unpacks to more than 256 MiB');
+    throw new Failure('bundle.too_large', `${name} unpacks to more than 256 MiB`, {
+      hint: 'leave out what the extension does not need: alga pack lists the sizes',
+    });
   }
   const entries: ArchiveEntry[] = [];
   const tar = extract();

@@ -1,6 +1,6 @@
 import { readFile } from 'node:fs/promises';
 import { existsSync } from 'node:fs';
-import { join, relative } from 'node:path';
+import { join } from 'node:path';
 
 import type { Command } from 'commander';
 
@@ -9,12 +9,12 @@ import { describeChoice, type Choice } from '../build/choose-engine.js';
 import { engineChoice } from '../build/engine.js';
 import { buildUi } from '../build/ui.js';
 import { codeFrame } from '../code-frame.js';
-import { addCommand } from '../command.js';
+import { addCommand, shownPath } from '../command.js';
 import { wasmKind } from '../component/binary.js';
 import { checkComponent, type ComponentFinding } from '../component/check.js';
 import type { Environment } from '../environment.js';
 import { Failure } from '../failure.js';
-import { MANIFEST_FILE } from '../manifest/manifest.js';
+import { MANIFEST_FILE, readManifest } from '../manifest/manifest.js';
 import { validateManifest } from '../manifest/validate.js';
 import { formatBytes, type Output } from '../output.js';
 import { hasHandler, openProject } from '../project/project.js';
@@ -45,7 +45,7 @@ export function registerBuildCommands(program: Command, environment: Environment
       }
       const built = await buildProject(project, output, undefined, asked);
       reportFindings(built.findings, output);
-      const component = relative(environment.cwd, built.component);
+      const component = shownPath(environment, built.component);
       output.print(`${component}  ${describeBuild(built)}`);
       if (built.engine !== undefined) reportEngine(built.engine, output);
       output.result({ ...built, component, ui: page });
@@ -62,13 +62,8 @@ export function registerBuildCommands(program: Command, environment: Environment
     environment,
     async ({ project: directory, output }) => {
       const file = join(directory, MANIFEST_FILE);
-      const text = await readFile(file, 'utf8').catch((cause: unknown) => {
-        throw new Failure('manifest.not_found', `There is no ${MANIFEST_FILE} in ${directory}`, {
-          hint: 'name the project with --project, or make one with: alga new <name>',
-          cause,
-        });
-      });
-      const shown = relative(environment.cwd, file);
+      const text = await readManifest(directory);
+      const shown = shownPath(environment, file);
       const checked = validateManifest(text);
       if (!checked.ok) {
         for (const { path, message, hint, line, column } of checked.problems) {

@@ -5,7 +5,7 @@ import type { Command } from 'commander';
 import { buildProject } from '../build/build.js';
 import { buildUi } from '../build/ui.js';
 import { Componentizer } from '../build/componentize.js';
-import { addCommand } from '../command.js';
+import { addCommand, count } from '../command.js';
 import { CallReport } from '../dev/call-report.js';
 import { DevDeployment, DEV_TENANT } from '../dev/deployment.js';
 import { findAlgad, LocalAlgad } from '../dev/algad.js';
@@ -25,7 +25,7 @@ import { followLogs } from './logs.js';
 
 interface DevOptions {
   algad?: string;
-  port: string;
+  port: number;
   watch: boolean;
 }
 
@@ -46,7 +46,7 @@ export function registerDev(program: Command, environment: Environment): void {
       }
       const { headers } = await readDevSettings(project);
       const session = await DevSession.start(first.root, algad, {
-        port: Number(options.port),
+        port: options.port,
         headers,
         output,
       });
@@ -58,7 +58,12 @@ export function registerDev(program: Command, environment: Environment): void {
     },
   )
     .option('--algad <file>', 'server program (default: ALGAD, then PATH)')
-    .option('--port <number>', 'port of the development address; 0 takes a free one', '3210')
+    .option(
+      '--port <number>',
+      'port of the development address; 0 takes a free one',
+      count(0, 65_535),
+      3210,
+    )
     .option('--no-watch', 'build once and go on running');
 }
 

@@ -9,6 +9,7 @@ import type { ApiClient } from '../server/client.js';
 import { explainRequest, type Explanation } from '../server/explain.js';
 import { gatewayRefusal, refusalExitCode, refusalHint } from '../server/gateway-refusal.js';
 import { SourceMaps } from '../server/source-maps.js';
+import { reasonOf } from '../system-failure.js';
 import { addServerCommand, append, findInstall } from './server-command.js';
 
 interface InvokeOptions {
@@ -130,7 +131,8 @@ async function requestBody(
   if (data === undefined) return undefined;
   if (!data.startsWith('@')) return Buffer.from(data);
   return readFile(resolve(environment.cwd, data.slice(1))).catch((cause: unknown) => {
-    throw new Failure('invoke.data_not_found', `Cannot read ${data.slice(1)}`, {
+    throw new Failure('invoke.data_not_found', `Cannot read ${data.slice(1)}: ${reasonOf(cause)}`, {
+      hint: 'name a file after the @, or give the body itself: --data \'{"key": 1}\'',
       exitCode: ExitCode.Usage,
       cause,
     });
@@ -141,6 +143,7 @@ function parseHeader(text: string): [string, string] {
   const at = text.indexOf(':');
   if (at > 0) return [text.slice(0, at).trim().toLowerCase(), text.slice(at + 1).trim()];
   throw new Failure('usage.header', `"${text}" is not of the form name:value`, {
+    hint: 'for example: --header "accept-language: de"',
     exitCode: ExitCode.Usage,
   });
 }

@@ -1,8 +1,9 @@
 import { setTimeout } from 'node:timers/promises';
 
-import type { Command } from 'commander';
+import { Option, type Command } from 'commander';
 
 import { authorError, unfold, type AuthorError } from '../author-error.js';
+import { count } from '../command.js';
 import type { Environment } from '../environment.js';
 import { ExitCode, Failure, formatLocation } from '../failure.js';
 import type { Output } from '../output.js';
@@ -16,7 +17,7 @@ interface LogOptions {
   follow?: boolean;
   level?: string;
   request?: string;
-  limit: string;
+  limit: number;
 }
 
 const COLOURS: Record<string, string> = { debug: '90', info: '36', warn: '33', error: '31' };
@@ -34,7 +35,7 @@ export function registerLogs(program: Command, environment: Environment): void {
     "Show what extensions logged, with errors at the author's own lines",
     environment,
     async ({ options, args: [reference], output, client }) => {
-      const query = new URLSearchParams({ limit: options.limit });
+      const query = new URLSearchParams({ limit: String(options.limit) });
       if (reference !== undefined) query.set('install', (await findInstall(client, reference)).id);
       if (options.level !== undefined) query.set('level', options.level);
       if (options.request !== undefined) query.set('request', options.request);
@@ -52,9 +53,16 @@ export function registerLogs(program: Command, environment: Environment): void {
     },
   )
     .option('-f, --follow', 'go on and show new lines as they come')
-    .option('--level <level>', 'only this level and above: debug, info, warn, error')
+    .addOption(
+      new Option('--level <level>', 'only this level and above').choices([
+        'debug',
+        'info',
+        'warn',
+        'error',
+      ]),
+    )
     .option('--request <id>', 'only lines of one request')
-    .option('-n, --limit <count>', 'how many past lines to show', '100');
+    .option('-n, --limit <count>', 'how many past lines to show, 1 to 1000', count(1, 1000), 100);
 }
 
 /**

@@ -1,5 +1,5 @@
 import { existsSync } from 'node:fs';
-import { readdir, readFile, stat, writeFile } from 'node:fs/promises';
+import { readdir, readFile, stat } from 'node:fs/promises';
 import { join, resolve, sep } from 'node:path';
 
 import type { Command } from 'commander';
@@ -11,7 +11,9 @@ import { Failure } from '../failure.js';
 import { checkMigration } from '../migrate/check.js';
 import { wrapLegacyModule } from '../migrate/wrap.js';
 import { formatBytes } from '../output.js';
+import { reasonOf } from '../system-failure.js';
 import { readInput } from './signing.js';
+import { writeFile } from '../write-file.js';
 
 /** Parts of a built project that end up in its bundle. */
 const BUNDLED = ['manifest.json', 'dist', 'precompiled', 'ui'];
@@ -78,7 +80,10 @@ const WASM = Buffer.from([0x00, 0x61, 0x73, 0x6d]);
 
 async function readFiles(path: string, shown: string): Promise<Map<string, Uint8Array>> {
   const found = await stat(path).catch((cause: unknown) => {
-    throw new Failure('migrate.not_found', `${shown} does not exist`, { cause });
+    throw new Failure('migrate.not_found', `Cannot read ${shown}: ${reasonOf(cause)}`, {
+      hint: 'name a bundle, or the folder of a built project',
+      cause,
+    });
   });
   if (!found.isDirectory()) {
     const bytes = await readFile(path);
@@ -87,7 +92,7 @@ async function readFiles(path: string, shown: string): Promise<Map<string, Uint8
         hint: 'name a bundle or a project; a core module becomes a component with: alga migrate wrap',
       });
     }
-    const entries = await readArchive(bytes);
+    const entries = await readArchive(bytes, shown);
     return new Map(entries.map(({ name, content }) => [name, content]));
   }
   const files = new Map<string, Uint8Array>();

@@ -1,13 +1,14 @@
 import { existsSync } from 'node:fs';
-import { cp, mkdir, readdir, readFile, rename, writeFile } from 'node:fs/promises';
+import { cp, mkdir, readdir, readFile, rename } from 'node:fs/promises';
 import { basename, join, relative, resolve } from 'node:path';
 
 import type { Command } from 'commander';
 
-import { addCommand } from '../command.js';
+import { addCommand, shownPath } from '../command.js';
 import { PACKAGE_ROOT } from '../contracts.js';
 import type { Environment } from '../environment.js';
-import { Failure } from '../failure.js';
+import { ExitCode, Failure } from '../failure.js';
+import { writeFile } from '../write-file.js';
 
 interface NewOptions {
   template: string;
@@ -38,18 +39,20 @@ export function registerNew(program: Command, environment: Environment): void {
       if (!/^[a-z0-9][a-z0-9._-]{0,99}$/.test(name)) {
         throw new Failure('new.bad_name', `"${name}" is not an acceptable name`, {
           hint: 'use lower-case letters, digits, ".", "_" and "-", for example: alga new my-extension',
+          exitCode: ExitCode.Usage,
         });
       }
       if (!Object.hasOwn(TEMPLATES, options.template)) {
         throw new Failure('new.unknown_template', `There is no template "${options.template}"`, {
           hint: `templates: ${names}`,
+          exitCode: ExitCode.Usage,
         });
       }
       const target = resolve(environment.cwd, options.dir ?? name);
       if (existsSync(target) && (await readdir(target)).length > 0) {
         throw new Failure(
           'new.exists',
-          `${relative(environment.cwd, target)} exists and is not empty`,
+          `${shownPath(environment, target)} exists and is not empty`,
           {
             hint: 'choose another name, or another folder with --dir',
           },
@@ -59,12 +62,12 @@ export function registerNew(program: Command, environment: Environment): void {
         name,
         publisher: options.publisher ?? 'example',
       });
-      const shown = relative(environment.cwd, target) || '.';
+      const shown = shownPath(environment, target) || '.';
       output.print(`Made ${shown} from the template ${options.template}:`);
       for (const file of files) output.print(`  ${file}`);
       output.print('');
       output.print('Next:');
-      output.print(`  cd ${shown}`);
+      output.print(`  cd ${/^[\w./-]+$/.test(shown) ? shown : JSON.stringify(shown)}`);
       const usesNpm = files.includes('package.json');
       if (usesNpm) output.print('  npm install');
       output.print('  alga dev        # build, run and rebuild on every change');

@@ -1,16 +1,16 @@
 import { existsSync } from 'node:fs';
-import { writeFile } from 'node:fs/promises';
-import { relative, resolve } from 'node:path';
+import { resolve } from 'node:path';
 
 import type { Command } from 'commander';
 
 import { BUNDLE_FILE, packProject } from '../bundle/pack.js';
-import { addCommand } from '../command.js';
+import { addCommand, shownPath } from '../command.js';
 import type { Environment } from '../environment.js';
 import { Failure } from '../failure.js';
 import { formatBytes } from '../output.js';
 import { openProject } from '../project/project.js';
 import { reportFindings } from './build.js';
+import { writeFile } from '../write-file.js';
 
 interface PackOptions {
   out?: string;
@@ -39,7 +39,7 @@ export function registerPackCommands(program: Command, environment: Environment)
         ['bytes', 'file'],
         packed.entries.map(({ name, bytes }) => [String(bytes), name]),
       );
-      const shown = relative(environment.cwd, file);
+      const shown = shownPath(environment, file);
       const what = options.dryRun === true ? 'would be' : '';
       output.print(`${shown} ${what} ${formatBytes(packed.archive.length)}`.replace('  ', ' '));
       output.print(packed.contentHash);

@@ -80,7 +80,7 @@ async function packForPublishing(
 
 async function readBundle(environment: Environment, file: string): Promise<Uint8Array> {
   const archive = await readInput(environment, file, 'bundle');
-  const entries = await readArchive(archive);
+  const entries = await readArchive(archive, file);
   if (entries.some(({ name }) => name === 'manifest.json')) return archive;
   throw new Failure('bundle.no_manifest', `${file} holds no manifest.json`, {
     hint: 'make the bundle with: alga pack',

@@ -1,11 +1,11 @@
 import { existsSync } from 'node:fs';
-import { mkdir, readFile, stat, writeFile } from 'node:fs/promises';
-import { dirname, relative, resolve } from 'node:path';
+import { mkdir, readFile, stat } from 'node:fs/promises';
+import { dirname, resolve } from 'node:path';
 
 import type { Command } from 'commander';
 
 import { contentHash } from '../bundle/pack.js';
-import { addCommand } from '../command.js';
+import { addCommand, shownPath } from '../command.js';
 import type { Environment } from '../environment.js';
 import { Failure } from '../failure.js';
 import {
@@ -16,6 +16,8 @@ import {
   signatureProblem,
   signBundle,
 } from '../signing/signing.js';
+import { reasonOf } from '../system-failure.js';
+import { writeFile } from '../write-file.js';
 
 export const SIGNATURE_SUFFIX = '.SIGNATURE';
 
@@ -30,7 +32,7 @@ export function registerSigningCommands(program: Command, environment: Environme
       const publicFile = publicKeyFile(file);
       for (const path of [file, publicFile]) {
         if (!existsSync(path)) continue;
-        throw new Failure('keygen.exists', `${relative(environment.cwd, path)} exists already`, {
+        throw new Failure('keygen.exists', `${shownPath(environment, path)} exists already`, {
           hint: 'a key that is lost cannot be made again: choose another --out',
         });
       }
@@ -38,8 +40,8 @@ export function registerSigningCommands(program: Command, environment: Environme
       await mkdir(dirname(file), { recursive: true });
       await writeFile(file, key.privatePem, { mode: 0o600, flag: 'wx' });
       await writeFile(publicFile, `${JSON.stringify(key.public, null, 2)}\n`, { flag: 'wx' });
-      const shown = relative(environment.cwd, file);
-      const shownPublic = relative(environment.cwd, publicFile);
+      const shown = shownPath(environment, file);
+      const shownPublic = shownPath(environment, publicFile);
       output.print(`${shown}  private key, keep it secret`);
       output.print(
         `${shownPublic}  public key ${key.public.key_id}, to register for the publisher`,
@@ -58,7 +60,7 @@ export function registerSigningCommands(program: Command, environment: Environme
       const signature = signBundle(hash, await readSigningKey(environment, options.key));
       const file = resolve(environment.cwd, options.out ?? `${bundle}${SIGNATURE_SUFFIX}`);
       await writeFile(file, `${JSON.stringify(signature)}\n`);
-      const shown = relative(environment.cwd, file);
+      const shown = shownPath(environment, file);
       output.print(`${shown}  signature by key ${signature.key_id} over ${hash}`);
       output.result({ signature_file: shown, content_hash: hash, key_id: signature.key_id });
     },
@@ -123,12 +125,25 @@ export async function readSigningKey(environment: Environment, option: string | 
   return readPrivateKey(bytes.toString('utf8'));
 }
 
+const WHERE_FROM: Record<string, string> = {
+  bundle: 'make it with: alga pack',
+  signature: 'make it with: alga sign <bundle> --key <file>, or name it with --signature',
+  key: 'make one with: alga keygen',
+  module: 'name the .wasm file of a core module',
+};
+
+/** Reads a file that an argument names. @param what it is, for messages and their codes */
 export async function readInput(
   environment: Environment,
   file: string,
-  what: string,
+  what: 'bundle' | 'signature' | 'key' | 'module',
 ): Promise<Buffer> {
   return readFile(resolve(environment.cwd, file)).catch((cause: unknown) => {
-    throw new Failure(`${what}.not_found`, `Cannot read the ${what} ${file}`, { cause });
+    const missing = (cause as NodeJS.ErrnoException).code === 'ENOENT';
+    throw new Failure(
+      `${what}.${missing ? 'not_found' : 'unreadable'}`,
+      `Cannot read the ${what} ${file}: ${reasonOf(cause)}`,
+      { hint: WHERE_FROM[what] ?? '', cause },
+    );
   });
 }

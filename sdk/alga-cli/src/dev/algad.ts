@@ -1,12 +1,13 @@
 import type { ChildProcess } from 'node:child_process';
 import { existsSync } from 'node:fs';
-import { mkdir, open, readFile, rm, writeFile } from 'node:fs/promises';
+import { mkdir, open, readFile, rm } from 'node:fs/promises';
 import { delimiter, join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 
 import type { Environment } from '../environment.js';
 import { Failure } from '../failure.js';
 import { killSupervised, supervise } from '../supervised.js';
+import { writeFile } from '../write-file.js';
 
 const READY_MS = 60_000;
 /** How long it may take to stop in good order. */

@@ -1,5 +1,5 @@
 import { existsSync } from 'node:fs';
-import { mkdir, readFile, writeFile } from 'node:fs/promises';
+import { mkdir, readFile } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
 
 import { contentHash, packProject } from '../bundle/pack.js';
@@ -11,6 +11,7 @@ import { Failure } from '../failure.js';
 import type { Install } from '../server/types.js';
 import { generateKey, readPrivateKey, signBundle, type PublicKeyFile } from '../signing/signing.js';
 import type { DevSettings } from './settings.js';
+import { writeFile } from '../write-file.js';
 
 export const DEV_TENANT = 'dev';
 

@@ -3,6 +3,7 @@ import { join, relative } from 'node:path';
 
 import { codeFrame } from '../code-frame.js';
 import { Failure } from '../failure.js';
+import { reasonOf } from '../system-failure.js';
 import { canonicalCapability } from './capabilities.js';
 import { validateManifest } from './validate.js';
 
@@ -44,16 +45,31 @@ export function declaredCapabilities(manifest: Manifest): string[] {
   return [...new Set(names.filter((name) => name !== undefined))];
 }
 
-/** Reads and checks `manifest.json` of a project; throws a Failure that shows the place. */
-export async function loadManifest(project: string): Promise<{ manifest: Manifest; text: string }> {
-  const file = join(project, MANIFEST_FILE);
-  const shown = relative(process.cwd(), file) || file;
-  const text = await readFile(file, 'utf8').catch((cause: unknown) => {
+/** The text of `manifest.json` of a project. */
+export async function readManifest(project: string): Promise<string> {
+  try {
+    return await readFile(join(project, MANIFEST_FILE), 'utf8');
+  } catch (cause) {
+    const missing = ['ENOENT', 'ENOTDIR'].includes((cause as NodeJS.ErrnoException).code ?? '');
+    if (!missing) {
+      const reason = `Cannot read ${join(project, MANIFEST_FILE)}: ${reasonOf(cause)}`;
+      throw new Failure('manifest.unreadable', reason, {
+        hint: 'it must be a file that you may read',
+        cause,
+      });
+    }
     throw new Failure('manifest.not_found', `There is no ${MANIFEST_FILE} in ${project}`, {
       hint: 'run the command in an extension project, name one with --project, or make one with: alga new <name>',
       cause,
     });
-  });
+  }
+}
+
+/** Reads and checks `manifest.json` of a project; throws a Failure that shows the place. */
+export async function loadManifest(project: string): Promise<{ manifest: Manifest; text: string }> {
+  const file = join(project, MANIFEST_FILE);
+  const shown = relative(process.cwd(), file) || file;
+  const text = await readManifest(project);
   const result = validateManifest(text);
   if (result.ok) return { manifest: result.manifest, text };
   const [problem] = result.problems;

@@ -65,8 +65,16 @@ export function validateManifest(text: string): ManifestResult {
 type Found = Omit<ManifestProblem, 'line' | 'column'>;
 
 function syntaxProblem(text: string, error: ParseError | undefined): ManifestProblem {
-  const message = 'is not valid JSON (comments and trailing commas are not allowed)';
-  return { path: '', message, ...position(text, error?.offset ?? 0) };
+  const place = position(text, error?.offset ?? 0);
+  if (text.startsWith('\ufeff')) {
+    const hint = 'save the file as UTF-8 without one';
+    return { path: '', message: 'begins with a byte order mark', hint, ...place };
+  }
+  const message =
+    text.trim() === ''
+      ? 'is empty'
+      : 'is not valid JSON (comments and trailing commas are not allowed)';
+  return { path: '', message, ...place };
 }
 
 function schemaProblems(value: unknown): Found[] {
@@ -107,12 +115,44 @@ function toProblem(error: ErrorObject): Found {
     }
     case 'propertyNames':
       return { path: member('propertyName'), message: 'is not an acceptable name' };
+    case 'type':
+      return { path: error.instancePath, ...typeMessage(error) };
     case 'pattern':
       return { path: error.instancePath, ...patternMessage(error.instancePath) };
     default:
       return { path: error.instancePath, message: error.message ?? 'is not valid' };
   }
 }
+
+const TYPES: Record<string, string> = {
+  string: 'a text, in quotation marks',
+  array: 'a list, in [ ]',
+  object: 'an object, in { }',
+  boolean: 'true or false',
+  number: 'a number',
+  integer: 'a whole number',
+};
+
+/** What is there in place of what should be, and how the right thing looks where that is known. */
+function typeMessage(error: ErrorObject): { message: string; hint?: string } {
+  const wanted = String((error.params as { type: unknown }).type);
+  const [, name = ''] = /\/([a-zA-Z]+)(?:\/[^/]*)?$/.exec(error.instancePath) ?? [];
+  const example = TYPE_EXAMPLES[name] ?? EXAMPLES[name];
+  return {
+    message: `must be ${TYPES[wanted] ?? wanted}`,
+    ...(example === undefined ? {} : { hint: `for example  "${name}": ${example}` }),
+  };
+}
+
+const TYPE_EXAMPLES: Record<string, string> = {
+  capabilities: '["cap:http.fetch"]',
+  egress: '["https://api.example.com"]',
+  config: '{ "region": { "description": "Data centre", "required": true } }',
+  secrets: '{ "api_key": { "description": "Key of the API", "required": true } }',
+  endpoints: '[{ "method": "GET", "path": "/hello" }]',
+  api: '{ "endpoints": [{ "method": "GET", "path": "/hello" }] }',
+  ui: '{ "type": "iframe", "entry": "ui/index.html" }',
+};
 
 const EXAMPLES: Record<string, string> = {
   name: '"com.example.my-extension"',

@@ -29,9 +29,14 @@ world adapter {
  * publishing uses. The module itself is not touched. Throws a Failure when it does not follow it.
  */
 export async function wrapLegacyModule(module: Uint8Array): Promise<Uint8Array> {
-  if (wasmKind(module) !== 'core-module') {
-    throw new Failure('migrate.not_a_core_module', 'The file is not a WebAssembly core module', {
-      hint: 'components need no wrapping',
+  const kind = wasmKind(module);
+  if (kind !== 'core-module') {
+    const is = kind === 'component' ? 'a component already' : 'not a WebAssembly file';
+    throw new Failure('migrate.not_a_core_module', `The module is ${is}`, {
+      hint:
+        kind === 'component'
+          ? 'components need no wrapping: put it at dist/main.wasm'
+          : 'name the .wasm file that the bundle of the reference holds',
     });
   }
   // Large, and of no use to other commands.

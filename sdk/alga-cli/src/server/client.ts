@@ -1,6 +1,7 @@
 import { ExitCode, Failure } from '../failure.js';
 import type { Environment } from '../environment.js';
 import { readCredentials } from './credentials.js';
+import { unreachableReason } from './reason.js';
 
 /** Where a command talks to, from its options, the environment and the credentials file. */
 export interface ServerOptions {
@@ -21,6 +22,8 @@ export const DEFAULT_URL = 'http://127.0.0.1:8080';
 /** Longest answer that is read; larger ones are a mistake or an attack. */
 const MAX_ANSWER_BYTES = 256 * 1024 * 1024;
 const TIMEOUT_MS = 60_000;
+const IS_IT_RUNNING =
+  'is the server running? Set its address with --url or ALGA_URL; alga doctor checks the connection';
 
 export async function resolveTarget(
   environment: Environment,
@@ -123,6 +126,7 @@ export class ApiClient {
   /** A request whose answer may be anything. */
   async send(path: string, options: RequestOptions = {}): Promise<Response> {
     const { token, tenant, url } = this.#target;
+    assertSendable(token, tenant);
     const headers = new Headers(options.headers);
     if (token !== undefined) headers.set('authorization', `Bearer ${token}`);
     if (tenant !== undefined && !headers.has('x-tenant-id')) headers.set('x-tenant-id', tenant);
@@ -145,11 +149,12 @@ export class ApiClient {
       });
     } catch (cause) {
       if (options.signal?.aborted === true) throw cause;
-      throw new Failure('server.unreachable', `Cannot reach ${url}: ${reason(cause)}`, {
+      const { text, hint = IS_IT_RUNNING } = unreachableReason(cause, TIMEOUT_MS / 1000);
+      throw new Failure('server.unreachable', `Cannot reach ${url}: ${text}`, {
         hint:
           this.#target.assumed === true
             ? 'no server was named: log in with alga login --url https://…, or set ALGA_URL'
-            : 'is the server running? Set its address with --url or ALGA_URL; alga doctor checks the connection',
+            : hint,
         exitCode: ExitCode.Server,
         cause,
       });
@@ -175,6 +180,26 @@ export class ApiClient {
         ...(error.issues === undefined ? {} : { issues: error.issues }),
         ...(error.details === undefined ? {} : { details: error.details }),
       },
+    });
+  }
+}
+
+/** The words of the platform about what no header can hold would show the token. */
+function assertSendable(token = '', tenant = ''): void {
+  if (!/^[\x21-\x7e]*$/.test(token)) {
+    throw new Failure(
+      'credentials.bad_token',
+      'The token holds white space or other characters that no token has',
+      {
+        hint: 'copy it again, as one line; it comes from ALGA_TOKEN, ALGA_API_KEY, --token-file or alga login',
+        exitCode: ExitCode.Denied,
+      },
+    );
+  }
+  if (!/^[\x20-\x7e]*$/.test(tenant)) {
+    throw new Failure('usage.tenant', `${JSON.stringify(tenant)} is no tenant`, {
+      hint: 'a tenant is named by its id: --tenant or ALGA_TENANT_ID',
+      exitCode: ExitCode.Usage,
     });
   }
 }
@@ -236,14 +261,6 @@ function issues(value: unknown): string[] {
   return value.flatMap((issue: { message?: unknown } | null) =>
     typeof issue?.message === 'string' ? [issue.message] : [],
   );
-}
-
-function reason(error: unknown): string {
-  if (!(error instanceof Error)) return String(error);
-  if (error.name === 'TimeoutError') return `no answer within ${TIMEOUT_MS / 1000} seconds`;
-  const { cause } = error;
-  const code = (cause as NodeJS.ErrnoException | undefined)?.code;
-  return code ?? (cause instanceof Error ? cause.message : error.message);
 }
 
 async function readText(response: Response): Promise<string> {

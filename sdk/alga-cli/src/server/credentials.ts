@@ -1,8 +1,10 @@
-import { chmod, mkdir, readFile, rename, stat, writeFile } from 'node:fs/promises';
+import { chmod, mkdir, readFile, rename, stat } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
 
 import { Failure } from '../failure.js';
 import type { Environment } from '../environment.js';
+import { reasonOf } from '../system-failure.js';
+import { writeFile } from '../write-file.js';
 
 /** What the command knows about one server. */
 export interface ServerCredentials {
@@ -31,7 +33,10 @@ export async function readCredentials(environment: Environment): Promise<Credent
     text = await readFile(path, 'utf8');
   } catch (cause) {
     if ((cause as NodeJS.ErrnoException).code === 'ENOENT') return { servers: {} };
-    throw new Failure('credentials.unreadable', `Cannot read ${path}`, { cause });
+    throw new Failure('credentials.unreadable', `Cannot read ${path}: ${reasonOf(cause)}`, {
+      hint: 'give yourself the right to it, or set ALGA_TOKEN and XDG_CONFIG_HOME',
+      cause,
+    });
   }
   if (process.platform !== 'win32' && ((await stat(path)).mode & 0o077) !== 0) {
     throw new Failure('credentials.readable_by_others', `Others may read ${path}`, {

@@ -1,0 +1,219 @@
+import { mkdir, writeFile } from 'node:fs/promises';
+import { createServer } from 'node:net';
+import type { AddressInfo } from 'node:net';
+import { join } from 'node:path';
+
+import { describe, expect, test } from 'vitest';
+
+import { unreachableReason } from '../src/server/reason.js';
+import { systemFailure } from '../src/system-failure.js';
+import { BesideServer } from './beside-server.js';
+import { MANIFEST } from './fixture.js';
+
+/** Exit status, code, and words that the message and the advice hold. */
+type Wanted = [status: number, code: string, message: string, hint: string];
+
+describe('wrong input to every command says what, where and what to do', () => {
+  const beside = new BesideServer();
+  const { alga } = beside;
+
+  /** As people and as scripts read it: the same code, and nothing of the command's own insides. */
+  async function fails(argv: string[], [status, code, message, hint]: Wanted): Promise<void> {
+    const shown = await alga(argv);
+    expect([shown.code, shown.err]).toEqual([status, expect.stringContaining(`[${code}]`)]);
+    expect(shown.err).not.toMatch(/\n\s+at .*\.(js|ts):\d+/);
+    const { code: again, out, err } = await alga([...argv, '--json']);
+    const lines = out.trim().split('\n');
+    expect([again, lines.length, err]).toEqual([status, 1, '']);
+    const answer = JSON.parse(lines[0] ?? '') as { ok: boolean; error: Record<string, string> };
+    expect(answer).toMatchObject({ ok: false, error: { code } });
+    expect(answer.error['message']).toContain(message);
+    expect(answer.error['hint']).toContain(hint);
+  }
+
+  const NOWHERE = 'nö where/file';
+  const cases: [string[], Wanted][] = [
+    [
+      ['new', 'Big Name'],
+      [2, 'new.bad_name', '"Big Name"', 'alga new my-extension'],
+    ],
+    [
+      ['new', 'x', '--template', 'no'],
+      [2, 'new.unknown_template', '"no"', 'handler-ui'],
+    ],
+    [
+      ['new', 'x', '--dir', 'file'],
+      [1, 'system.no_folder', 'file', 'check the path'],
+    ],
+    [
+      ['sign', NOWHERE],
+      [1, 'bundle.not_found', `${NOWHERE}: it does not exist`, 'alga pack'],
+    ],
+    [
+      ['sign', 'folder'],
+      [1, 'bundle.unreadable', 'folder: it is a folder', 'alga pack'],
+    ],
+    [
+      ['sign', 'file', '-k', NOWHERE],
+      [1, 'key.not_found', NOWHERE, 'alga keygen'],
+    ],
+    [
+      ['verify', 'file', '-k', 'k'],
+      [1, 'signature.not_found', 'file.SIGNATURE', 'alga sign'],
+    ],
+    [
+      ['publish', NOWHERE],
+      [1, 'bundle.not_found', NOWHERE, 'alga pack'],
+    ],
+    [
+      ['publish', 'junk'],
+      [1, 'bundle.unreadable', 'junk is not a tar.zst', 'alga pack'],
+    ],
+    [
+      ['migrate', 'check', NOWHERE],
+      [1, 'migrate.not_found', NOWHERE, 'name a bundle'],
+    ],
+    [
+      ['migrate', 'check', 'junk'],
+      [1, 'bundle.unreadable', 'junk is not', 'alga pack'],
+    ],
+    [
+      ['migrate', 'wrap', NOWHERE],
+      [1, 'module.not_found', NOWHERE, '.wasm'],
+    ],
+    [
+      ['migrate', 'wrap', 'junk'],
+      [1, 'migrate.not_a_core_module', 'not a WebAssembly', '.wasm'],
+    ],
+    [
+      ['invoke', 'x.y', '/', '-d', `@${NOWHERE}`],
+      [2, 'invoke.data_not_found', NOWHERE, '@'],
+    ],
+    [
+      ['invoke', 'x.y', '/', '-H', 'nonsense'],
+      [2, 'usage.header', 'nonsense', '--header'],
+    ],
+    [
+      ['secrets', 'set', 'x', 'k', '--file', NOWHERE],
+      [3, 'install.not_found', '"x"', 'alga list'],
+    ],
+    [
+      ['keygen', '--out', 'folder'],
+      [1, 'keygen.exists', 'folder', 'another --out'],
+    ],
+    [
+      ['keygen', '--out', 'file/key'],
+      [1, 'system.exists', 'file', 'choose another'],
+    ],
+  ];
+  test.each(cases)('%j', async (argv, wanted) => {
+    await writeFile(join(beside.folder, 'file'), '');
+    await writeFile(join(beside.folder, 'junk'), Buffer.alloc(900, 7));
+    await mkdir(join(beside.folder, 'folder'));
+    await fails(argv, wanted);
+  });
+
+  test.each([
+    [['logs', '--level', 'loud'], 'debug, info, warn, error'],
+    [['logs', '--limit', 'many'], 'from 1 to 1000'],
+    [['dev', '--port', 'http'], 'from 0 to 65535'],
+    [['new'], "missing required argument 'name'"],
+    [['frobnicate'], "unknown command 'frobnicate'"],
+  ])('%j is a mistake of the command line', async (argv, what) => {
+    const { code, err } = await alga(argv);
+    expect([code, err]).toEqual([2, expect.stringContaining(what)]);
+    const json = await alga([...argv, '--json']);
+    expect([json.code, json.err]).toEqual([2, '']);
+    const { error } = JSON.parse(json.out) as { error: { code: string; message: string } };
+    expect([error.code, error.message]).toEqual(['usage', expect.stringContaining(what)]);
+  });
+
+  test.each([
+    ['a list', '[]', 'must be an object'],
+    ['nothing', ' \n', 'is empty'],
+    ['a byte order mark', '\ufeff{}', 'byte order mark'],
+    ['half a document', '{"name": ', 'is not valid JSON'],
+    ['a number for a name', JSON.stringify({ ...MANIFEST, name: 3 }), 'must be a text'],
+    ['a text for a list', JSON.stringify({ ...MANIFEST, egress: 'x' }), 'must be a list'],
+    [
+      'a text for true',
+      JSON.stringify({ ...MANIFEST, config: { a: { required: 'x' } } }),
+      'true or false',
+    ],
+  ])('%s as manifest', async (_, text, message) => {
+    await writeFile(join(beside.folder, 'manifest.json'), text);
+    for (const command of ['validate', 'build', 'pack', 'publish', 'test']) {
+      const { code, err } = await alga([command]);
+      expect([command, code, err]).toEqual([command, 1, expect.stringContaining(message)]);
+      expect(err).toMatch(/manifest\.json:\d+:\d+/);
+    }
+  });
+
+  test('a manifest that cannot be read is not said to be missing', async () => {
+    await mkdir(join(beside.folder, 'manifest.json'));
+    await fails(['validate'], [1, 'manifest.unreadable', 'it is a folder', 'must be a file']);
+    await fails(['pack'], [1, 'manifest.unreadable', 'it is a folder', 'must be a file']);
+  });
+
+  test('a token that no header can hold is refused, and never shown', async () => {
+    const token = 'alga_boot_canary\nsecond line';
+    for (const argv of [['list'], ['login'], ['doctor']]) {
+      const { code, out, err } = await alga(argv, { variables: { ALGA_TOKEN: token } });
+      expect([argv, code === 0]).toEqual([argv, false]);
+      expect(out + err).toContain('white space');
+      expect(out + err).not.toContain('canary');
+    }
+  });
+});
+
+describe('a server that cannot be reached', () => {
+  const beside = new BesideServer();
+
+  test('a port that speaks no TLS', async () => {
+    const url = beside.url.replace('http:', 'https:');
+    const { code, err } = await beside.alga(['list', '--url', url]);
+    expect([code, err]).toEqual([3, expect.stringContaining('does not speak TLS there')]);
+  });
+
+  test('a port on which nobody listens, and one that hangs up', async () => {
+    const hangsUp = createServer((socket) => socket.destroy());
+    await new Promise<void>((done) => hangsUp.listen(0, '127.0.0.1', done));
+    const url = `http://127.0.0.1:${(hangsUp.address() as AddressInfo).port}`;
+    const broken = await beside.alga(['list', '--url', url]);
+    expect([broken.code, broken.err]).toEqual([3, expect.stringContaining('connection broke')]);
+    await new Promise((done) => hangsUp.close(done));
+    const down = await beside.alga(['list', '--url', url]);
+    expect([down.code, down.err]).toEqual([3, expect.stringContaining('nothing listens there')]);
+  });
+
+  test.each([
+    ['CERT_HAS_EXPIRED', 'has expired', 'renew'],
+    ['SELF_SIGNED_CERT_IN_CHAIN', 'does not know', 'NODE_EXTRA_CA_CERTS'],
+    ['UNABLE_TO_VERIFY_LEAF_SIGNATURE', 'does not know', 'NODE_EXTRA_CA_CERTS'],
+    ['ERR_TLS_CERT_ALTNAME_INVALID', 'another name', 'in the certificate'],
+    ['ENOTFOUND', 'no machine of that name', 'DNS'],
+  ])('%s', (code, text, hint) => {
+    const error = new TypeError('fetch failed', { cause: Object.assign(new Error(), { code }) });
+    const reason = unreachableReason(error, 60);
+    expect(reason.text).toContain(text);
+    expect(reason.text).toContain(code);
+    expect(reason.hint).toContain(hint);
+  });
+});
+
+test.each([
+  ['ENOSPC', 'write', 'system.no_space', 'no space is left', 'free some space'],
+  ['ENOSPC', 'watch', 'system.too_many_watchers', 'file watchers', 'max_user_watches'],
+  ['EROFS', 'open', 'system.read_only', 'read-only', 'can be written to'],
+  ['EACCES', 'mkdir', 'system.denied', 'make the folder /x/y: permission denied', 'right to it'],
+])('the system says %s to %s', (code, syscall, name, message, hint) => {
+  const failure = systemFailure(Object.assign(new Error(code), { code, syscall, path: '/x/y' }));
+  expect(failure).toMatchObject({ code: name });
+  expect(failure?.message).toContain(message);
+  expect(failure?.message).toContain('/x/y');
+  expect(failure?.hint).toContain(hint);
+});
+
+test('an error that is not of the system stays what it is', () => {
+  expect(systemFailure(new TypeError('a bug'))).toBeUndefined();
+});
