@@ -17,14 +17,24 @@ class Loops:
 
     def __init__(self, folder):
         self.folder = Path(folder)
-        build = [str(ROOT / "tools" / "bench-bridge"), "--program"]
-        self.program = subprocess.run(build, capture_output=True, text=True, check=True, stdin=subprocess.DEVNULL).stdout.strip()
+        self.program = self.build()
+        self.concurrency_program = None
+
+    @staticmethod
+    def build(*options):
+        command = [str(ROOT / "tools" / "bench-bridge"), "--program", *options]
+        return subprocess.run(command, capture_output=True, text=True, check=True, stdin=subprocess.DEVNULL).stdout.strip()
+
+    def build_concurrency(self):
+        """Settings with CONCURRENCY run over a Wasmtime that has `concurrency_support`: minutes, the first time."""
+        self.concurrency_program = self.build("--concurrency")
 
     def run(self, kind, component, count, threads, processors=None, settings=None):
-        # Artefacts of an engine with `concurrency_support` are others.
-        concurrent = (settings or {}).get("CONCURRENCY", "0")
+        # Artefacts of an engine with `concurrency_support` are others, whether it is on or off.
+        concurrent = (settings or {}).get("CONCURRENCY")
+        program = self.program if concurrent is None else self.concurrency_program
         artefact = self.folder / f"{kind}-{concurrent}-{Path(component).stem}.cwasm"
-        command = [self.program, kind, str(component), "/", str(count), str(threads)]
+        command = [program, kind, str(component), "/", str(count), str(threads)]
         if processors is not None:
             command = ["taskset", "-c", ",".join(map(str, sorted(processors)))] + command
         environment = {**os.environ, "ARTEFACT": str(artefact), **KEPT, **(settings or {})}
