@@ -37,6 +37,7 @@ Result<TransferSpec> HttpClient::prepare(ClientRequest request) {
                       .deadline = std::chrono::steady_clock::now() + request.timeout,
                       .max_response_bytes = request.max_response_bytes,
                       .tls = std::move(request.tls),
+                      .connect_to = std::move(request.address),
                       .sink_success_only = request.sink_success_only};
 }
 

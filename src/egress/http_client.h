@@ -27,6 +27,9 @@ struct ClientRequest {
   std::chrono::milliseconds timeout{30'000};
   std::uint64_t max_response_bytes = 10U << 20U;
   ClientTls tls;
+  /// Connects to this address in place of what the name of the URL resolves to; certificates are
+  /// still held to the name. Empty: the name decides.
+  std::string address;
   /// With a sink: only the body of a 2xx answer goes there, any other to HttpResponse::body.
   bool sink_success_only = false;
 };

@@ -6,6 +6,7 @@
 
 #include "async/spawn.h"
 #include "base/testing_folder.h"
+#include "egress/addresses_of.h"
 #include "httpd/testing_server.h"
 #include "tls/testing_authority.h"
 
@@ -142,6 +143,12 @@ TEST_F(HttpClientTest, ShowsItsCertificate) {
                  .key_file = folder_.put("c.key", client.private_key)};
   EXPECT_EQ(client_.send_blocking(request)->body, "GET  spiffe://alga/runner-1");
   EXPECT_EQ(async::block_on(client_.fetch(request))->body, "GET  spiffe://alga/runner-1");
+  // An address in place of the name changes nothing about whose certificate is believed.
+  ClientRequest pinned = request;
+  pinned.address = "127.0.0.1";
+  EXPECT_EQ(client_.send_blocking(pinned)->status, 200);
+  pinned.url = "https://another.example.com:" + std::to_string(mutual.port()) + "/echo";
+  EXPECT_EQ(client_.send_blocking(pinned).error().code, "egress.transport");
   request.tls.certificate_file.clear();
   EXPECT_EQ(client_.send_blocking(request).error().code, "egress.transport");
 }
@@ -167,6 +174,61 @@ TEST_F(HttpClientTest, ReadsItsAuthoritiesAgainWhenTheirFileIsReplaced) {
 
   folder_.put("ca.pem", next.certificate());
   EXPECT_TRUE(client_.send_blocking(to_new).has_value());
+}
+
+TEST_F(HttpClientTest, ConnectsToTheAddressThatItIsTold) {
+  // The same name and port, two servers: a kept connection to one is not used for the other.
+  httpd::Router only_second;
+  only_second.add("GET", "/depth", [](httpd::Request) -> async::Task<httpd::Response> {
+    httpd::Response response;
+    response.body = "second";
+    co_return response;
+  });
+  httpd::TestingServer second(std::move(only_second),
+                              {.address = "127.0.0.2", .port = server_.port()});
+  const auto ask = [&](const std::string& address) {
+    const std::string port = std::to_string(server_.port());
+    ClientRequest request{.url = "http://several.example.com:" + port + "/depth",
+                          .address = address};
+    return client_.send_blocking(std::move(request));
+  };
+  for (int round = 0; round < 2; ++round) {
+    const auto from_first = ask("127.0.0.1");
+    ASSERT_TRUE(from_first) << from_first.error().message;
+    EXPECT_EQ(from_first->body, "none");
+    const auto from_second = ask("127.0.0.2");
+    ASSERT_TRUE(from_second) << from_second.error().message;
+    EXPECT_EQ(from_second->body, "second");
+  }
+  const auto nobody = ask("::1");
+  ASSERT_FALSE(nobody);
+  EXPECT_EQ(nobody.error().code, "egress.transport");
+}
+
+TEST(AddressesOf, FindsServersBehindOneNameOnly) {
+  using Addresses = std::vector<std::string>;
+  EXPECT_EQ(several_servers({}), Addresses{});
+  EXPECT_EQ(several_servers({"10.0.0.1"}), Addresses{});
+  EXPECT_EQ(several_servers({"::1", "127.0.0.1"}), Addresses{}) << "one server, two families";
+  EXPECT_EQ(several_servers({"10.0.0.2", "10.0.0.1", "10.0.0.2"}),
+            (Addresses{"10.0.0.2", "10.0.0.1"}));
+  EXPECT_EQ(several_servers({"fd00::1", "fd00::2", "10.0.0.1", "10.0.0.2"}),
+            (Addresses{"fd00::1", "fd00::2"}));
+  EXPECT_EQ(several_servers({"fd00::1", "10.0.0.1", "10.0.0.2"}),
+            (Addresses{"10.0.0.1", "10.0.0.2"}));
+  Addresses many;
+  for (int i = 0; i < 200; ++i) many.push_back("10.0.0." + std::to_string(i));
+  EXPECT_EQ(several_servers(many).size(), 64U);
+}
+
+TEST(AddressesOf, AsksTheSystem) {
+  for (const char* url : {"https://127.0.0.1:8443", "https://[::1]:8443/", "http://localhost/x"}) {
+    const auto addresses = addresses_of(url);
+    ASSERT_TRUE(addresses) << url << ": " << addresses.error().message;
+    EXPECT_TRUE(addresses->empty()) << url;
+  }
+  EXPECT_EQ(addresses_of("no url").error().code, "egress.invalid_url");
+  EXPECT_EQ(addresses_of("http://nobody.invalid/").error().code, "egress.transport");
 }
 
 }  // namespace

@@ -36,6 +36,7 @@ Transfer::Transfer(TransferSpec spec) : spec_(std::move(spec)) {}
 Transfer::~Transfer() {
   curl_slist_free_all(header_list_);
   curl_slist_free_all(address_list_);
+  curl_slist_free_all(connect_list_);
   if (upload_ != nullptr) std::fclose(upload_);
 }
 
@@ -93,6 +94,14 @@ void Transfer::prepare_security(CURL* easy) {
     address_list_ = curl_slist_append(address_list_, entry.c_str());
   }
   if (address_list_ != nullptr) set(easy, CURLOPT_RESOLVE, address_list_);
+  if (!spec_.connect_to.empty()) {
+    const bool v6 = spec_.connect_to.contains(':');
+    const std::string entry = v6 ? "::[" + spec_.connect_to + "]:" : "::" + spec_.connect_to + ":";
+    connect_list_ = curl_slist_append(nullptr, entry.c_str());
+    set(easy, CURLOPT_CONNECT_TO, connect_list_);
+  }
+  // A name with several addresses is as many servers of ours: connections spread over them.
+  if (!spec_.policy) set(easy, CURLOPT_DNS_SHUFFLE_ADDRESSES, 1L);
   set(easy, CURLOPT_OPENSOCKETFUNCTION, &Transfer::on_open);
   set(easy, CURLOPT_OPENSOCKETDATA, this);
   set(easy, CURLOPT_PREREQFUNCTION, &Transfer::on_connected);

@@ -42,6 +42,8 @@ struct TransferSpec {
   ClientTls tls;
   /// `host:port:address` entries that stand for name resolution; still judged by the policy.
   std::vector<std::string> fixed_addresses;
+  /// The only address to connect to, whatever the name; such a connection serves no other address.
+  std::string connect_to;
   domain::ByteSink sink;  ///< takes the body instead of HttpResponse::body
   /// Only the body of a 2xx answer goes to the sink; any other is kept, so that it can be read.
   bool sink_success_only = false;
@@ -101,6 +103,7 @@ class Transfer {
   std::move_only_function<void()> resolved_;
   curl_slist* header_list_ = nullptr;
   curl_slist* address_list_ = nullptr;
+  curl_slist* connect_list_ = nullptr;
   std::FILE* upload_ = nullptr;
 };
 
