@@ -1,12 +1,15 @@
-import { spawn } from 'node:child_process';
+import { spawn, type ChildProcess } from 'node:child_process';
+import { mkdtemp, readFile, rm } from 'node:fs/promises';
 import { createRequire } from 'node:module';
-import { dirname, join } from 'node:path';
+import { tmpdir } from 'node:os';
+import { dirname, join, relative } from 'node:path';
+import { stripVTControlCharacters } from 'node:util';
 
 import type { Command } from 'commander';
 
 import { addCommand } from '../command.js';
 import type { Environment } from '../environment.js';
-import { Failure } from '../failure.js';
+import { ExitCode, Failure } from '../failure.js';
 import { openProject } from '../project/project.js';
 
 export function registerTest(program: Command, environment: Environment): void {
@@ -19,16 +22,16 @@ export function registerTest(program: Command, environment: Environment): void {
       // Whoever stands in the wrong folder reads that, and not what it lacks.
       await openProject(project);
       const vitest = findVitest(project);
-      const options_ = [options.watch === true ? 'watch' : 'run', '--root', project];
-      if (output.json) options_.push('--reporter=json');
       const { signal } = environment;
-      const code = await run([vitest, ...options_, ...args], project, signal);
-      // Who watches ends it with an interrupt; that is no failure.
-      if (code !== 0 && !(options.watch === true && signal.aborted)) {
-        throw new Failure('test.failed', 'The tests did not pass', {
-          hint: 'alga test <part of a file name> runs fewer',
-        });
+      if (output.json) {
+        if (options.watch === true) throw noDocument();
+        output.result(await report(vitest, project, args, signal));
+        return;
       }
+      const how = options.watch === true ? 'watch' : 'run';
+      const code = await run([vitest, how, '--root', project, ...args], project, signal);
+      // Who watches ends it with an interrupt; that is no failure.
+      if (code !== 0 && !(options.watch === true && signal.aborted)) throw notPassed();
     },
   ).option('-w, --watch', 'go on and run again on every change');
 }
@@ -46,11 +49,106 @@ function findVitest(project: string): string {
   }
 }
 
+function notPassed(details: Record<string, unknown> = {}): Failure {
+  return new Failure('test.failed', 'The tests did not pass', {
+    hint: 'alga test <part of a file name> runs fewer',
+    details,
+  });
+}
+
+function noDocument(): Failure {
+  return new Failure('usage', 'Tests that go on have no end to report', {
+    hint: 'leave out --json or --watch',
+    exitCode: ExitCode.Usage,
+  });
+}
+
+/** What vitest's own report holds of what scripts need. */
+interface VitestReport {
+  numPassedTests: number;
+  numFailedTests: number;
+  testResults: {
+    name: string;
+    message?: string;
+    assertionResults: { fullName: string; status: string; failureMessages?: string[] }[];
+  }[];
+}
+
+/** Runs the tests quietly and counts them. Throws a Failure with what failed. */
+async function report(
+  vitest: string,
+  project: string,
+  filters: readonly string[],
+  signal: AbortSignal,
+): Promise<Record<string, unknown>> {
+  const folder = await mkdtemp(join(tmpdir(), 'alga-test-'));
+  try {
+    const file = join(folder, 'report.json');
+    const options = [
+      '--root',
+      project,
+      '--reporter=default',
+      '--reporter=json',
+      `--outputFile=${file}`,
+    ];
+    const { code, said } = await runQuietly(
+      [vitest, 'run', ...options, ...filters],
+      project,
+      signal,
+    );
+    const text = await readFile(file, 'utf8').catch(() => undefined);
+    if (text === undefined) throw notPassed({ output: said });
+    const { numPassedTests, numFailedTests, testResults } = JSON.parse(text) as VitestReport;
+    const failures = testResults.flatMap(({ name, message = '', assertionResults }) => [
+      ...(message === ''
+        ? []
+        : [{ file: relative(project, name), message: stripVTControlCharacters(message) }]),
+      ...assertionResults
+        .filter(({ status }) => status === 'failed')
+        .map(({ fullName, failureMessages = [] }) => ({
+          file: relative(project, name),
+          test: fullName,
+          message: stripVTControlCharacters(failureMessages.join('\n')),
+        })),
+    ]);
+    const counted = { passed: numPassedTests, failed: numFailedTests };
+    // What belongs to no test, such as a rejection that nobody handled, is in no report.
+    if (code !== 0) throw notPassed({ ...counted, failures, output: said });
+    return counted;
+  } finally {
+    await rm(folder, { recursive: true, force: true });
+  }
+}
+
+/** Runs the tests on the terminal. */
 function run(options: string[], cwd: string, signal: AbortSignal): Promise<number | null> {
+  return ended(spawn(process.execPath, options, { cwd, stdio: 'inherit' }), signal);
+}
+
+/** Most of what vitest says that is kept: the end of it. */
+const MOST_SAID = 16_384;
+
+async function runQuietly(
+  options: string[],
+  cwd: string,
+  signal: AbortSignal,
+): Promise<{ code: number | null; said: string }> {
+  const env = { ...process.env, NO_COLOR: '1', FORCE_COLOR: '0' };
+  const child = spawn(process.execPath, options, { cwd, env, stdio: ['ignore', 'pipe', 'pipe'] });
+  let said = '';
+  for (const stream of [child.stdout, child.stderr]) {
+    stream.setEncoding('utf8').on('data', (text: string) => {
+      said = (said + text).slice(-MOST_SAID);
+    });
+  }
+  const code = await ended(child, signal);
+  return { code, said: stripVTControlCharacters(said).trim() };
+}
+
+function ended(child: ChildProcess, signal: AbortSignal): Promise<number | null> {
   return new Promise((resolve, reject) => {
-    const child = spawn(process.execPath, options, { cwd, stdio: 'inherit' });
     signal.addEventListener('abort', () => child.kill('SIGTERM'), { once: true });
     child.once('error', reject);
-    child.once('exit', resolve);
+    child.once('close', resolve);
   });
 }
