@@ -193,6 +193,8 @@ int inspect(const std::string& component, bool as_json) {
     bare = bare.substr(0, bare.find('@'));
     auto capability =
         name.starts_with("alga:extension/") ? domain::capability_of_interface(bare) : std::nullopt;
+    // The `fetch` of the platform is the same host call as ours.
+    if (name.starts_with("wasi:http/outgoing-handler")) capability = domain::Capability::http_fetch;
     std::printf("  import %s%s%s\n", name.c_str(), capability ? "  needs " : "",
                 capability ? std::string(domain::name(*capability)).c_str() : "");
   }

@@ -37,6 +37,9 @@ def inspect():
     expect_equal(status, 0, f"exit status ({errors[-2000:]})")
     for part in ("alga:extension/secrets@1.0.0", "cap:secrets.get", "handler"):
         expect_in(part, output, "inspect")
+    _, platform, _ = run("inspect", fixture("js-fetch.wasm"))
+    lines = [line for line in platform.splitlines() if "wasi:http/outgoing-handler" in line]
+    expect(lines and all("cap:http.fetch" in line for line in lines), f"the platform's fetch needs a capability ({platform})")
     _, frozen, _ = run("inspect", fixture("js-compat-echo.wasm"))
     expect_in("clock", frozen.lower(), "inspect warns about a component without clocks")
 
