@@ -164,6 +164,14 @@ describe('wrong input to every command says what, where and what to do', () => {
       expect(out + err).not.toContain('canary');
     }
   });
+
+  test('a stream of logs that is refused ends with the reason, and is not asked for again', async () => {
+    const variables = { ALGA_TOKEN: 'wrong' };
+    const { code, err } = await alga(['logs', '--follow'], { variables });
+    expect([code, err]).toEqual([4, expect.stringContaining('[auth.bad_token]')]);
+    const asked = beside.server.requests.filter(({ path }) => path === '/api/logs');
+    expect(asked).toHaveLength(1);
+  });
 });
 
 describe('a server that cannot be reached', () => {

@@ -5,7 +5,7 @@ import { Option, type Command } from 'commander';
 import { authorError, unfold, type AuthorError } from '../author-error.js';
 import { count } from '../command.js';
 import type { Environment } from '../environment.js';
-import { ExitCode, Failure, formatLocation } from '../failure.js';
+import { Failure, formatLocation } from '../failure.js';
 import type { Output } from '../output.js';
 import { readEvents } from '../server/events.js';
 import type { ApiClient } from '../server/client.js';
@@ -85,14 +85,7 @@ export async function followLogs(
   query.set('follow', '1');
   const read = async () => {
     const path = `/api/logs?${query.toString()}`;
-    const response = await client.send(path, { noTimeout: true, signal });
-    if (!response.ok || response.body === null) {
-      const denied = response.status === 401 || response.status === 403;
-      throw new Failure('logs.refused', `the server answered ${response.status}`, {
-        exitCode: denied ? ExitCode.Denied : ExitCode.Server,
-      });
-    }
-    for await (const data of readEvents(response.body as AsyncIterable<Uint8Array>)) {
+    for await (const data of readEvents(await client.stream(path, { signal }))) {
       const line = JSON.parse(data) as LogLine;
       if (line.id !== undefined && shown.has(line.id)) continue;
       if (new Date(line.at).getTime() < since) continue;
@@ -119,7 +112,7 @@ async function resume(
       await read();
     } catch (error) {
       if (signal.aborted) return;
-      if (error instanceof Failure && error.exitCode === ExitCode.Denied) throw error;
+      if (isFinal(error)) throw error;
       output.note(`log stream: ${error instanceof Error ? error.message : String(error)}`);
     }
     if (Date.now() - started > 30_000) attempt = 0;
@@ -130,6 +123,12 @@ async function resume(
       return;
     }
   }
+}
+
+/** Whether the server will say the same again: the account, the tenant or the question is wrong. */
+function isFinal(error: unknown): boolean {
+  const status = error instanceof Failure ? error.details?.['status'] : undefined;
+  return typeof status === 'number' && status >= 400 && status < 500 && status !== 429;
 }
 
 /** What was asked for when nothing was found; a part of a request's id finds nothing. */

@@ -123,6 +123,13 @@ export class ApiClient {
     }
   }
 
+  /** A request that must succeed; its answer goes on, and is read by the caller. */
+  async stream(path: string, options: RequestOptions = {}): Promise<AsyncIterable<Uint8Array>> {
+    const response = await this.send(path, { ...options, noTimeout: true });
+    if (!response.ok) throw this.#refusal(response, await readText(response));
+    return (response.body ?? []) as AsyncIterable<Uint8Array>;
+  }
+
   /** A request whose answer may be anything. */
   async send(path: string, options: RequestOptions = {}): Promise<Response> {
     const { token, tenant, url } = this.#target;
