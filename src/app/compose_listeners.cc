@@ -3,6 +3,7 @@
 #include <utility>
 
 #include "app/world_parts.h"
+#include "telemetry/process_metrics.h"
 
 namespace alga::app {
 namespace {
@@ -154,6 +155,8 @@ Status World::Parts::listen() {
                               return !(apart && is_internal(pattern)) &&
                                      !(watched_apart && is_operational(pattern));
                             }));
+  metrics.gauge("alga_startup_seconds", "From the start of the process until it was ready to serve")
+      .set(telemetry::process_age().count());
   // Last: whoever waits for this file finds every listener open.
   TRY_VOID(write_port("server.port_file", *server));
   log.info("ready", {{"port", server->port()},

@@ -3,6 +3,7 @@
 #include <prometheus/counter.h>
 #include <prometheus/gauge.h>
 #include <prometheus/histogram.h>
+#include <prometheus/metric_family.h>
 #include <prometheus/registry.h>
 #include <prometheus/text_serializer.h>
 
@@ -13,6 +14,7 @@
 #include <vector>
 
 #include "base/result.h"
+#include "telemetry/process_metrics.h"
 
 namespace alga::telemetry {
 namespace {
@@ -59,6 +61,27 @@ prometheus::Labels to_labels(Labels labels) {
   prometheus::Labels result;
   for (const auto& [name, value] : labels) result.emplace(name, value);
   return result;
+}
+
+void add_process(std::vector<prometheus::MetricFamily>& all, const ProcessUse& use) {
+  using Type = prometheus::MetricType;
+  const auto add = [&all](const char* name, const char* help, Type type, double value) {
+    prometheus::ClientMetric metric;
+    (type == Type::Counter ? metric.counter.value : metric.gauge.value) = value;
+    all.push_back({name, help, type, {std::move(metric)}});
+  };
+  const auto gauge = [&add](const char* name, const char* help, std::uint64_t value) {
+    add(name, help, Type::Gauge, static_cast<double>(value));
+  };
+  gauge("process_resident_memory_bytes", "Memory of this process that is in RAM",
+        use.resident_bytes);
+  gauge("process_virtual_memory_bytes", "Address space of this process", use.virtual_bytes);
+  gauge("process_open_fds", "Open file descriptors", use.open_files);
+  gauge("process_max_fds", "File descriptors that may be open", use.most_open_files);
+  gauge("process_threads", "Threads of this process", use.threads);
+  add("process_cpu_seconds_total", "Processor time used", Type::Counter, use.cpu_seconds);
+  add("process_start_time_seconds", "When this process was started, since 1970", Type::Gauge,
+      use.start_seconds);
 }
 
 }  // namespace
@@ -154,7 +177,9 @@ Histogram& PrometheusMetrics::histogram(std::string_view name, std::string_view 
 }
 
 std::string PrometheusMetrics::serialize() const {
-  return prometheus::TextSerializer().Serialize(state_->registry.Collect());
+  std::vector<prometheus::MetricFamily> all = state_->registry.Collect();
+  if (const auto use = read_process_use()) add_process(all, *use);
+  return prometheus::TextSerializer().Serialize(all);
 }
 
 }  // namespace alga::telemetry

@@ -8,7 +8,8 @@
 
 namespace alga::telemetry {
 
-/// The registry behind `/metrics`, over prometheus-cpp. Guards against label values from an open
+/// The registry behind `/metrics`, over prometheus-cpp, with what the kernel says of this process
+/// beside it (`process_…`). Guards against label values from an open
 /// set: when a name has `max_series` series, further label values are counted together under the
 /// value `other`, and `alga_metrics_folded_series_total` grows. Asking for a name as another kind
 /// of metric, or with a malformed name, is a bug and aborts. Thread-safe.

@@ -8,6 +8,7 @@
 #include "json/parse.h"
 #include "telemetry/json_log.h"
 #include "telemetry/json_text.h"
+#include "telemetry/process_metrics.h"
 #include "telemetry/prometheus_metrics.h"
 
 namespace alga::telemetry {
@@ -188,6 +189,44 @@ TEST(PrometheusMetrics, FoldsLabelValuesFromAnOpenSet) {
   EXPECT_THAT(text, Not(HasSubstr("alga_open_total{id=\"3\"}")));
   EXPECT_THAT(text, HasSubstr("alga_open_total{id=\"other\"} 97\n"));
   EXPECT_THAT(text, HasSubstr("alga_metrics_folded_series_total 97\n"));
+}
+
+/// The value of a series without labels; negative when it is not there.
+double value_of(const std::string& text, const std::string& name) {
+  const std::size_t at = text.find("\n" + name + " ");
+  return at == std::string::npos ? -1 : std::stod(text.substr(at + name.size() + 2));
+}
+
+TEST(PrometheusMetrics, TellsWhatTheProcessUses) {
+  PrometheusMetrics metrics;
+  const std::string before = metrics.serialize();
+  EXPECT_GT(value_of(before, "process_resident_memory_bytes"), 1e6);
+  EXPECT_GT(value_of(before, "process_virtual_memory_bytes"),
+            value_of(before, "process_resident_memory_bytes"));
+  EXPECT_GE(value_of(before, "process_open_fds"), 3);
+  EXPECT_GT(value_of(before, "process_max_fds"), value_of(before, "process_open_fds"));
+  EXPECT_GE(value_of(before, "process_threads"), 1);
+  EXPECT_THAT(before, HasSubstr("# TYPE process_cpu_seconds_total counter"));
+
+  std::vector<char> touched(96U << 20U, 'x');
+  std::array<int, 2> pipe{};
+  ASSERT_EQ(::pipe(pipe.data()), 0);
+  const std::string after = metrics.serialize();
+  EXPECT_GT(value_of(after, "process_resident_memory_bytes"),
+            value_of(before, "process_resident_memory_bytes") + static_cast<double>(64U << 20U))
+      << touched.back();
+  EXPECT_EQ(value_of(after, "process_open_fds"), value_of(before, "process_open_fds") + 2);
+  ::close(pipe[0]);
+  ::close(pipe[1]);
+}
+
+TEST(PrometheusMetrics, KnowsWhenTheProcessBegan) {
+  const auto use = read_process_use();
+  ASSERT_TRUE(use);
+  const double now = static_cast<double>(::time(nullptr));
+  EXPECT_NEAR(use->start_seconds + process_age().count(), now, 60);
+  EXPECT_GE(process_age().count(), 0);
+  EXPECT_LT(process_age().count(), 24 * 3600);
 }
 
 TEST(PrometheusMetricsDeathTest, RefusesOneNameForTwoKinds) {

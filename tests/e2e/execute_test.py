@@ -5,6 +5,7 @@ import base64
 import json
 import sys
 import tempfile
+from pathlib import Path
 
 from harness import bundle
 from harness.lone_runner import KNOWN, ROUTED, SERVICE_TOKEN, TENANT, UNPROTECTED, LoneRunner, execution
@@ -166,6 +167,19 @@ def health(world):
     client = world.server.client()
     for path in ("/healthz", "/readyz", "/metrics"):
         expect_equal(client.get(path).status, 200, path)
+
+
+@test("metrics tell how long the start took and what the process holds")
+def process_metrics(world):
+    lines = world.server.client().get("/metrics").text().splitlines()
+    metrics = dict(line.rsplit(" ", 1) for line in lines if not line.startswith("#"))
+    pid = world.server.process.pid
+    status = dict(line.split(":", 1) for line in Path(f"/proc/{pid}/status").read_text().splitlines() if ":" in line)
+    resident = int(status["VmRSS"].split()[0]) * 1024
+    expect(0.5 < float(metrics["process_resident_memory_bytes"]) / resident < 2, f"{metrics['process_resident_memory_bytes']} of {resident}")
+    expect(0 < float(metrics["alga_startup_seconds"]) < 600, f"start-up time {metrics['alga_startup_seconds']}")
+    expect(float(metrics["process_open_fds"]) <= float(metrics["process_max_fds"]), "descriptors")
+    expect(abs(float(metrics["process_start_time_seconds"]) - Path(f"/proc/{pid}").stat().st_mtime) < 3600, "start time")
 
 
 @test("the secret is in no file below the runner's folder, its log included")
