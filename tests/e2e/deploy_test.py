@@ -80,7 +80,7 @@ def schemas(_):
     manifests = sorted(DEPLOY.glob("kubernetes/*.yaml"))
     done = subprocess.run([validate, "--strict", *manifests], capture_output=True, text=True)
     expect_equal(done.returncode, 0, done.stdout + done.stderr)
-    expect_equal(done.stderr.count("passed for resource") + done.stdout.count("passed for resource"), 11, "documents")
+    expect_equal(done.stderr.count("passed for resource") + done.stdout.count("passed for resource"), 12, "documents")
     with tempfile.NamedTemporaryFile("w", suffix=".yaml") as wrong:
         wrong.write(manifests[0].read_text().replace("readinessProbe", "readynessProbe"))
         wrong.flush()
