@@ -437,6 +437,9 @@ TEST_F(ArtefactsTest, RefusesAComponentThatUsesUpItsProcessorTime) {
   ASSERT_FALSE(prepared);
   EXPECT_EQ(prepared.error().code, "compile.too_expensive");
   EXPECT_EQ(prepared.error().retry_after_s, 0U) << "no attempt will be any cheaper";
+  const Loaded loaded = load("echo");
+  ASSERT_FALSE(loaded);
+  EXPECT_EQ(loaded.error().code, "engine.compile_too_expensive") << "and so for a request";
   EXPECT_TRUE(fs::is_empty(options.cache)) << "no draft stays behind";
   const auto described =
       describe_component(script, wasm.string(), 1U << 20U,
