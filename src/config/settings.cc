@@ -352,8 +352,9 @@ void add_control_plane(std::vector<Setting>& all) {
   t.list(
       "runners", "",
       "Runners of other processes that are told what was published, installed or enabled, so that "
-      "their first request does not wait: URLs, each of a runner or of what balances several; "
-      "empty: `runner.url`, when it is set");
+      "their first request does not wait: URLs, each of a runner, of a name that has the addresses "
+      "of several (all are told), or of what balances several (one is told); empty: `runner.url`, "
+      "when it is set");
   t.text("domain_root", Type::text, "",
          "Each install gets the host `<install>.<domain_root>` for its pages",
          {{"EXT_DOMAIN_ROOT"}});

@@ -3,6 +3,7 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <array>
 #include <condition_variable>
 #include <latch>
 #include <mutex>
@@ -177,6 +178,51 @@ TEST(HttpWarmUpTarget, OrdersByHttpAndReadsTheAnswer) {
   EXPECT_EQ(answered(500, "<html>"), "the runner answered 500");
   HttpWarmUpTarget nobody({.url = "http://127.0.0.1:1"}, client);
   EXPECT_EQ(said_by(nobody), "egress.transport");
+}
+
+TEST(HttpWarmUpTarget, WarmsEveryRunnerBehindOneName) {
+  std::array<Wire, 2> wires;
+  const auto routes_of = [](Wire* wire) {
+    httpd::Router router;
+    router.add("POST", "/warmup",
+               [wire](httpd::Request request) { return answer(wire, std::move(request)); });
+    return router;
+  };
+  httpd::TestingServer first(routes_of(&wires[0]));
+  httpd::TestingServer second(routes_of(&wires[1]), {.address = "127.0.0.2", .port = first.port()});
+  NoMetrics metrics;
+  egress::HttpClient client(std::make_shared<egress::CurlLoop>(egress::CurlLoopOptions{}, metrics));
+  std::vector<std::string> addresses{"127.0.0.1", "127.0.0.2"};
+  HttpWarmUpTarget target(
+      {.url = "http://runners.example.com:" + std::to_string(first.port()),
+       .addresses = [&](const std::string&) -> Result<std::vector<std::string>> {
+         return addresses;
+       }},
+      client);
+  const auto answered = [&](std::uint16_t one, std::uint16_t other) {
+    for (Wire& wire : wires) wire.seen.clear();
+    wires[0].status = one;
+    wires[1].status = other;
+    std::string said = said_by(target);
+    for (const Wire& wire : wires) EXPECT_THAT(wire.seen, HasSubstr("order.of-the-test"));
+    return said;
+  };
+  EXPECT_EQ(answered(200, 200), "0");
+  EXPECT_EQ(answered(200, 202), "1") << "one of them still compiles";
+  EXPECT_EQ(answered(202, 200), "1");
+  EXPECT_EQ(answered(422, 422), "2");
+  EXPECT_EQ(answered(200, 503), "1 of 2 runners: the runner answered 503");
+  addresses.push_back("127.0.0.3");
+  EXPECT_EQ(answered(200, 200), "1 of 3 runners: egress.transport");
+}
+
+TEST(HttpWarmUpTarget, SaysThatANameCannotBeResolved) {
+  NoMetrics metrics;
+  egress::HttpClient client(std::make_shared<egress::CurlLoop>(egress::CurlLoopOptions{}, metrics));
+  HttpWarmUpTarget target({.url = "http://nobody.invalid"}, client);
+  const auto refused = target.warm_up({*ContentHash::parse(std::string(64, 'a')), "order"});
+  ASSERT_FALSE(refused);
+  EXPECT_EQ(refused.error().code, "runner.unreachable");
 }
 
 async::Task<httpd::Response> answer_after(std::latch* asked, std::latch* that) {
