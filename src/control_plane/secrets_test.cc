@@ -1,4 +1,7 @@
+#include <atomic>
 #include <fstream>
+#include <functional>
+#include <span>
 #include <sstream>
 #include <thread>
 
@@ -203,7 +206,64 @@ TEST_P(SecretsAtRest, KeepsConfigurationKeysOutOfJavaScriptsInnards) {
   EXPECT_EQ(set_config("fine"), 200);
 }
 
+/// Randomness that lets something happen right before it is given, once in a call of its own.
+class InterruptedRandom final : public Random {
+ public:
+  void fill(std::span<std::uint8_t> out) override {
+    if (armed && !interrupting_.exchange(true)) {
+      interrupt();
+      interrupting_ = false;
+    }
+    system_.fill(out);
+  }
+  std::atomic<bool> armed = false;
+  std::function<void()> interrupt;  ///< set before anybody asks
+
+ private:
+  std::atomic<bool> interrupting_ = false;
+  SystemRandom system_;
+};
+
+class SecretsThatChangeTooFast : public SecretsAtRest {
+ protected:
+  void SetUp() override {
+    OnEveryDatabase::SetUp();
+    if (!database_) return;
+    random_.interrupt = [this] {
+      EXPECT_EQ(set("other-" + std::to_string(faster_++), "v").status, 200);
+    };
+    platform_ = std::make_unique<Platform>(
+        std::move(database_), [](Options&) {}, nullptr,
+        [this](Dependencies& deps) { deps.random = &random_; });
+    publish_hello();
+    admin_ = p().admin_of("t1");
+    install_ = install_hello(admin_, {{"capabilities", {"cap:secrets.get"}}});
+  }
+  void TearDown() override { platform_.reset(); }
+  InterruptedRandom random_;
+  std::atomic<int> faster_ = 0;
+};
+
+TEST_P(SecretsThatChangeTooFast, AreAConflictAndKeepWhatOthersSaved) {
+  ASSERT_EQ(set("kept", "v").status, 200);
+  // The new version's id is made between the reading of the secrets and their writing: there
+  // another administrator is faster, each time.
+  random_.armed = true;
+  const Reply refused = set("mine", "v");
+  const Reply not_removed = p().call("DELETE", path() + "/kept", admin_);
+  random_.armed = false;
+  EXPECT_EQ(faster_, 10) << "five attempts each";
+  for (const Reply* reply : {&refused, &not_removed}) {
+    EXPECT_EQ(reply->status, 409) << reply->text;
+    EXPECT_EQ(reply->string("/error/code"), "secrets.changed_meanwhile");
+  }
+  const auto names = p().call("GET", path(), admin_).at("/names");
+  EXPECT_EQ(names.as_array().size(), 11U) << "what others saved, and what was not removed";
+  EXPECT_EQ(set("mine", "v").status, 200);
+}
+
 ALGA_ON_EVERY_DATABASE(SecretsAtRest);
+ALGA_ON_EVERY_DATABASE(SecretsThatChangeTooFast);
 
 }  // namespace
 }  // namespace alga::control_plane
