@@ -65,6 +65,9 @@ struct InternalTokens {
 struct RetentionPolicy {
   std::chrono::hours guest_logs{24 * 14};
   std::chrono::hours executions{24 * 90};
+  /// A started execution whose gateway says nothing for so long is written off: longer than any
+  /// may take.
+  std::chrono::minutes unfinished{15};
   std::uint64_t guest_log_bytes_per_tenant = 256ULL << 20U;
 };
 

@@ -26,6 +26,7 @@ Result<std::uint64_t> Retention::sweep() {
   };
   TRY_VOID(erase("extension_guest_log", "at", core_.now() - policy.guest_logs));
   TRY_VOID(erase("extension_execution_log", "started_at", core_.now() - policy.executions));
+  TRY_VOID(write_off());
   TRY(sql::Rows tenants, core_.db().read([&](sql::Executor& sql) {
     return sql.query(
         "SELECT tenant, CAST(sum(length(message)) AS BIGINT) FROM extension_guest_log "
@@ -38,6 +39,21 @@ Result<std::uint64_t> Retention::sweep() {
     gone += rows;
   }
   return gone;
+}
+
+Status Retention::write_off() {
+  const WallTime now = core_.now();
+  while (true) {
+    TRY(const std::uint64_t rows, core_.db().write([&](sql::Executor& sql) {
+      return sql.execute(
+          "UPDATE extension_execution_log SET finished_at = $1, error = 'gateway_lost', status = "
+          "CASE end_class WHEN 'ok' THEN 'ok' WHEN 'wall_limit' THEN 'timeout' WHEN 'cpu_limit' "
+          "THEN 'timeout' ELSE 'error' END WHERE (tenant, id) IN (SELECT tenant, id FROM "
+          "extension_execution_log WHERE status = 'started' AND started_at < $2 LIMIT $3)",
+          {now, now - core_.options().retention.unfinished, kRowsAtOnce});
+    }));
+    if (rows < kRowsAtOnce) return {};
+  }
 }
 
 Result<std::uint64_t> Retention::trim_tenant(const std::string& tenant, std::uint64_t bytes) {

@@ -85,6 +85,34 @@ TEST_P(Retained, ForgetsWhatIsOlderThanItsTime) {
   EXPECT_EQ(left.string("/executions/0/id"), "x-new");
 }
 
+TEST_P(Retained, WritesOffWhatNoGatewayFinishes) {
+  for (const char* id : {"x-lost", "x-ran", "x-late", "x-done"}) execution("t1", id);
+  auto& log = p().plane().executions();
+  log.finish({.id = "x-done", .tenant = "t1", .at = p().clock().wall(), .status = "ok"});
+  // A runner delivers how it ended; the gateway that asked it is gone.
+  domain::ExecutionRecord ran;
+  ran.id = "x-ran";
+  ran.who = who("t1", "request-x-ran");
+  ran.started = ran.finished = p().clock().wall();
+  ran.end_class = "wall_limit";
+  p().plane().records().execution(ran);
+  execution("t1", "x-last");
+  const auto of = [&](const std::string& id, const char* member) {
+    const Reply reply = p().call("GET", "/api/v1/executions?request=request-" + id, admins_["t1"]);
+    const auto value = reply.at(std::string("/executions/0/") + member);
+    return value.is_string() ? std::string(value.as_string()) : "";
+  };
+  sweep([&] { return of("x-last", "status") != "started"; },
+        [](Options& options) { options.retention.unfinished = -std::chrono::minutes{60}; });
+  EXPECT_EQ(of("x-lost", "status") + " " + of("x-lost", "error"), "error gateway_lost");
+  EXPECT_EQ(of("x-ran", "status") + " " + of("x-ran", "error"), "timeout gateway_lost");
+  EXPECT_EQ(of("x-done", "status") + " " + of("x-done", "error"), "ok ");
+  // One that was only slow is believed after all.
+  log.finish({.id = "x-late", .tenant = "t1", .at = p().clock().wall(), .status = "ok"});
+  execution("t1", "x-behind");
+  EXPECT_EQ(of("x-late", "status") + " " + of("x-late", "error"), "ok ");
+}
+
 TEST_P(Retained, TrimsTheOldestLinesOfATenantThatLogsTooMuch) {
   for (int i = 0; i < 10; ++i) line("t1", std::to_string(i) + std::string(99, '.'));
   line("t2", "modest");
