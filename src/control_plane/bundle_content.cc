@@ -3,10 +3,13 @@
 #include <fmt/format.h>
 
 #include <array>
+#include <cstdio>
 #include <cstdlib>
 #include <fstream>
+#include <memory>
 
 #include "base/bytes.h"
+#include "crypto/digest.h"
 
 namespace alga::control_plane {
 namespace {
@@ -15,6 +18,10 @@ constexpr std::string_view kManifestPath = "manifest.json";
 constexpr std::string_view kComponentPath = "dist/main.wasm";
 constexpr std::string_view kSourceMapFolder = "artifacts/source-map/";
 constexpr std::uint64_t kSourceMapBytes = 16ULL << 20U;
+
+struct CloseFile {
+  void operator()(std::FILE* file) const { std::fclose(file); }
+};
 
 Result<std::string> read_file(const std::filesystem::path& path, std::uint64_t most) {
   std::error_code error;
@@ -118,6 +125,32 @@ Result<ScratchFolder> ScratchFolder::make(const std::filesystem::path& scratch) 
 ScratchFolder::~ScratchFolder() {
   std::error_code ignored;
   if (!path_.empty()) std::filesystem::remove_all(path_, ignored);
+}
+
+PublishResult<void> fetch_archive(const Core& core, const std::string& key,
+                                  std::string_view content_hash,
+                                  const std::filesystem::path& file) {
+  const auto disk_full = [] {
+    return fail(Kind::unavailable, "publish.scratch_unavailable", "the scratch disk is full");
+  };
+  std::unique_ptr<std::FILE, CloseFile> out(std::fopen(file.c_str(), "wbe"));
+  if (!out) {
+    return std::unexpected(Refusal{
+        Error{Kind::unavailable, "publish.scratch_unavailable", "cannot write the scratch file"}});
+  }
+  crypto::Sha256 hash;
+  const auto sink = [&](ByteSpan bytes) -> Status {
+    hash.update(bytes);
+    if (std::fwrite(bytes.data(), 1, bytes.size(), out.get()) != bytes.size()) return disk_full();
+    return {};
+  };
+  TRY_VOID(core.deps().bundles->get(key, core.options().publishing.max_archive_bytes, sink));
+  if (std::fflush(out.get()) != 0) return std::unexpected(Refusal{disk_full().error()});
+  if (hash.finish_hex() != content_hash) {
+    return refuse(Kind::invalid, "publish.hash_mismatch", "HASH_MISMATCH",
+                  "what the store holds has another hash");
+  }
+  return {};
 }
 
 PublishResult<BundleContent> open_bundle(const Core& core, const std::filesystem::path& archive,

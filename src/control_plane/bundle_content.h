@@ -3,6 +3,7 @@
 #include <filesystem>
 #include <optional>
 #include <string>
+#include <string_view>
 #include <utility>
 #include <vector>
 
@@ -38,6 +39,12 @@ struct BundleContent {
   std::vector<std::pair<std::string, std::string>> source_maps;
   std::vector<PublishWarning> warnings;
 };
+
+/// Writes the object `key` of the bundle store to a new file; refuses with `HASH_MISMATCH` what has
+/// another SHA-256 (hex) than `content_hash`.
+[[nodiscard]] PublishResult<void> fetch_archive(const Core& core, const std::string& key,
+                                                std::string_view content_hash,
+                                                const std::filesystem::path& file);
 
 /// Unpacks `archive` to a folder below `scratch` and reads the manifest. Refuses with
 /// `INVALID_BUNDLE`, `MANIFEST_NOT_FOUND`, `INVALID_MANIFEST` (with issues), `NATIVE_CODE_REFUSED`

@@ -47,9 +47,13 @@ httpd::Response install_response(const InstallRow& install) {
   return json_answer(200, boost::json::object{{"install", to_json(install)}});
 }
 
-/// What is about to be invoked is brought to the runners, in case they have not kept it.
+/// What is about to be invoked is brought to the runners, in case they have not kept it; first it
+/// is compiled, in case it was published for another engine.
 void warm_up(Services& services, const InstallRow& install) {
-  if (auto hash = ContentHash::parse(install.content_hash)) services.warm_ups.order(*hash);
+  const auto hash = ContentHash::parse(install.content_hash);
+  if (!hash) return;
+  services.warm_ups.order(*hash);
+  services.keep_compiled.order(*hash);
 }
 
 Result<httpd::Response> create(Services& services, const Call& call) {

@@ -11,6 +11,7 @@
 #include "control_plane/install_config.h"
 #include "control_plane/install_directory.h"
 #include "control_plane/installs.h"
+#include "control_plane/keep_compiled.h"
 #include "control_plane/lease_holders.h"
 #include "control_plane/publishers.h"
 #include "control_plane/publishing.h"
@@ -68,6 +69,7 @@ struct Services {
   domain::GrantVerifier grants{*core.deps().clock};
   RecordWriter records{core};
   WarmUps warm_ups{core, signing};
+  KeepCompiled keep_compiled{core, warm_ups};
 };
 
 // Each family of routes, by noun. The services outlive the router.

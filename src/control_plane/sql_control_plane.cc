@@ -76,6 +76,7 @@ Status SqlControlPlane::start() {
   trust_grant_keys();
   TRY(bootstrap_, services_.api_keys.bootstrap());
   housekeeping_ = std::make_unique<Housekeeping>(services_);
+  services_.keep_compiled.start();
   return {};
 }
 
@@ -105,6 +106,7 @@ void SqlControlPlane::add_routes(httpd::Router& router) {
 }
 
 void SqlControlPlane::stop(SteadyTime deadline) {
+  services_.keep_compiled.stop();
   services_.warm_ups.stop();
   if (keeper_) keeper_->stop();
   services_.records.stop(deadline);

@@ -1,10 +1,8 @@
 #include "control_plane/staging.h"
 
-#include <cstdio>
-
 #include "base/bytes.h"
 #include "blob/layout.h"
-#include "crypto/digest.h"
+#include "control_plane/bundle_content.h"
 
 namespace alga::control_plane {
 namespace {
@@ -20,10 +18,6 @@ std::unexpected<Refusal> hash_mismatch() {
   return refuse(Kind::invalid, "publish.hash_mismatch", "HASH_MISMATCH",
                 "the content has another hash than declared");
 }
-
-struct CloseFile {
-  void operator()(std::FILE* file) const { std::fclose(file); }
-};
 
 }  // namespace
 
@@ -75,27 +69,7 @@ PublishResult<StagedUpload> Staging::find(const Caller& caller, const std::strin
 
 PublishResult<void> Staging::fetch(const StagedUpload& upload,
                                    const std::filesystem::path& file) const {
-  std::unique_ptr<std::FILE, CloseFile> out(std::fopen(file.c_str(), "wbe"));
-  if (!out) {
-    return std::unexpected(Refusal{
-        Error{Kind::unavailable, "publish.scratch_unavailable", "cannot write the scratch file"}});
-  }
-  crypto::Sha256 hash;
-  auto sink = [&](ByteSpan bytes) -> Status {
-    hash.update(bytes);
-    if (std::fwrite(bytes.data(), 1, bytes.size(), out.get()) != bytes.size()) {
-      return fail(Kind::unavailable, "publish.scratch_unavailable", "the scratch disk is full");
-    }
-    return {};
-  };
-  TRY_VOID(core_.deps().bundles->get(blob::staging_key(upload.id),
-                                     core_.options().publishing.max_archive_bytes, sink));
-  if (std::fflush(out.get()) != 0) {
-    return std::unexpected(Refusal{
-        Error{Kind::unavailable, "publish.scratch_unavailable", "the scratch disk is full"}});
-  }
-  if (hash.finish_hex() != upload.content_hash) return hash_mismatch();
-  return {};
+  return fetch_archive(core_, blob::staging_key(upload.id), upload.content_hash, file);
 }
 
 Result<bool> Staging::discard(const Caller& caller, const std::string& key) {

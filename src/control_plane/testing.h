@@ -55,6 +55,7 @@ class FakeCompiler final : public domain::ArtefactCompiler {
     if (error) return fail(*error);
     return {};
   }
+  Result<bool> is_prepared(const ContentHash&) override { return true; }
   std::atomic<int> compiled = 0;
   std::optional<Error> error;
 };

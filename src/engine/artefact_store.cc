@@ -123,6 +123,28 @@ Result<std::optional<File>> ArtefactStore::find(const ContentHash& bundle) {
   return find_here(bundle);
 }
 
+Result<bool> ArtefactStore::is_offered(const ContentHash& bundle) const {
+  std::string text;
+  if (options_.shared) {
+    TRY(std::optional<std::string> shared, options_.shared->signature(bundle, options_.compat));
+    text = std::move(shared).value_or("");
+  } else if (const fs::path path = path_of(bundle); fs::exists(path)) {
+    text = signature_beside(path);
+  }
+  if (text.empty() || text.size() > most_signature_bytes) return false;
+  auto document = json::Document::parse(text);
+  if (!document || !document->value().is_object()) return false;
+  json::Object signature = document->root();
+  return signer_of(signature) != nullptr;
+}
+
+const crypto::PublicKey* ArtefactStore::signer_of(json::Object& signature) const {
+  const Result<std::string> key_id = signature.string("key_id");
+  if (!key_id) return nullptr;
+  const auto key = std::ranges::find(options_.trusted, *key_id, &crypto::PublicKey::id);
+  return key == options_.trusted.end() ? nullptr : &*key;
+}
+
 bool ArtefactStore::adopt(const ContentHash& bundle) {
   auto made = draft();
   if (!made) return false;
@@ -196,10 +218,9 @@ Status ArtefactStore::verify(const ContentHash& bundle, const File& file, const 
   if (text.empty() || text.size() > most_signature_bytes) return bad("no signature");
   TRY(json::Document document, json::Document::parse(text));
   json::Object root = document.root();
-  TRY(std::string key_id, root.string("key_id"));
   TRY(std::string encoded, root.string("signature"));
-  auto key = std::ranges::find(options_.trusted, key_id, &crypto::PublicKey::id);
-  if (key == options_.trusted.end()) return bad("signed by a key that is not trusted");
+  const crypto::PublicKey* key = signer_of(root);
+  if (key == nullptr) return bad("signed by a key that is not trusted");
   std::optional<std::string> signature = base64_decode(encoded);
   if (!signature) return bad("the signature is not base64");
   TRY(Measured measured, measure(file, path));

@@ -17,6 +17,7 @@
 #include "crypto/sign.h"
 #include "engine/child_process.h"
 #include "engine/shared_artefacts.h"
+#include "json/decode.h"
 
 namespace alga::engine {
 
@@ -48,6 +49,11 @@ class ArtefactStore {
   /// ones.
   [[nodiscard]] Result<std::optional<File>> find(const ContentHash& bundle);
 
+  /// Whether there is an artefact whose signature names a trusted key: among the shared ones where
+  /// artefacts are shared, else here. Says nothing about the artefact, which is not read. Errors:
+  /// those of the bundle store.
+  [[nodiscard]] Result<bool> is_offered(const ContentHash& bundle) const;
+
   /// Bundles that have an artefact for this engine, most recently used first.
   [[nodiscard]] std::vector<ContentHash> recent() const;
 
@@ -74,6 +80,8 @@ class ArtefactStore {
   [[nodiscard]] Status verify(const ContentHash& bundle, const File& file,
                               const std::filesystem::path& path,
                               const std::string& signature) const;
+  /// Null for a signature that is none, or of a key that is not trusted.
+  [[nodiscard]] const crypto::PublicKey* signer_of(json::Object& signature) const;
   [[nodiscard]] std::string statement(const ContentHash& bundle, std::string_view digest,
                                       std::uint64_t size) const;
   void sweep();

@@ -85,6 +85,10 @@ class ComponentCache {
   /// Verifies and links what was used last, as far as it fits and until `deadline`. Blocks.
   void preload(SteadyTime deadline);
 
+  /// See ArtefactStore::is_offered().
+  [[nodiscard]] Result<bool> is_offered(const ContentHash& bundle) const {
+    return store_->is_offered(bundle);
+  }
   /// Compiles unless there is an artefact. Blocks. Errors: see compile().
   Status prepare(const ContentHash& bundle, const std::filesystem::path& wasm);
 

@@ -155,6 +155,10 @@ class WasmEngine final : public Engine {
     return fail(Kind::unprocessable, "compile.refused", error.message);
   }
 
+  Result<bool> is_prepared(const ContentHash& bundle) override {
+    return components_.is_offered(bundle);
+  }
+
   [[nodiscard]] Result<domain::ComponentReport> inspect(const std::string& file) override {
     auto report = inspect_component(shared_->options.self, file,
                                     shared_->options.limits.value(Limit::component_size),

@@ -40,20 +40,30 @@ SharedArtefacts::SharedArtefacts(Options options, Metrics& metrics, Logger log)
                                 "Compiled artefacts that the bundle store did not give or take")),
       log_(std::move(log)) {}
 
+Result<std::optional<std::string>> SharedArtefacts::signature(const ContentHash& bundle,
+                                                              const std::string& compat) {
+  std::string text;
+  const Status got = options_.store->get(
+      key_of(bundle, compat, ".sig"), most_signature_bytes, [&text](ByteSpan bytes) -> Status {
+        text.append(reinterpret_cast<const char*>(bytes.data()), bytes.size());
+        return {};
+      });
+  if (got) return text;
+  if (got.error().code == "blob.not_found") return std::nullopt;
+  return fail(got.error());
+}
+
 Result<std::optional<std::string>> SharedArtefacts::fetch(const ContentHash& bundle,
                                                           const std::string& compat,
                                                           const File& into) {
-  std::string signature;
-  const Status signed_there = options_.store->get(
-      key_of(bundle, compat, ".sig"), most_signature_bytes, [&signature](ByteSpan bytes) -> Status {
-        signature.append(reinterpret_cast<const char*>(bytes.data()), bytes.size());
-        return {};
-      });
-  if (!signed_there && signed_there.error().code == "blob.not_found") return std::nullopt;
-  Status got = signed_there;
-  if (got) {
+  auto signature = this->signature(bundle, compat);
+  if (signature && !*signature) return std::nullopt;
+  Status got;
+  if (signature) {
     got = options_.store->get(key_of(bundle, compat, ".cwasm"), options_.max_bytes,
                               [&into](ByteSpan bytes) { return append(into, bytes); });
+  } else {
+    got = fail(std::move(signature).error());
   }
   if (!got) {
     failures_.add();

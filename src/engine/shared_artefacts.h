@@ -33,6 +33,9 @@ class SharedArtefacts {
   [[nodiscard]] Result<std::optional<std::string>> fetch(const ContentHash& bundle,
                                                          const std::string& compat,
                                                          const File& into);
+  /// The text of the signature alone; none when the store has none. Errors: those of the store.
+  [[nodiscard]] Result<std::optional<std::string>> signature(const ContentHash& bundle,
+                                                             const std::string& compat);
   /// Stores both files, the signature last: who finds it finds the artefact. A failure is logged
   /// and costs the others a compile, nothing else.
   void publish(const ContentHash& bundle, const std::string& compat,

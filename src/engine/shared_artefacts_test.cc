@@ -141,6 +141,30 @@ TEST_F(SharedArtefactsTest, NothingIsTakenThatWasAlteredSwappedOrSignedByAStrang
   EXPECT_EQ(found(*runner), "native code");
 }
 
+TEST_F(SharedArtefactsTest, TellsWhatOthersCannotUseAnyMore) {
+  const auto compiler = process("compiler", key_, {key_->public_key()});
+  EXPECT_FALSE(*compiler->is_offered(bundle_)) << "nobody has compiled yet";
+  compile(*compiler, "native code");
+  EXPECT_TRUE(*compiler->is_offered(bundle_));
+  const auto upgraded = process("upgraded", key_, {key_->public_key()}, std::string(64, 'f'));
+  EXPECT_FALSE(*upgraded->is_offered(bundle_)) << "it was made by another engine";
+  // The key is exchanged: what a new one signs takes the place of what the former signed.
+  const auto next = std::make_shared<const crypto::SigningKey>(crypto::SigningKey::generate());
+  const auto rotated = process("compiler", next, {next->public_key()});
+  const auto runner = process("runner", nullptr, {next->public_key()});
+  EXPECT_FALSE(*rotated->is_offered(bundle_));
+  EXPECT_EQ(found(*runner), "");
+  EXPECT_EQ(found(*rotated), "") << "nor is the one on its own disk believed";
+  compile(*rotated, "native code");
+  EXPECT_TRUE(*rotated->is_offered(bundle_));
+  EXPECT_EQ(found(*runner), "native code");
+  objects_.away = true;
+  EXPECT_EQ(rotated->is_offered(bundle_).error().code, "blob.unavailable");
+  objects_.away = false;
+  for (auto& [name, bytes] : objects_.objects) bytes = "[]";
+  EXPECT_FALSE(*rotated->is_offered(bundle_)) << "a signature that is none";
+}
+
 TEST_F(SharedArtefactsTest, AStoreThatIsAwayCostsACompileAndNothingElse) {
   const auto compiler = process("compiler", key_, {key_->public_key()});
   objects_.away = true;

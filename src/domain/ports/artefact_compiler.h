@@ -14,6 +14,9 @@ class ArtefactCompiler {
  public:
   virtual ~ArtefactCompiler() = default;
   virtual Status prepare(const ContentHash& bundle, const std::string& component_file) = 0;
+  /// Whether runners find an artefact of this engine whose signature names a key that is trusted
+  /// here: cheap, the artefact itself is not read. Blocks. Errors: those of the bundle store.
+  virtual Result<bool> is_prepared(const ContentHash& bundle) = 0;
 };
 
 }  // namespace alga::domain

@@ -1,0 +1,132 @@
+#include "control_plane/keep_compiled.h"
+
+#include <algorithm>
+#include <utility>
+
+#include "async/thread_name.h"
+#include "blob/layout.h"
+#include "control_plane/bundle_content.h"
+
+namespace alga::control_plane {
+
+KeepCompiled::KeepCompiled(const Core& core, WarmUps& warm_ups)
+    : core_(core),
+      warm_ups_(warm_ups),
+      waiting_(core.deps().metrics->gauge("alga_recompiles_waiting",
+                                          "Bundles in use of which it is not known whether they "
+                                          "have to be compiled again")) {}
+
+KeepCompiled::~KeepCompiled() { stop(); }
+
+void KeepCompiled::start() {
+  thread_ = std::thread([this] { run(); });
+}
+
+void KeepCompiled::stop() {
+  {
+    const std::scoped_lock lock(mutex_);
+    stopping_ = true;
+  }
+  wake_.notify_all();
+  if (thread_.joinable()) thread_.join();
+}
+
+void KeepCompiled::order(const ContentHash& bundle) {
+  {
+    const std::scoped_lock lock(mutex_);
+    if (std::ranges::find(queue_, bundle) == queue_.end()) queue_.push_back(bundle);
+    ordered_ = true;
+  }
+  wake_.notify_all();
+}
+
+void KeepCompiled::run() {
+  async::name_this_thread("recompile");
+  std::unique_lock lock(mutex_);
+  while (!stopping_) {
+    if (!listed_) {
+      lock.unlock();
+      list();
+      lock.lock();
+    }
+    while (!stopping_ && !queue_.empty()) {
+      waiting_.set(static_cast<double>(queue_.size() + later_.size()));
+      const ContentHash bundle = queue_.front();
+      queue_.pop_front();
+      lock.unlock();
+      take(bundle);
+      lock.lock();
+    }
+    if (stopping_) return;
+    waiting_.set(static_cast<double>(later_.size()));
+    if (listed_ && later_.empty()) {
+      if (!std::exchange(said_, true)) {
+        core_.log().info("everything that installs use is compiled",
+                         {{"compiled_anew", compiled_}, {"refused", refused_}});
+      }
+      wake_.wait(lock, [this] { return stopping_ || !queue_.empty(); });
+      continue;
+    }
+    if (!std::exchange(ordered_, false)) {
+      wake_.wait_for(lock, before_next_attempt, [this] { return stopping_ || !queue_.empty(); });
+    }
+    queue_.insert(queue_.end(), later_.begin(), later_.end());
+    later_.clear();
+  }
+}
+
+void KeepCompiled::list() {
+  const Result<std::vector<ContentHash>> bundles = in_use();
+  if (!bundles) return;
+  listed_ = true;
+  const std::scoped_lock lock(mutex_);
+  queue_.insert(queue_.end(), bundles->begin(), bundles->end());
+}
+
+Result<std::vector<ContentHash>> KeepCompiled::in_use() const {
+  TRY(const sql::Rows rows, core_.db().read([](sql::Executor& sql) {
+    return sql.query(
+        "SELECT b.content_hash, max(i.is_enabled) AS enabled FROM tenant_extension_install i JOIN "
+        "extension_bundle b ON b.version_id = i.version_id GROUP BY b.content_hash ORDER BY "
+        "enabled DESC, b.content_hash");
+  }));
+  std::vector<ContentHash> bundles;
+  for (const sql::Row& row : rows) {
+    if (auto hash = ContentHash::parse(row.at<std::string>(0))) bundles.push_back(*hash);
+  }
+  return bundles;
+}
+
+void KeepCompiled::take(const ContentHash& bundle) {
+  const Result<bool> done = see_to(bundle);
+  if (done) {
+    if (!*done) return;
+    ++compiled_;
+    core_.log().info("compiled again what is in use", {{"bundle", bundle.hex()}});
+    return warm_ups_.order(bundle);
+  }
+  core_.log().warn(
+      "what is in use could not be compiled again",
+      {{"bundle", bundle.hex()}, {"code", done.error().code}, {"reason", done.error().message}});
+  if (done.error().kind == Kind::unavailable || done.error().kind == Kind::internal) {
+    later_.push_back(bundle);
+  } else {
+    ++refused_;
+  }
+}
+
+Result<bool> KeepCompiled::see_to(const ContentHash& bundle) const {
+  TRY(const bool there, core_.deps().compiler->is_prepared(bundle));
+  if (there) return false;
+  TRY(const ScratchFolder scratch, ScratchFolder::make(core_.options().scratch));
+  const std::filesystem::path archive = scratch.path() / "bundle.tar.zst";
+  auto got = fetch_archive(core_, blob::shared_bundle_key(bundle), bundle.hex(), archive);
+  if (!got) return fail(std::move(got).error().error);
+  auto content = open_bundle(core_, archive, scratch.path());
+  if (!content) return fail(std::move(content).error().error);
+  if (!content->component) return false;  // pages only
+  TRY_VOID(core_.deps().compiler->prepare(bundle, content->component->string()));
+  return true;
+}
+
+}  // namespace alga::control_plane

@@ -1,0 +1,65 @@
+#pragma once
+
+#include <chrono>
+#include <condition_variable>
+#include <cstddef>
+#include <deque>
+#include <mutex>
+#include <thread>
+#include <vector>
+
+#include "control_plane/core.h"
+#include "control_plane/warm_ups.h"
+
+namespace alga::control_plane {
+
+/// Publishing compiles; this compiles again what is used and no runner could map any more, because
+/// the engine is another one (an upgrade) or the key that signs (`alga_artefact_key` was
+/// exchanged). Runners that compile nothing themselves depend on it. After a start it goes through
+/// what installs use, enabled ones first, and logs `everything that installs use is compiled`; then
+/// it waits for orders. One component at a time, on a thread of its own; runners are then told.
+/// What fails for a reason that may pass is tried again after a minute and with the next order.
+/// Metric: `alga_recompiles_waiting`. Thread-safe.
+class KeepCompiled {
+ public:
+  /// Both outlive this. Does nothing before start().
+  KeepCompiled(const Core& core, WarmUps& warm_ups);
+  ~KeepCompiled();
+  KeepCompiled(const KeepCompiled&) = delete;
+  KeepCompiled& operator=(const KeepCompiled&) = delete;
+
+  void start();
+  /// What an install is about to use. Never blocks.
+  void order(const ContentHash& bundle);
+  /// Waits for a compile that is under way.
+  void stop();
+
+  static constexpr std::chrono::seconds before_next_attempt{60};
+
+ private:
+  void run();
+  [[nodiscard]] Result<std::vector<ContentHash>> in_use() const;
+  /// Queues what installs use, as soon as the database tells.
+  void list();
+  void take(const ContentHash& bundle);
+  /// True when it was compiled.
+  [[nodiscard]] Result<bool> see_to(const ContentHash& bundle) const;
+
+  const Core& core_;
+  WarmUps& warm_ups_;
+  Gauge& waiting_;
+  std::mutex mutex_;
+  std::condition_variable wake_;
+  bool stopping_ = false;
+  std::deque<ContentHash> queue_;
+  bool ordered_ = false;  // since what failed was last tried
+  std::thread thread_;
+  // Of the thread alone:
+  bool listed_ = false;
+  bool said_ = false;
+  std::size_t compiled_ = 0;
+  std::size_t refused_ = 0;
+  std::vector<ContentHash> later_;  // failed, and may not fail again
+};
+
+}  // namespace alga::control_plane

@@ -1,0 +1,173 @@
+#include "control_plane/keep_compiled.h"
+
+#include <gmock/gmock.h>
+
+#include <condition_variable>
+#include <filesystem>
+#include <mutex>
+#include <optional>
+#include <set>
+#include <utility>
+
+#include "blob/layout.h"
+#include "control_plane/testing.h"
+
+namespace alga::control_plane {
+namespace {
+
+using namespace std::chrono_literals;
+using boost::json::object;
+using ::testing::ElementsAre;
+using testing::Platform;
+using testing::Reply;
+using ::testing::UnorderedElementsAre;
+
+/// An engine that knows which bundles it has compiled.
+class Compiler final : public domain::ArtefactCompiler {
+ public:
+  Status prepare(const ContentHash& bundle, const std::string& component) override {
+    const std::scoped_lock lock(mutex_);
+    EXPECT_TRUE(std::filesystem::is_regular_file(component)) << component;
+    attempts_.push_back(bundle.prefixed());
+    changed_.notify_all();
+    if (error) return fail(*std::exchange(error, std::nullopt));
+    prepared.insert(bundle.prefixed());
+    return {};
+  }
+  Result<bool> is_prepared(const ContentHash& bundle) override {
+    const std::scoped_lock lock(mutex_);
+    ++questions_;
+    changed_.notify_all();
+    return prepared.contains(bundle.prefixed());
+  }
+  /// Waits for that many compiles.
+  std::vector<std::string> attempts(std::size_t count) {
+    std::unique_lock lock(mutex_);
+    EXPECT_TRUE(changed_.wait_for(lock, 10s, [&] { return attempts_.size() >= count; }));
+    return attempts_;
+  }
+  void wait_for_questions(int count) {
+    std::unique_lock lock(mutex_);
+    EXPECT_TRUE(changed_.wait_for(lock, 10s, [&] { return questions_ >= count; }));
+  }
+  std::optional<Error> error;
+  std::set<std::string> prepared;
+
+ private:
+  std::mutex mutex_;
+  std::condition_variable changed_;
+  std::vector<std::string> attempts_;
+  int questions_ = 0;
+};
+
+/// Notes what it is told.
+class Runner final : public domain::WarmUpTarget {
+ public:
+  Result<Answer> warm_up(const domain::WarmUpOrder& order) override {
+    const std::scoped_lock lock(mutex_);
+    told_.insert(order.bundle.prefixed());
+    changed_.notify_all();
+    return Answer::ready;
+  }
+  bool was_told(const std::string& bundle) {
+    std::unique_lock lock(mutex_);
+    return changed_.wait_for(lock, 10s, [&] { return told_.contains(bundle); });
+  }
+
+ private:
+  std::mutex mutex_;
+  std::condition_variable changed_;
+  std::set<std::string> told_;
+};
+
+/// A platform that published two versions and installed the first of them; then another process
+/// starts on its database, whose engine is another one.
+class AfterAnUpgrade : public ::testing::Test {
+ protected:
+  AfterAnUpgrade() {
+    const std::string publisher = before_.publisher("acme");
+    const auto publish = [&](const std::string& version) {
+      const Reply reply =
+          before_.publish(publisher, Platform::bundle(Platform::manifest("hello", version)));
+      EXPECT_EQ(reply.status, 200) << reply.text;
+      return reply.string("/contentHash");
+    };
+    first_ = publish("1.0.0");
+    admin_ = before_.admin_of("t1");
+    const Reply made =
+        before_.call("POST", "/api/v1/installs", admin_, object{{"extension", "acme.hello"}});
+    EXPECT_EQ(made.status, 201) << made.text;
+    install_ = "/api/v1/installs/" + made.string("/install/id");
+    second_ = publish("1.1.0");
+  }
+  void restart() {
+    after_ = std::make_unique<Platform>(
+        open(), [](Options&) {}, before_.secrets(),
+        [this](Dependencies& deps) {
+          deps.bundles = &before_.bundles();
+          deps.compiler = &compiler_;
+          deps.warm_up = {&runner_};
+        });
+  }
+  std::unique_ptr<sql::Database> open() {
+    return std::move(*sql::open_database("sqlite:" + folder_.path() + "/alga.db"));
+  }
+
+  sql::testing::TemporaryFolder folder_;
+  Platform before_{open()};
+  Compiler compiler_;
+  Runner runner_;
+  std::string admin_, install_, first_, second_;
+  std::unique_ptr<Platform> after_;
+};
+
+TEST_F(AfterAnUpgrade, CompilesWhatInstallsUseAndTellsRunners) {
+  restart();
+  EXPECT_THAT(compiler_.attempts(1), ElementsAre(first_)) << "nobody uses the other version";
+  EXPECT_TRUE(runner_.was_told(first_));
+  // What somebody begins to use later is compiled then.
+  EXPECT_EQ(after_->call("POST", install_ + "/update", admin_, object{}).status, 200);
+  EXPECT_THAT(compiler_.attempts(2), ElementsAre(first_, second_));
+  EXPECT_TRUE(runner_.was_told(second_));
+}
+
+TEST_F(AfterAnUpgrade, CompilesNothingThatIsThere) {
+  compiler_.prepared.insert(first_);
+  restart();
+  compiler_.wait_for_questions(1);
+  EXPECT_EQ(after_->call("POST", install_ + "/disable", admin_).status, 200);
+  EXPECT_EQ(after_->call("POST", install_ + "/enable", admin_).status, 200);
+  compiler_.wait_for_questions(2);
+  EXPECT_THAT(compiler_.attempts(0), ElementsAre());
+}
+
+TEST_F(AfterAnUpgrade, TriesAgainWhatMayPass) {
+  compiler_.error = Error{Kind::unavailable, "compile.unavailable", "no memory"};
+  restart();
+  compiler_.attempts(1);
+  // With the next order, or after a minute.
+  EXPECT_EQ(after_->call("POST", install_ + "/update", admin_, object{}).status, 200);
+  EXPECT_THAT(compiler_.attempts(3), UnorderedElementsAre(first_, second_, first_));
+}
+
+TEST_F(AfterAnUpgrade, GivesUpWhatIsRefused) {
+  compiler_.error = Error{Kind::unprocessable, "compile.refused", "no such import"};
+  restart();
+  compiler_.attempts(1);
+  EXPECT_EQ(after_->call("POST", install_ + "/update", admin_, object{}).status, 200);
+  EXPECT_THAT(compiler_.attempts(2), ElementsAre(first_, second_));
+  EXPECT_TRUE(runner_.was_told(second_));
+}
+
+TEST_F(AfterAnUpgrade, CompilesNothingFromABundleThatWasReplaced) {
+  const auto hash = *ContentHash::parse(first_);
+  const std::string other = Platform::bundle(Platform::manifest("evil", "1.0.0"));
+  before_.bundles().put(blob::shared_bundle_key(hash), other);
+  restart();
+  compiler_.wait_for_questions(1);
+  EXPECT_EQ(after_->call("POST", install_ + "/update", admin_, object{}).status, 200);
+  EXPECT_THAT(compiler_.attempts(1), ElementsAre(second_));
+}
+
+}  // namespace
+}  // namespace alga::control_plane
