@@ -6,17 +6,33 @@ namespace {
 /// A secret of the longest kind, escaped as badly as JSON can.
 constexpr std::uint64_t kSecretBody = 512U << 10U;
 
-httpd::Response config_response(const ConfigState& state) {
+boost::json::object to_json(const std::map<std::string, domain::DeclaredSetting>& declared) {
+  boost::json::object json;
+  for (const auto& [name, setting] : declared) {
+    json[name] = {{"description", setting.description}, {"required", setting.required}};
+  }
+  return json;
+}
+
+/// The answer says what the manifest declares, so that a misspelt name is seen by who set it. What
+/// was asked for has been done by then: without the declarations the answer is good as well.
+httpd::Response config_response(const Services& services, const TenantId& tenant, const Call& call,
+                                const ConfigState& state) {
   boost::json::object config;
   for (const auto& [key, value] : state.config) config[key] = value;
   boost::json::object answer{{"config", std::move(config)}, {"version", state.version}};
   if (!state.warnings.empty()) answer["warnings"] = array_of(state.warnings);
+  auto declared = services.settings.declared(tenant, call.param("id"));
+  if (declared) answer["declared"] = to_json(declared->config);
   return json_answer(200, answer);
 }
 
-httpd::Response names_response(const SecretNames& secrets) {
-  return json_answer(
-      200, boost::json::object{{"names", array_of(secrets.names)}, {"version", secrets.version}});
+httpd::Response names_response(const Services& services, const TenantId& tenant, const Call& call,
+                               const SecretNames& secrets) {
+  boost::json::object answer{{"names", array_of(secrets.names)}, {"version", secrets.version}};
+  auto declared = services.settings.declared(tenant, call.param("id"));
+  if (declared) answer["declared"] = to_json(declared->secrets);
+  return json_answer(200, answer);
 }
 
 /// As in the reference: text stays, null is empty, everything else is written as JSON.
@@ -47,7 +63,7 @@ Result<httpd::Response> change_config(Services& services, const Call& call) {
   TRY(ConfigState state,
       services.settings.change_config(call.caller, tenant, call.param("id"), set,
                                       unset.value_or(std::vector<std::string>{})));
-  return config_response(state);
+  return config_response(services, tenant, call, state);
 }
 
 Result<httpd::Response> set_secret(Services& services, const Call& call) {
@@ -59,7 +75,7 @@ Result<httpd::Response> set_secret(Services& services, const Call& call) {
   TRY(TenantId tenant, call.tenant());
   TRY(SecretNames names, services.settings.set_secret(call.caller, tenant, call.param("id"),
                                                       call.param("name"), value));
-  return names_response(names);
+  return names_response(services, tenant, call, names);
 }
 
 }  // namespace
@@ -71,7 +87,7 @@ void add_setting_routes(Api& api, Services& services) {
           [&services](const Call& call) -> Result<httpd::Response> {
             TRY(TenantId tenant, call.tenant());
             TRY(ConfigState state, services.settings.config(tenant, call.param("id")));
-            return config_response(state);
+            return config_response(services, tenant, call, state);
           });
   api.add(
       "PATCH", "/api/v1/installs/{id}/config", kAdmins,
@@ -80,7 +96,7 @@ void add_setting_routes(Api& api, Services& services) {
           [&services](const Call& call) -> Result<httpd::Response> {
             TRY(TenantId tenant, call.tenant());
             TRY(SecretNames names, services.settings.secret_names(tenant, call.param("id")));
-            return names_response(names);
+            return names_response(services, tenant, call, names);
           });
   api.add("PUT", "/api/v1/installs/{id}/secrets/{name}", kAdmins,
           [&services](const Call& call) { return set_secret(services, call); },
@@ -91,7 +107,7 @@ void add_setting_routes(Api& api, Services& services) {
         TRY(TenantId tenant, call.tenant());
         TRY(SecretNames names, services.settings.unset_secret(call.caller, tenant, call.param("id"),
                                                               call.param("name")));
-        return names_response(names);
+        return names_response(services, tenant, call, names);
       },
       changing);
 }

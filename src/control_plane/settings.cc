@@ -277,6 +277,19 @@ Result<SecretNames> Settings::change_secret(const Caller& caller, const TenantId
               "the secrets change too fast; try again");
 }
 
+Result<DeclaredSettings> Settings::declared(const TenantId& tenant, const std::string& ref) const {
+  TRY(std::string text, core_.db().read([&](sql::Executor& sql) -> Result<std::string> {
+    TRY(InstallRow install, find_install(sql, tenant, ref));
+    TRY(auto row,
+        sql.find("SELECT manifest FROM extension_version WHERE id = $1", {install.version.id}));
+    return row ? row->at<std::string>(0) : std::string();
+  }));
+  auto report = domain::parse_manifest(text);
+  // An older program may have published what this one would refuse.
+  if (!report.manifest) return DeclaredSettings{};
+  return DeclaredSettings{std::move(report.manifest->config), std::move(report.manifest->secrets)};
+}
+
 Result<std::optional<Settings::OpenSecrets>> Settings::open(const TenantId& tenant,
                                                             const std::string& install) {
   TRY(auto stored, core_.db().read([&](sql::Executor& sql) {

@@ -10,6 +10,7 @@
 #include "control_plane/data_keys.h"
 #include "control_plane/install_row.h"
 #include "crypto/locked_bytes.h"
+#include "domain/manifest.h"
 #include "domain/secret_map.h"
 
 namespace alga::control_plane {
@@ -25,6 +26,13 @@ struct ConfigState {
 struct SecretNames {
   std::vector<std::string> names;
   std::string version;
+};
+
+/// What the manifest of an install's version says that it reads, by name. Nothing holds anybody to
+/// it: it is for forms and for advice.
+struct DeclaredSettings {
+  std::map<std::string, domain::DeclaredSetting> config;
+  std::map<std::string, domain::DeclaredSetting> secrets;
 };
 
 /// Configuration and secrets of installs. Secrets are encrypted with the tenant's data key before
@@ -50,6 +58,10 @@ class Settings {
   /// Error: `secrets.not_found`.
   Result<SecretNames> unset_secret(const Caller& caller, const TenantId& tenant,
                                    const std::string& ref, const std::string& name);
+
+  /// Of the version that is installed. Error: `install.not_found`.
+  [[nodiscard]] Result<DeclaredSettings> declared(const TenantId& tenant,
+                                                  const std::string& ref) const;
 
   struct OpenSecrets {
     domain::SecretMap secrets;
