@@ -202,6 +202,21 @@ def logs(world):
     expect_equal(found.get("host call secrets.list"), marked("memory", "list("), "place of a traced host call")
 
 
+@test("a misspelt secret or configuration key is set, with a warning that names what the manifest declares")
+def misspelt_names(world):
+    said = world.author.json("secrets", "set", EXTENSION, "knwon", feed="a value")
+    expect_equal((said["ok"], said["names"]), (True, ["knwon"]), "answer")
+    expect_equal(len(said["warnings"]), 1, "warnings")
+    expect_in('did you mean "known"?', said["warnings"][0], "warning")
+    said = world.author.run("config", "set", EXTENSION, "api_ulr=x")
+    expect_in('"api_ulr" is set, but example.failures 1.0.0 does not declare it', said.err, "warning")
+    expect_in('did you mean "api_url"?', said.err, "warning")
+    world.author.run("secrets", "unset", EXTENSION, "knwon")
+    world.author.run("config", "unset", EXTENSION, "api_ulr")
+    said = world.author.json("secrets", "set", EXTENSION, "known", feed="a value")
+    expect("warnings" not in said, f"warnings about a declared name: {said}")
+
+
 @test("nothing of it reaches the end user: no message, no file, no line, no stack")
 def end_user(world):
     key = world.platform.api_key("tenant_user", tenant=world.shop.TENANT)
