@@ -2,6 +2,7 @@
 
 #include <CLI/CLI.hpp>
 #include <cstdio>
+#include <cstdlib>
 #include <optional>
 #include <string_view>
 
@@ -14,12 +15,13 @@ namespace {
 
 /// What comes before any command: the end of a worker, or of a process that cannot be made safe.
 std::optional<int> begin_process(int argc, char** argv) {
-  // The workers confine themselves before anything else happens.
+  // The workers confine themselves before anything else happens, and nothing happens after their
+  // work: not even a look for leaks, which they may not take.
   if (argc == 2 && std::string_view(argv[1]) == "compile-worker") {
-    return alga::engine::compile_worker_main();
+    std::_Exit(alga::engine::compile_worker_main());
   }
   if (argc == 2 && std::string_view(argv[1]) == "inspect-worker") {
-    return alga::engine::inspect_worker_main();
+    std::_Exit(alga::engine::inspect_worker_main());
   }
   if (!alga::crypto::harden_process()) {
     std::fprintf(stderr, "error: core dumps cannot be switched off\n");
