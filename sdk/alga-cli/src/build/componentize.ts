@@ -39,12 +39,8 @@ function temporaryFolder(): string {
  * and never outlives this process. */
 export class Componentizer {
   #child: ChildProcess | undefined;
-  readonly #seconds: number;
-
-  /** @param seconds how long one component may take */
-  constructor(seconds = SECONDS) {
-    this.#seconds = seconds;
-  }
+  /** @param seconds how long one component may take; a change holds for the next one */
+  constructor(public seconds = SECONDS) {}
 
   /**
    * Runs the bundle's top level once and snapshots the engine into a component. Works in a folder
@@ -73,10 +69,10 @@ export class Componentizer {
         wit,
         world: WORLD,
         output,
-        milliseconds: this.#seconds * 1000,
+        milliseconds: this.seconds * 1000,
       });
       if (answer.ok) return await readFile(output);
-      if (answer.timeout === true) throw endlessTopLevel(this.#seconds);
+      if (answer.timeout === true) throw endlessTopLevel(this.seconds);
       throw componentizeFailure(answer.message, bundle, entry);
     } finally {
       await rm(work, { recursive: true, force: true });
