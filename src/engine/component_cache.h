@@ -89,7 +89,9 @@ class ComponentCache {
   [[nodiscard]] Result<bool> is_offered(const ContentHash& bundle) const {
     return store_->is_offered(bundle);
   }
-  /// Compiles unless there is an artefact. Blocks. Errors: see compile().
+  /// Compiles unless there is an artefact, and sees that it can be linked and fits a slot of the
+  /// pool. Blocks. Errors: those of compile_component(), `engine.link_error`,
+  /// `engine.artefact_incompatible`.
   Status prepare(const ContentHash& bundle, const std::filesystem::path& wasm);
 
  private:
@@ -104,21 +106,21 @@ class ComponentCache {
     std::vector<Loaded> waiting;
   };
 
-  void load_from_disk(const ContentHash& bundle);
-  void finish(const ContentHash& bundle, Result<std::shared_ptr<Component>> outcome);
-  Result<std::shared_ptr<Component>> link(const File& artefact);
-  /// With Anew::yes also when there is an artefact, which it replaces.
-  enum class Anew : bool { no, yes };
-  Status compile(const ContentHash& bundle, const std::filesystem::path& wasm,
   struct Failure {
     Error error;
     SteadyTime until;
   };
 
-                 Anew anew = Anew::no);
+  void load_from_disk(const ContentHash& bundle);
   /// Null when it has not failed lately. Both want `mutex_`.
   const Error* find_failure(const ContentHash& bundle);
   void remember(const ContentHash& bundle, const Error& error);
+  void finish(const ContentHash& bundle, Result<std::shared_ptr<Component>> outcome);
+  Result<std::shared_ptr<Component>> link(const File& artefact);
+  /// With Anew::yes also when there is an artefact, which it replaces.
+  enum class Anew : bool { no, yes };
+  Status compile(const ContentHash& bundle, const std::filesystem::path& wasm,
+                 Anew anew = Anew::no);
   void keep(const ContentHash& bundle, std::shared_ptr<Component> component);
   void note_full();
 
@@ -137,12 +139,12 @@ class ComponentCache {
   Order order_;  ///< most recently used first
   std::unordered_map<ContentHash, Order::iterator> by_hash_;
   std::unordered_map<ContentHash, Flight> flights_;
+  std::unordered_map<ContentHash, Failure> failed_;
   std::uint64_t image_bytes_ = 0;
   bool said_full_ = false;
   CompileTurns turns_;
   Worker compiler_;
   Worker loader_;  ///< hands work to `compiler_`, so it ends first
 };
-  std::unordered_map<ContentHash, Failure> failed_;
 
 }  // namespace alga::engine

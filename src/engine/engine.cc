@@ -184,16 +184,16 @@ class WasmEngine final : public Engine {
     pool_resident_.set(static_cast<double>(pool.unused_memory_bytes_resident));
   }
 
-  static Scheduler::Options scheduling(const Options& options) {
-    Scheduler::Options out;
-    out.threads =
-        options.threads != 0 ? options.threads : std::max(1U, std::thread::hardware_concurrency());
   static CompileBounds compile_bounds(const Options& options) {
     ChildTime time = patient(options.compile_time);
     if (options.compile_wait.count() != 0) time.wall = options.compile_wait;
     return {.time = time, .memory = options.compile_memory};
   }
 
+  static Scheduler::Options scheduling(const Options& options) {
+    Scheduler::Options out;
+    out.threads =
+        options.threads != 0 ? options.threads : std::max(1U, std::thread::hardware_concurrency());
     out.max_running = options.max_executions;
     out.max_running_per_tenant = options.max_executions_per_tenant != 0
                                      ? options.max_executions_per_tenant
