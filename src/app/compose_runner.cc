@@ -7,8 +7,6 @@
 namespace alga::app {
 namespace {
 
-constexpr std::string_view artefact_key_secret = "alga_artefact_key";
-
 engine::KeepPages keep_pages(std::string_view wanted) {
   if (wanted == "on") return engine::KeepPages::on;
   return wanted == "off" ? engine::KeepPages::off : engine::KeepPages::automatic;

@@ -68,6 +68,18 @@ LogLevel level_of(const std::string& text) {
 }
 
 /// Loads the Ed25519 key that is an application secret, or makes it there.
+namespace {
+
+Result<crypto::SigningKey> make_signing_key(domain::SecretProvider& secrets,
+                                            std::string_view name) {
+  crypto::SigningKey key = crypto::SigningKey::generate();
+  crypto::LockedBytes seed = key.seed();
+  TRY_VOID(secrets.set_app_secret(name, Secret{base64_encode(seed.reveal())}));
+  return key;
+}
+
+}  // namespace
+
 Result<std::shared_ptr<const crypto::SigningKey>> load_or_make_signing_key(
     domain::SecretProvider& secrets, std::string_view name) {
   TRY(std::optional<Secret> stored, secrets.app_secret(name));
@@ -77,10 +89,21 @@ Result<std::shared_ptr<const crypto::SigningKey>> load_or_make_signing_key(
     TRY(crypto::SigningKey key, crypto::SigningKey::from_seed(as_bytes(*seed)));
     return std::make_shared<const crypto::SigningKey>(std::move(key));
   }
-  crypto::SigningKey key = crypto::SigningKey::generate();
-  crypto::LockedBytes seed = key.seed();
-  TRY_VOID(secrets.set_app_secret(name, Secret{base64_encode(seed.reveal())}));
+  TRY(crypto::SigningKey key, make_signing_key(secrets, name));
   return std::make_shared<const crypto::SigningKey>(std::move(key));
+}
+
+Result<crypto::PublicKey> replace_signing_key(domain::SecretProvider& secrets,
+                                              std::string_view name) {
+  TRY(const crypto::SigningKey made, make_signing_key(secrets, name));
+  TRY(const auto found, load_or_make_signing_key(secrets, name));
+  if (found->public_key().id() != made.public_key().id()) {
+    return fail(Kind::conflict, "keys.shadowed",
+                std::string(name) +
+                    " comes from a provider that is asked before the one that is "
+                    "written to; replace it there");
+  }
+  return made.public_key();
 }
 
 }  // namespace alga::app

@@ -36,4 +36,13 @@ Status write_private_file(const std::string& path, std::string_view text);
 [[nodiscard]] Result<std::shared_ptr<const crypto::SigningKey>> load_or_make_signing_key(
     domain::SecretProvider& secrets, std::string_view name);
 
+/// The application secret whose key signs compiled code.
+inline constexpr std::string_view artefact_key_secret = "alga_artefact_key";
+
+/// Puts a new Ed25519 key in place of the former one; who has loaded that goes on with it. Errors:
+/// `keys.shadowed` when a provider that is asked before the one that is written to still answers
+/// with another key, and those of the provider.
+[[nodiscard]] Result<crypto::PublicKey> replace_signing_key(domain::SecretProvider& secrets,
+                                                            std::string_view name);
+
 }  // namespace alga::app

@@ -120,6 +120,13 @@ int main(int argc, char** argv) {
                  "Make a new key that only opens, to bring the ring to every runner first");
   step->add_option("--use", envelope_key, "Seal with this prepared key from now on");
   step->add_flag("--retire", retire_envelopes, "Take out every key but the current one");
+  CLI::App* artefacts = with_json(with_settings(keys->add_subcommand(
+      "artefacts", "The key that signs compiled code, which runners believe")));
+  bool rotate_artefacts = false;
+  artefacts
+      ->add_flag("--rotate", rotate_artefacts,
+                 "Make a new key; control planes sign with it from their next start")
+      ->required();
   CLI::App* version = with_json(cli.add_subcommand("version", "Print versions"));
   alga::app::AdminCommand admin(cli);
   cli.footer("Exit status: 0 good, 1 failed, 2 bad use.");
@@ -146,6 +153,7 @@ int main(int argc, char** argv) {
                                             : Step::use;
     return alga::app::change_envelope_keys(config_file, flags(), chosen, envelope_key, as_json);
   }
+  if (*artefacts) return alga::app::replace_artefact_key(config_file, flags(), as_json);
   if (*version) return alga::app::version(as_json);
   if (admin.chosen()) return admin.run();
   if (*compile) return alga::app::compile(component, output);

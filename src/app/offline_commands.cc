@@ -1,4 +1,4 @@
-// migrate, audit verify, keys rotate and version: what is done on the database itself, whether or
+// migrate, audit verify, keys … and version: what is done on the database itself, whether or
 // not a server runs on it.
 
 #include <boost/json/array.hpp>
@@ -9,6 +9,7 @@
 
 #include "app/commands.h"
 #include "app/complaint.h"
+#include "app/ground.h"
 #include "app/settings.h"
 #include "app/world_parts.h"
 #include "control_plane/operations.h"
@@ -155,6 +156,21 @@ int change_envelope_keys(const std::string& config_file, const Flags& flags, Env
   auto report = perform(bench.secrets(), step, id);
   if (!report) return complain(report.error());
   print(report->json, as_json, report->text);
+  return 0;
+}
+
+int replace_artefact_key(const std::string& config_file, const Flags& flags, bool as_json) {
+  std::optional<config::Config> config = load_config(config_file, flags);
+  if (!config) return 2;
+  Workbench bench(*config);
+  if (Status opened = bench.open_secrets(); !opened) return complain(opened.error());
+  auto made = replace_signing_key(bench.secrets(), artefact_key_secret);
+  if (!made) return complain(made.error());
+  const std::string key = made->base64();
+  print({{"artefact_key", key}}, as_json,
+        "new key of compiled code " + key +
+            "; add it to engine.artefact_keys of the runners and start them again, then the "
+            "control planes");
   return 0;
 }
 
