@@ -20,25 +20,20 @@ def many_machines(folder):
     with Postgres(password="of the superuser") as postgres, ObjectStore(folder / "objects") as objects, OpenBao(folder / "vault") as vault:
         ports = {port: free_port() for port in NAMED} | {5432: postgres.port}
         health = {"control-plane": ports[9090], "runner": ports[9091], "gateway": ports[9092]}
-        for number in (1, 2):
-            objects.add_key(f"walk-{number}", f"canary-s3-walk-{number}")
         env = {
             "SOURCE": str(DOCS.parents[1]),
             "ADMIN_DATABASE": postgres.admin_url,
             "S3_ENDPOINT": objects.origin,
             "S3_REGION": objects.region,
             "S3_BUCKET": objects.bucket,
-            "S3_ACCESS_KEY": "walk-1",
-            "S3_SECRET_KEY": "canary-s3-walk-1",
-            "S3_NEW_ACCESS_KEY": "walk-2",
-            "S3_NEW_SECRET_KEY": "canary-s3-walk-2",
+            "S3_ACCESS_KEY": objects.access_key,
+            "S3_SECRET_KEY": objects.secret_key,
             "HOME": str(folder),
             **{f"{name}_ADDR": vault.address for name in ("VAULT", "BAO")},
             **{f"{name}_TOKEN": vault.root for name in ("VAULT", "BAO")},
         }
         walk = Walk(folder / "walk", ports, health, env)
         walk.tool("bao", openbao.program())
-        walk.tool("delete-s3-key", objects.key_deleter(folder / "delete-s3-key"))
         walk.follow("many-machines.md", at_least=30)
 
 

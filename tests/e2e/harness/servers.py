@@ -2,7 +2,6 @@
 
 import os
 import pwd
-import shlex
 import shutil
 import signal
 import socket
@@ -130,8 +129,6 @@ class ObjectStore:
         self.program = program
         self.folder = Path(folder)
         (self.folder / "s3" / self.bucket).mkdir(parents=True)
-        self._keys = self.folder / "s3-keys"
-        self._keys.mkdir()
         self.process = None
         self.port = None
 
@@ -142,23 +139,6 @@ class ObjectStore:
     def __exit__(self, *_):
         self.stop()
 
-    def add_key(self, access, secret):
-        """A further key that may do what the first may."""
-        self._administer("create-user", "--access", access, "--secret", secret, "--role", "admin")
-
-    def key_deleter(self, path):
-        """A program that deletes the key that it is given."""
-        command = [self.program, "admin", *self._administrator(), "delete-user", "--access"]
-        path.write_text(f'#!/bin/sh\nexec {shlex.join(map(str, command))} "$1"\n')
-        path.chmod(0o700)
-        return path
-
-    def _administrator(self):
-        return ["--access", self.access_key, "--secret", self.secret_key, "--endpoint-url", self.origin]
-
-    def _administer(self, *command):
-        subprocess.run([self.program, "admin", *self._administrator(), *command], check=True, capture_output=True, timeout=60)
-
     @property
     def origin(self):
         return f"http://127.0.0.1:{self.port}"
@@ -166,7 +146,7 @@ class ObjectStore:
     def start(self):
         self.port = self.port or free_port()
         command = [self.program, "--port", f"127.0.0.1:{self.port}", "--access", self.access_key, "--secret", self.secret_key]
-        command += ["--quiet", "--iam-dir", str(self._keys), "posix", "--nometa", str(self.folder / "s3")]
+        command += ["--quiet", "posix", "--nometa", str(self.folder / "s3")]
         with open(self.folder / "s3.log", "ab") as out:
             self.process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=out, stderr=out)
         deadline = time.monotonic() + 30
