@@ -39,6 +39,7 @@ service_token = "file:{token}"
 path = "{self.bundles}"
 [engine]
 cold_wait = "{cold_wait}"
+compile_timeout = "10m"
 {settings}"""
         super().__init__("runner", folder / "runner", config=config)
 

@@ -46,6 +46,7 @@ rate_interval = "1ms"
 
 [engine]
 cold_wait = "2m"
+compile_timeout = "10m"
 
 [publishing]
 uploads = 100000
