@@ -1,12 +1,14 @@
 #!/usr/bin/python3
 """Stopping, killing and starting again: nothing acknowledged is lost, nothing is compiled twice."""
 
+import json
 import signal
 import sys
 import tempfile
 
 from harness.platform import Platform
-from harness.tap import expect_equal, expect_in, main, test
+from harness.server import run as algad
+from harness.tap import eventually, expect_equal, expect_in, main, test
 
 
 class World:
@@ -45,6 +47,19 @@ def killed(world):
     world.platform.start()
     expect_equal(world.call("/config?key=key").json()["value"], {"ok": "after"}, "config")
     expect_equal(world.call("/secret?key=api_key").json()["value"], {"ok": "kept-secret"}, "secret")
+
+
+@test("after the key of compiled code is exchanged, the next start compiles again what installs use, and signs it with the new key")
+def new_artefact_key(world):
+    server = world.platform.server
+    status, out, errors = algad("keys", "artefacts", "--rotate", "--json", "--data", server.folder / "data")
+    expect_equal((status, errors), (0, ""), "making a new key")
+    expect_equal(server.stop(signal.SIGTERM), 0, "exit status")
+    world.platform.start()
+    expect_equal(server.log_lines("compiles")[-1]["artefact_key"], json.loads(out)["artefact_key"], "the key that signs")
+    done = eventually(lambda: [line for line in server.log_lines("everything that installs use is compiled") if line["compiled_anew"] == 1], 120, "a compile")
+    expect_equal(done[-1]["refused"], 0, "components that are refused")
+    expect_equal(world.call("/config?key=key").json()["value"], {"ok": "after"}, "a call")
 
 
 @test("the bootstrap token is not printed a second time")
