@@ -67,7 +67,6 @@ LogLevel level_of(const std::string& text) {
   return LogLevel::info;
 }
 
-/// Loads the Ed25519 key that is an application secret, or makes it there.
 namespace {
 
 Result<crypto::SigningKey> make_signing_key(domain::SecretProvider& secrets,
