@@ -27,6 +27,7 @@ using ::testing::HasSubstr;
 class FakeEngine final : public engine::Engine {
  public:
   Status prepare(const ContentHash&, const std::string&) override { return {}; }
+  Result<bool> is_prepared(const ContentHash&) override { return true; }
   Result<domain::ComponentReport> inspect(const std::string&) override {
     return domain::ComponentReport{};
   }
