@@ -6,6 +6,7 @@
 
 #include <chrono>
 #include <cstdio>
+#include <cstdlib>
 #include <filesystem>
 #include <future>
 #include <optional>
@@ -65,6 +66,14 @@ class PrintedRecords final : public domain::RecordSink {
   }
 };
 
+/// Of a text that is one.
+template <class Value>
+Value made_of(std::string_view text) {
+  std::optional<Value> value = Value::parse(text);
+  if (!value) std::abort();
+  return *std::move(value);
+}
+
 Result<ContentHash> hash_file(const std::string& path) {
   engine::File file{::open(path.c_str(), O_RDONLY | O_CLOEXEC)};
   crypto::Sha256 hash;
@@ -78,12 +87,12 @@ Result<ContentHash> hash_file(const std::string& path) {
     if (got == 0) break;
     hash.update(ByteSpan{buffer.data(), static_cast<std::size_t>(got)});
   }
-  return *ContentHash::parse(hash.finish_hex());
+  return made_of<ContentHash>(hash.finish_hex());
 }
 
 engine::Invocation smoke_invocation(const ContentHash& hash, const std::string& path) {
-  auto tenant = *TenantId::parse("smoke-tenant");
-  auto extension = *ExtensionId::parse("smoke-extension");
+  auto tenant = made_of<TenantId>("smoke-tenant");
+  auto extension = made_of<ExtensionId>("smoke-extension");
   domain::ExecuteRequest request{
       .request_id = "smoke-request",
       .tenant = tenant,

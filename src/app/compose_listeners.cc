@@ -46,15 +46,17 @@ async::Task<httpd::Response> readiness(control_plane::ControlPlane* control_plan
   co_return co_await health_of(own, "/readyz", std::move(request));
 }
 
+async::Task<httpd::Response> metrics_of(telemetry::PrometheusMetrics* metrics) {
+  httpd::Response response;
+  response.body = metrics->serialize();
+  response.set("content-type", std::string(telemetry::kPrometheusContentType));
+  co_return response;
+}
+
 }  // namespace
 
 void World::Parts::add_common_routes(httpd::Router& routes) {
-  routes.add("GET", "/metrics", [this](httpd::Request) -> async::Task<httpd::Response> {
-    httpd::Response response;
-    response.body = metrics.serialize();
-    response.set("content-type", std::string(telemetry::kPrometheusContentType));
-    co_return response;
-  });
+  routes.add("GET", "/metrics", [this](httpd::Request) { return metrics_of(&metrics); });
   auto own = std::make_shared<httpd::Router>();
   if (runner) runner->add_health_routes(*own);
   // A process whose database is away lives, and needs no restart.

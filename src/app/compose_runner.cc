@@ -14,9 +14,7 @@ engine::KeepPages keep_pages(std::string_view wanted) {
 
 }  // namespace
 
-Status World::Parts::build_runner() {
-  storage_door = std::make_unique<StorageDoor>();
-  records_door = std::make_unique<RecordsDoor>();
+Status World::Parts::build_egress() {
   egress::CurlLoopOptions loop;
   loop.max_in_flight = config.number("egress.max_in_flight");
   loop.max_pool_connections = config.number("egress.connections_per_partition");
@@ -44,13 +42,14 @@ Status World::Parts::build_runner() {
             .tls = {.authorities_file = config.text("tls.ca")}},
         *client, *clock);
   }
+  return {};
+}
+
+Status World::Parts::build_engine() {
   // Who compiles signs; a runner that only loads what others compiled holds no private key.
   std::shared_ptr<const crypto::SigningKey> artefact_key;
   if (config.number("engine.compile_processes") > 0) {
     TRY(artefact_key, load_or_make_signing_key(*secrets, artefact_key_secret));
-  }
-  if (spans) {
-    traced_records = std::make_unique<telemetry::ExecutionSpans>(*records_door, *spans, random);
   }
   if (roles.control_plane && artefact_key) {
     // What runners with keys of their own are to believe: `engine.artefact_keys`.
@@ -88,14 +87,10 @@ Status World::Parts::build_runner() {
                                                           .random = &random,
                                                           .metrics = &metrics,
                                                           .log = log.named("engine")}));
-  if (!roles.runner) return {};
+  return {};
+}
 
-  grants = std::make_unique<domain::GrantVerifier>(*clock);
-  refresh_grant_keys();
-  domain::EnvelopePolicy envelopes;
-  envelopes.allow_inline = config.flag("secrets.allow_inline");
-  const bool drop_in = config.text("runner.trust") == "service-token";
-  envelopes.require_expiry = !drop_in;
+void World::Parts::build_opener(const domain::EnvelopePolicy& envelopes, bool drop_in) {
   vault::EnvelopeOpener::Options opening;
   opening.policy = envelopes;
   opening.max_entries = config.number("secrets.cache_entries");
@@ -119,6 +114,25 @@ Status World::Parts::build_runner() {
           .transit = secret_parts.transit.get(),
           .broker = &secret_parts.broker,
           .refresh_sealing_keys = [this] { secret_parts.ring->refresh_for_unknown_key(); }});
+}
+
+Status World::Parts::build_runner() {
+  storage_door = std::make_unique<StorageDoor>();
+  records_door = std::make_unique<RecordsDoor>();
+  if (spans) {
+    traced_records = std::make_unique<telemetry::ExecutionSpans>(*records_door, *spans, random);
+  }
+  TRY_VOID(build_egress());
+  TRY_VOID(build_engine());
+  if (!roles.runner) return {};
+
+  grants = std::make_unique<domain::GrantVerifier>(*clock);
+  refresh_grant_keys();
+  domain::EnvelopePolicy envelopes;
+  envelopes.allow_inline = config.flag("secrets.allow_inline");
+  const bool drop_in = config.text("runner.trust") == "service-token";
+  envelopes.require_expiry = !drop_in;
+  build_opener(envelopes, drop_in);
   blob::BundleCache::Options caching;
   caching.root = path_or("bundles.cache.path", data / "cache");
   caching.max_bytes = config.size("bundles.cache.max_bytes");

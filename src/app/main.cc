@@ -8,6 +8,7 @@
 
 #include "app/admin_command.h"
 #include "app/commands.h"
+#include "app/keys_command.h"
 #include "crypto/process.h"
 #include "engine/engine.h"
 
@@ -103,30 +104,8 @@ int main(int argc, char** argv) {
   CLI::App* verify = with_json(with_settings(audit->add_subcommand(
       "verify", "Recompute the chain of the audit trail and check every signature")));
   verify->add_option("--tenant", tenant, "Only this tenant's trail");
-  CLI::App* keys =
-      cli.add_subcommand("keys", "The keys of this installation")->require_subcommand(1);
-  CLI::App* rotate = with_json(with_settings(keys->add_subcommand(
-      "rotate", "Make a new wrapping key and wrap data keys and signing keys again")));
-  CLI::App* envelopes = with_json(with_settings(keys->add_subcommand(
-      "envelopes", "The keys of sealed:v1 envelopes, in which secrets travel to runners")));
-  std::string envelope_key;
-  bool rotate_envelopes = false;
-  bool prepare_envelopes = false;
-  bool retire_envelopes = false;
-  CLI::App* step = envelopes->add_option_group("step")->require_option(1);
-  step->add_flag("--rotate", rotate_envelopes,
-                 "Make a new key and seal with it at once: where runners read the same ring");
-  step->add_flag("--prepare", prepare_envelopes,
-                 "Make a new key that only opens, to bring the ring to every runner first");
-  step->add_option("--use", envelope_key, "Seal with this prepared key from now on");
-  step->add_flag("--retire", retire_envelopes, "Take out every key but the current one");
-  CLI::App* artefacts = with_json(with_settings(keys->add_subcommand(
-      "artefacts", "The key that signs compiled code, which runners believe")));
-  bool rotate_artefacts = false;
-  artefacts
-      ->add_flag("--rotate", rotate_artefacts,
-                 "Make a new key; control planes sign with it from their next start")
-      ->required();
+  alga::app::KeysCommand keys(cli,
+                              [&](CLI::App* command) { return with_json(with_settings(command)); });
   CLI::App* version = with_json(cli.add_subcommand("version", "Print versions"));
   alga::app::AdminCommand admin(cli);
   cli.footer("Exit status: 0 good, 1 failed, 2 bad use.");
@@ -144,16 +123,7 @@ int main(int argc, char** argv) {
   if (*inspect) return alga::app::inspect(component, as_json);
   if (*migrate) return alga::app::migrate(config_file, flags(), as_json);
   if (*verify) return alga::app::verify_audit(config_file, flags(), tenant, as_json);
-  if (*rotate) return alga::app::rotate_keys(config_file, flags(), as_json);
-  if (*envelopes) {
-    using Step = alga::app::EnvelopeKeyStep;
-    const Step chosen = rotate_envelopes    ? Step::rotate
-                        : prepare_envelopes ? Step::prepare
-                        : retire_envelopes  ? Step::retire
-                                            : Step::use;
-    return alga::app::change_envelope_keys(config_file, flags(), chosen, envelope_key, as_json);
-  }
-  if (*artefacts) return alga::app::replace_artefact_key(config_file, flags(), as_json);
+  if (keys.chosen()) return keys.run(config_file, flags(), as_json);
   if (*version) return alga::app::version(as_json);
   if (admin.chosen()) return admin.run();
   if (*compile) return alga::app::compile(component, output);

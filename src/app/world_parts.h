@@ -72,6 +72,9 @@ struct World::Parts {
   Status build_control_plane();
   /// The runners that the control plane tells what was published.
   [[nodiscard]] Result<std::vector<domain::WarmUpTarget*>> build_warm_up();
+  Status build_egress();
+  Status build_engine();
+  void build_opener(const domain::EnvelopePolicy& envelopes, bool drop_in);
   Status build_runner();
   Status build_lone_runner();
   Status build_gateway();

@@ -19,8 +19,10 @@ std::string refusal_of(const domain::HttpResponse& response) {
   auto document = json::Document::parse(response.body.value_or(""));
   if (!document || !document->value().is_object()) return said;
   auto error = document->root().optional_object("error");
-  if (!error || !*error) return said;
-  auto code = (*error)->string("code", 128);
+  if (!error) return said;
+  std::optional<json::Object> members = *std::move(error);
+  if (!members) return said;
+  auto code = members->string("code", 128);
   if (code && is_identifier(*code)) said += " " + *code;
   return said;
 }

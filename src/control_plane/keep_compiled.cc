@@ -124,8 +124,9 @@ Result<bool> KeepCompiled::see_to(const ContentHash& bundle) const {
   if (!got) return fail(std::move(got).error().error);
   auto content = open_bundle(core_, archive, scratch.path());
   if (!content) return fail(std::move(content).error().error);
-  if (!content->component) return false;  // pages only
-  TRY_VOID(core_.deps().compiler->prepare(bundle, content->component->string()));
+  const std::optional<std::filesystem::path> component = std::move(content->component);
+  if (!component) return false;  // pages only
+  TRY_VOID(core_.deps().compiler->prepare(bundle, component->string()));
   return true;
 }
 

@@ -144,8 +144,9 @@ void ComponentCache::load(const ContentHash& bundle, std::filesystem::path wasm,
 void ComponentCache::load_from_disk(const ContentHash& bundle) {
   auto artefact = store_->find(bundle);
   if (!artefact) return finish(bundle, std::unexpected(std::move(artefact).error()));
-  if (*artefact) {
-    auto linked = link(**artefact);
+  const std::optional<File> file = *std::move(artefact);
+  if (file) {
+    auto linked = link(*file);
     if (linked) {
       disk_hits_.add();
       return finish(bundle, std::move(linked));
@@ -155,7 +156,7 @@ void ComponentCache::load_from_disk(const ContentHash& bundle) {
     }
   }
   // One that is there and does not fit was made by another engine: it is replaced.
-  compiler_.post([this, bundle, there = artefact->has_value()] {
+  compiler_.post([this, bundle, there = file.has_value()] {
     std::filesystem::path wasm;
     {
       std::lock_guard lock(mutex_);
@@ -247,9 +248,11 @@ void ComponentCache::preload(SteadyTime deadline) {
   for (const ContentHash& bundle : store_->recent()) {
     const bool full = ready.size() >= options_.max_components || bytes > options_.max_image_bytes;
     if (full || std::chrono::steady_clock::now() >= deadline) break;
-    const auto artefact = store_->find(bundle);
-    if (!artefact || !*artefact) continue;
-    auto linked = link(**artefact);
+    auto artefact = store_->find(bundle);
+    if (!artefact) continue;
+    const std::optional<File> file = *std::move(artefact);
+    if (!file) continue;
+    auto linked = link(*file);
     if (!linked) continue;
     bytes += (*linked)->image_bytes();
     ready.emplace_back(bundle, std::move(*linked));

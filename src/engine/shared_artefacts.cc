@@ -59,11 +59,11 @@ Result<std::optional<std::string>> SharedArtefacts::fetch(const ContentHash& bun
   auto signature = this->signature(bundle, compat);
   if (signature && !*signature) return std::nullopt;
   Status got;
-  if (signature) {
+  if (!signature) {
+    got = fail(signature.error());
+  } else {
     got = options_.store->get(key_of(bundle, compat, ".cwasm"), options_.max_bytes,
                               [&into](ByteSpan bytes) { return append(into, bytes); });
-  } else {
-    got = fail(std::move(signature).error());
   }
   if (!got) {
     failures_.add();
