@@ -148,12 +148,14 @@ const crypto::PublicKey* ArtefactStore::signer_of(json::Object& signature) const
 bool ArtefactStore::adopt(const ContentHash& bundle) {
   auto made = draft();
   if (!made) return false;
-  auto signature = options_.shared->fetch(bundle, options_.compat, made->file);
-  if (!signature || !*signature) {
+  auto fetched = options_.shared->fetch(bundle, options_.compat, made->file);
+  std::optional<std::string> signature;
+  if (fetched) signature = *std::move(fetched);
+  if (!signature) {
     discard(*made);
     return false;
   }
-  if (Status good = verify(bundle, made->file, made->path, **signature); !good) {
+  if (Status good = verify(bundle, made->file, made->path, *signature); !good) {
     discard(*made);
     tampered_.add();
     log_.error(
@@ -161,7 +163,7 @@ bool ArtefactStore::adopt(const ContentHash& bundle) {
         {{"bundle", bundle.hex()}, {"code", good.error().code}, {"reason", good.error().message}});
     return false;
   }
-  return settle(bundle, *made, **signature).has_value();
+  return settle(bundle, *made, *signature).has_value();
 }
 
 Result<std::optional<File>> ArtefactStore::find_here(const ContentHash& bundle) {
