@@ -114,11 +114,11 @@ TEST_P(DatabaseContract, RollsBackWhatFails) {
 }
 
 TEST_P(DatabaseContract, RollsBackWhatThrows) {
-  EXPECT_THROW((void)database_->write([&](Executor& sql) -> Status {
+  const auto insert_and_throw = [](Executor& sql) -> Status {
     TRY_VOID(sql.execute("INSERT INTO item (id) VALUES ('a')"));
     throw std::runtime_error("bug");
-  }),
-               std::runtime_error);
+  };
+  EXPECT_THROW((void)database_->write(insert_and_throw), std::runtime_error);
   EXPECT_EQ(count(), 0);
   EXPECT_TRUE(insert("b", 1));
 }
@@ -134,18 +134,21 @@ TEST_P(DatabaseContract, DoesNotCommitAfterASwallowedFailure) {
   EXPECT_EQ(count(), 1);
 }
 
+/// Reads the number of 'a' and writes the next one.
+Status increment(Executor& sql) {
+  TRY(auto row, sql.find("SELECT number FROM item WHERE id = 'a'"));
+  TRY_VOID(
+      sql.execute("UPDATE item SET number = $1 WHERE id = 'a'", {row->at<std::int64_t>(0) + 1}));
+  return {};
+}
+
 TEST_P(DatabaseContract, LosesNoIncrementUnderContention) {
   ASSERT_TRUE(insert("a", 0));
   std::vector<std::jthread> threads;
   for (int t = 0; t < 4; ++t) {
     threads.emplace_back([&] {
       for (int i = 0; i < 25; ++i) {
-        Status done = database_->write([](Executor& sql) -> Status {
-          TRY(auto row, sql.find("SELECT number FROM item WHERE id = 'a'"));
-          TRY_VOID(sql.execute("UPDATE item SET number = $1 WHERE id = 'a'",
-                               {row->at<std::int64_t>(0) + 1}));
-          return {};
-        });
+        Status done = database_->write(increment);
         EXPECT_TRUE(done) << done.error().message;
       }
     });
@@ -177,18 +180,21 @@ TEST_P(DatabaseContract, AllowsNoWriteSkew) {
   EXPECT_EQ(left.value().size(), 1U);
 }
 
+/// Inserts a row of this id where there is none.
+Status claim_key(Executor& sql, const std::string& id) {
+  TRY(auto row, sql.find("SELECT 1 FROM item WHERE id = $1", {id}));
+  if (row) return fail(Kind::conflict, "test.taken");
+  TRY_VOID(sql.execute("INSERT INTO item (id) VALUES ($1)", {id}));
+  return {};
+}
+
 TEST_P(DatabaseContract, LetsTheLoserOfARaceForAKeySeeTheWinner) {
   for (int round = 0; round < 20; ++round) {
     std::string id = "k" + std::to_string(round);
     std::atomic<int> won = 0;
     std::atomic<int> lost = 0;
     auto claim = [&] {
-      Status done = database_->write([&](Executor& sql) -> Status {
-        TRY(auto row, sql.find("SELECT 1 FROM item WHERE id = $1", {id}));
-        if (row) return fail(Kind::conflict, "test.taken");
-        TRY_VOID(sql.execute("INSERT INTO item (id) VALUES ($1)", {id}));
-        return {};
-      });
+      Status done = database_->write([&](Executor& sql) { return claim_key(sql, id); });
       if (done) {
         ++won;
       } else {
