@@ -16,8 +16,8 @@ sys.path.insert(0, str(HERE.parent / "e2e"))
 from harness.tap import Failed  # noqa: E402
 
 VARIABLE = re.compile(r"\$\{([a-z_0-9]+)\}")
-CASE_MEMBERS = {"name", "covers", "steps", "request", "expect", "save", "repeat"}
-STEP_MEMBERS = {"request", "expect", "save", "repeat"}
+CASE_MEMBERS = {"name", "covers", "steps", "request", "expect", "save", "repeat", "within"}
+STEP_MEMBERS = {"request", "expect", "save", "repeat", "within"}
 REQUEST_MEMBERS = {"template", "merge", "as", "method", "path", "headers", "json", "body", "size"}
 EXPECT_MEMBERS = {"status", "headers", "json", "body"}
 

@@ -3,6 +3,7 @@
 
 import sys
 import tempfile
+import time
 from pathlib import Path
 
 import cases
@@ -14,21 +15,34 @@ from worlds import WORLDS
 def run_case(case, templates, world):
     variables = dict(world.variables)
     for number, step in enumerate(case["steps"], 1):
-        request = cases.fill(cases.request_of(step, templates), variables)
-        expect = cases.fill(step["expect"], variables)
-        body = request.get("json", request["body"].encode() if "body" in request else None)
-        if "size" in request:
-            body = b"x" * request["size"]
-        caller = world.callers[request.get("as", "anybody")]
-        for _ in range(step.get("repeat", 1)):
-            answer = caller.request(request.get("method", "GET"), request["path"], body=body, headers=request.get("headers"))
         try:
-            cases.check(answer, expect)
+            answer = run_step(step, templates, world, variables)
         except Failed as fault:
             raise Failed(f"step {number}: {fault}") from None
         for name, pointer in step.get("save", {}).items():
             kind, _, header = pointer.partition("header:")
             variables[name] = answer.header(header) if not kind and header else cases.pointed(answer.json(), pointer)
+
+
+def run_step(step, templates, world, variables):
+    """The answer that holds what the step expects; asked for again until `within` seconds are over."""
+    request = cases.fill(cases.request_of(step, templates), variables)
+    expect = cases.fill(step["expect"], variables)
+    body = request.get("json", request["body"].encode() if "body" in request else None)
+    if "size" in request:
+        body = b"x" * request["size"]
+    caller = world.callers[request.get("as", "anybody")]
+    deadline = time.monotonic() + step.get("within", 0)
+    while True:
+        for _ in range(step.get("repeat", 1)):
+            answer = caller.request(request.get("method", "GET"), request["path"], body=body, headers=request.get("headers"))
+        try:
+            cases.check(answer, expect)
+            return answer
+        except Failed:
+            if time.monotonic() >= deadline:
+                raise
+            time.sleep(0.05)
 
 
 def register(worlds, wanted):
