@@ -42,14 +42,14 @@ def expect_in(part, whole, what):
 
 
 def eventually(check, seconds, what, every=0.05):
-    """Calls `check` until it returns something true; fails after `seconds`."""
+    """Calls `check` until it returns something true; fails after `seconds` with `what`, a text or what returns one."""
     deadline = time.monotonic() + seconds
     while True:
         value = check()
         if value:
             return value
         if time.monotonic() > deadline:
-            raise Failed(f"{what}: not within {seconds} s")
+            raise Failed(f"{what() if callable(what) else what}: not within {seconds} s")
         time.sleep(every)
 
 
