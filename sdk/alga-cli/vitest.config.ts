@@ -12,7 +12,9 @@ const old = Number(process.versions.node.split('.')[0]) < 22;
 export default defineConfig({
   test: {
     include: ['src/**/*.test.ts', 'test/**/*.test.ts'],
-    testTimeout: 30_000,
+    // Tests wait for causes; these only end one that hangs, on a busy machine, too.
+    testTimeout: 300_000,
+    hookTimeout: 300_000,
     execArgv: old ? ['--experimental-wasm-extended-const'] : [],
     env: { ALGA_BUILD_CACHE: join(cache, 'components') },
   },

@@ -3,6 +3,8 @@ import { defineConfig } from 'vitest/config';
 export default defineConfig({
   test: {
     include: ['src/**/*.test.{ts,tsx}', 'test/**/*.test.ts'],
-    testTimeout: 30_000,
+    // Tests wait for causes; these only end one that hangs, on a busy machine, too.
+    testTimeout: 300_000,
+    hookTimeout: 300_000,
   },
 });

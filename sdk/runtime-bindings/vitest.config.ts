@@ -1,5 +1,10 @@
 import { defineConfig } from 'vitest/config';
 
 export default defineConfig({
-  test: { include: ['src/**/*.test.ts', 'test/**/*.test.ts'], testTimeout: 30_000 },
+  test: {
+    include: ['src/**/*.test.ts', 'test/**/*.test.ts'],
+    // Tests wait for causes; these only end one that hangs, on a busy machine, too.
+    testTimeout: 300_000,
+    hookTimeout: 300_000,
+  },
 });

@@ -13,9 +13,9 @@ export default defineConfig({
   test: {
     include: ['*/src/**/*.test.ts', '*.test.ts'],
     env: { ALGA_BUILD_CACHE: join(cache, 'components') },
-    testTimeout: 180_000,
+    testTimeout: 300_000,
     execArgv: old ? ['--experimental-wasm-extended-const'] : [],
-    hookTimeout: 180_000,
+    hookTimeout: 300_000,
     // Two files build the same sample.
     fileParallelism: false,
   },

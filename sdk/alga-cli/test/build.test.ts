@@ -91,7 +91,7 @@ describe('alga build', () => {
     bytes = await readFile(join(folder.path, 'dist', 'main.wasm'));
     map = new SourceMap(await readFile(join(folder.path, 'dist', 'main.js.map'), 'utf8'));
     component = await loadComponent(bytes);
-  }, 120_000);
+  }, 300_000);
 
   afterAll(async () => {
     await component.close();

@@ -123,7 +123,7 @@ describe('alga dev', () => {
     expect(await dev.code).toBe(0);
     await expect(fetch(url)).rejects.toThrow();
     await expect(fetch(path)).rejects.toThrow();
-  }, 180_000);
+  }, 300_000);
 
   test('answers to localhost only, and keeps its keys private', async () => {
     const dev = start('--no-watch');
@@ -141,7 +141,7 @@ describe('alga dev', () => {
     expect(key.mode & 0o077).toBe(0);
     dev.interrupt();
     expect(await dev.code).toBe(0);
-  }, 180_000);
+  }, 300_000);
 
   test('says what is wrong before it starts anything', async () => {
     await writeFile(join(folder.path, 'alga.dev.json'), '{"secret":{}}');

@@ -42,7 +42,7 @@ async function build(files: Record<string, string>, ...options: string[]) {
   return { code, ...(JSON.parse(environment.out) as Built) };
 }
 
-describe('alga build --engine', { timeout: 120_000 }, () => {
+describe('alga build --engine', { timeout: 300_000 }, () => {
   test('auto takes QuickJS for what it can run, and the component answers', async () => {
     const body = `await new Promise((resolve) => setTimeout(resolve, 2));
   const drawn = [Math.random(), crypto.randomUUID()];

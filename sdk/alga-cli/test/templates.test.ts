@@ -73,7 +73,7 @@ describe('templates', () => {
     expect(await readFile(join(project, 'manifest.json'), 'utf8')).not.toContain('{{');
   });
 
-  test('handler: builds untouched and answers', { timeout: 180_000 }, async () => {
+  test('handler: builds untouched and answers', { timeout: 300_000 }, async () => {
     await make('handler');
     const host = new TestHost({
       secrets: { alga_api_key: 'k' },
@@ -87,7 +87,7 @@ describe('templates', () => {
 
   test(
     'handler-ui: builds the page and the handler, and packs both',
-    { timeout: 180_000 },
+    { timeout: 300_000 },
     async () => {
       await make('handler-ui');
       expect(await buildAndCall('/counter')).toMatchObject({ json: { value: 0 } });
@@ -105,7 +105,7 @@ describe('templates', () => {
     },
   );
 
-  test('handler with zod and lodash: builds and runs', { timeout: 180_000 }, async () => {
+  test('handler with zod and lodash: builds and runs', { timeout: 300_000 }, async () => {
     await make('handler');
     await writeFile(
       join(project, 'src', 'index.ts'),
@@ -128,7 +128,7 @@ export default handler(({ request }) => {
     await rm(join(project, '.alga'), { recursive: true });
   });
 
-  test.skipIf(noCpp)(titled('cpp: builds and answers', noCpp), { timeout: 60_000 }, async () => {
+  test.skipIf(noCpp)(titled('cpp: builds and answers', noCpp), { timeout: 300_000 }, async () => {
     await make('cpp');
     const { json, host } = await buildAndCall('/hello');
     expect(json).toEqual({ hello: 'world', from: 'C++' });
@@ -137,7 +137,7 @@ export default handler(({ request }) => {
 
   test.skipIf(noPython)(
     titled('python: builds and answers', noPython),
-    { timeout: 240_000 },
+    { timeout: 300_000 },
     async () => {
       await make('python');
       const { json } = await buildAndCall('/hello', new TestHost({ config: { name: 'Ann' } }));

@@ -32,7 +32,7 @@ async function report(source: string): Promise<{ code: number; answer: Record<st
   return { code, answer: JSON.parse(lines[0] ?? '') as Record<string, unknown> };
 }
 
-test('alga test --json counts what passed', { timeout: 60_000 }, async () => {
+test('alga test --json counts what passed', { timeout: 300_000 }, async () => {
   const passed = await report("test('a', () => undefined);\ntest('b', () => undefined);");
   expect(passed).toEqual({ code: 0, answer: { ok: true, passed: 2, failed: 0 } });
 });
@@ -47,7 +47,7 @@ test.each([
   ],
 ])(
   'alga test --json says in its one document what failed: %s',
-  { timeout: 60_000 },
+  { timeout: 300_000 },
   async (_, source, words) => {
     const { code, answer } = await report(source);
     expect([code, answer['ok']]).toEqual([1, false]);

@@ -9,7 +9,7 @@ import { MANIFEST, temporaryFolder, testEnvironment, writeProject } from './fixt
 
 const ENGINES = ['starlingmonkey', 'quickjs'] as const;
 
-describe.each(ENGINES)('code outside the handler, on %s', { timeout: 180_000 }, (engine) => {
+describe.each(ENGINES)('code outside the handler, on %s', { timeout: 300_000 }, (engine) => {
   let folder: Awaited<ReturnType<typeof temporaryFolder>>;
   let componentizer: Componentizer;
 
