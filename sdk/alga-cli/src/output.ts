@@ -7,12 +7,23 @@ export interface Streams {
   stderr: { write(text: string): unknown; isTTY?: boolean };
 }
 
-/** Work that shows how long it has been going on. */
-export interface Progress {
-  done(note?: string): void;
-  /** The work ended badly; the error itself is told by who gives up. */
-  failed(note?: string): void;
+/** How work is shown while it goes on. */
+export interface Shown<T = unknown> {
+  /** What its result is, in a few words, for the line that says that it is done. */
+  note?: (result: T) => string;
+  /** It is mostly over at once: nothing is said before a second has passed. */
+  quick?: boolean;
 }
+
+/** Who shows that work goes on; `Output` does. */
+export interface Waiting {
+  during<T>(label: string, work: () => Promise<T>, shown?: Shown<T>): Promise<T>;
+}
+
+/** After this time people wonder whether anything goes on. */
+const NOTICED_MS = 1000;
+const REDRAW_MS = 100;
+const CLEAR_LINE = '\r\u001b[2K';
 
 const SPINNER = ['⠋', '⠙', '⠹', '⠸', '⠼', '⠴', '⠦', '⠧', '⠇', '⠏'];
 
@@ -24,6 +35,10 @@ export class Output {
   readonly json: boolean;
   readonly #streams: Streams;
   readonly #warnings: string[] = [];
+  /** Work that is shown. */
+  #working = false;
+  /** The cursor stands behind a spinner. */
+  #spinning = false;
 
   constructor(streams: Streams, json: boolean) {
     this.#streams = streams;
@@ -36,11 +51,13 @@ export class Output {
 
   /** A line of the result. */
   print(line = ''): void {
+    this.#clearSpinner();
     if (!this.json) this.#streams.stdout.write(`${line}\n`);
   }
 
   /** A line about what is going on. */
   note(line: string): void {
+    this.#clearSpinner();
     if (!this.json) this.#streams.stderr.write(`${line}\n`);
   }
 
@@ -75,29 +92,57 @@ export class Output {
     if (failure.hint !== undefined) this.note(`${this.paint('36', '  → ')}${failure.hint}`);
   }
 
-  /** Starts a piece of work. A terminal shows a spinner; elsewhere a line appears when it is done. */
-  progress(label: string): Progress {
+  /**
+   * Shows that a piece of work goes on, until it has ended in one way or the other; its error is for
+   * the caller. A terminal shows a spinner; elsewhere there is a line when it takes long and one when
+   * it is done. Work inside of work that is shown is not shown again.
+   */
+  async during<T>(label: string, work: () => Promise<T>, shown: Shown<T> = {}): Promise<T> {
+    if (this.json || this.#working) return work();
     const started = performance.now();
+    const took = () => performance.now() - started;
+    this.#working = true;
+    const stop = this.#draw(label, took, shown.quick === true ? NOTICED_MS : 0);
+    let mark = this.paint('31', '✘');
+    let note = '';
+    try {
+      const result = await work();
+      mark = this.paint('32', '✔');
+      if (shown.note !== undefined) note = `  ${shown.note(result)}`;
+      return result;
+    } finally {
+      stop();
+      this.#working = false;
+      this.#clearSpinner();
+      const silent = shown.quick === true && took() < NOTICED_MS;
+      if (!silent) this.note(`${mark} ${label} (${(took() / 1000).toFixed(1)} s)${note}`);
+    }
+  }
+
+  /** Draws until the function that it returns is called. @param after milliseconds without a spinner */
+  #draw(label: string, took: () => number, after: number): () => void {
+    if (!this.interactive) {
+      const timer = setTimeout(() => this.note(`… ${label}`), NOTICED_MS);
+      return () => clearTimeout(timer);
+    }
     let frame = 0;
     const draw = () => {
-      const seconds = ((performance.now() - started) / 1000).toFixed(1);
+      if (took() < after) return;
       frame += 1;
-      this.#streams.stderr.write(
-        `\r${SPINNER[frame % SPINNER.length] ?? ''} ${label} ${seconds} s`,
-      );
+      const seconds = (took() / 1000).toFixed(1);
+      const spinner = SPINNER[frame % SPINNER.length] ?? '';
+      this.#streams.stderr.write(`\r${spinner} ${label} ${seconds} s`);
+      this.#spinning = true;
     };
-    const timer = this.interactive ? setInterval(draw, 100) : undefined;
-    const end = (mark: string, note: string | undefined) => {
-      clearInterval(timer);
-      const seconds = ((performance.now() - started) / 1000).toFixed(1);
-      const clear = this.interactive ? '\r\u001b[2K' : '';
-      const suffix = note === undefined ? '' : `  ${note}`;
-      this.note(`${clear}${mark} ${label} (${seconds} s)${suffix}`);
-    };
-    return {
-      done: (note) => end(this.paint('32', '✔'), note),
-      failed: (note) => end(this.paint('31', '✘'), note),
-    };
+    // Work that blocks this process is announced all the same.
+    draw();
+    const timer = setInterval(draw, REDRAW_MS);
+    return () => clearInterval(timer);
+  }
+
+  #clearSpinner(): void {
+    if (this.#spinning) this.#streams.stderr.write(CLEAR_LINE);
+    this.#spinning = false;
   }
 
   /** A table with a header row, columns padded to their widest cell. */

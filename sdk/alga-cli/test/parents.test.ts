@@ -11,7 +11,7 @@ import { MANIFEST, temporaryFolder, writeProject } from './fixture.js';
 const PACKAGE = join(dirname(fileURLToPath(import.meta.url)), '..');
 /** A busy machine loads the engines slowly; what is under test takes a moment. */
 const SLOW = 120_000;
-const SOON = 10_000;
+const SOON = 60_000;
 
 interface Running {
   pid: number;
@@ -107,11 +107,11 @@ export default handler(() => json(1));`;
   );
 
   test.each([
-    ['ends in good order when it can', "process.once('SIGTERM', () => end('in order'));", true],
-    ['is ended when it will not', "process.on('SIGTERM', () => undefined);", false],
+    ['ends in good order when it can', "process.once('SIGTERM', () => end('in order'));", true, 60],
+    ['is ended when it will not', "process.on('SIGTERM', () => undefined);", false, 1],
   ])(
     'a supervised program %s',
-    async (_, listen, orderly) => {
+    async (_, listen, orderly, grace) => {
       const told = join(folder.path, 'told');
       const ready = join(folder.path, 'ready');
       await writeFile(
@@ -125,7 +125,7 @@ writeFileSync(${JSON.stringify(ready)}, '');`,
       await writeFile(
         join(folder.path, 'parent.mjs'),
         `import { supervise } from ${JSON.stringify(pathToFileURL(join(PACKAGE, 'dist', 'supervised.js')).href)};
-const child = supervise(process.execPath, ['program.mjs'], ['pipe', 'pipe'], 1);
+const child = supervise(process.execPath, ['program.mjs'], ['pipe', 'pipe'], ${grace});
 setInterval(() => child.pid, 1000);`,
       );
       const pid = start(['parent.mjs']);

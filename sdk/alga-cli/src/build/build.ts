@@ -1,11 +1,12 @@
 import { createHash } from 'node:crypto';
 import { existsSync } from 'node:fs';
-import { mkdir, readFile, rename } from 'node:fs/promises';
+import { readFile, rename } from 'node:fs/promises';
 import { dirname, join, relative } from 'node:path';
 
 import { checkComponent, type ComponentFinding } from '../component/check.js';
 import { contractFile, PACKAGE_ROOT } from '../contracts.js';
 import { Failure } from '../failure.js';
+import { makeFolder } from '../make-folder.js';
 import { declaredCapabilities } from '../manifest/manifest.js';
 import { formatBytes, type Output } from '../output.js';
 import type { Project } from '../project/project.js';
@@ -50,39 +51,41 @@ export async function buildProject(
 ): Promise<BuildResult> {
   const { entry } = project;
   const capabilities = declaredCapabilities(project.manifest);
-  await mkdir(dirname(project.component), { recursive: true });
-  await mkdir(project.work, { recursive: true });
+  await makeFolder(dirname(project.component));
+  await makeFolder(project.work);
   if (entry === undefined) {
     if (asked !== undefined) throw noEngine(project);
     return buildOtherLanguage(project, await writeWorld(project.work, capabilities), output);
   }
 
-  const bundling = output.progress('Bundling');
   const started = performance.now();
-  const wanted = asked ?? (await projectEngine(project.root));
-  const chosen = await chooseEngine(wanted, project.root, entry, capabilities).catch(explain);
+  const { chosen, wit, bundled } = await output.during(
+    'Bundling',
+    () => bundleProject(project, entry, capabilities, asked),
+    { note: (made) => formatBytes(made.bundled.code.length) },
+  );
   const { engine } = chosen;
-  const wit = await writeWorld(project.work, capabilities, engine);
-  const source = entryModule(entry, capabilities, engine);
-  await writeFile(join(project.work, 'entry.js'), source);
-  const bundled = await bundle(project.root, source, engine).catch(explain);
   const bundleTime = performance.now() - started;
-  bundling.done(formatBytes(bundled.code.length));
 
   const key = await cacheKey(bundled.code, capabilities, engine);
   const upToDate = await isUpToDate(project, key);
   let componentTime = 0;
   if (!upToDate) {
-    const componentizing = output.progress('Building the component');
     const before = performance.now();
-    const cache = new ComponentCache();
-    const component =
-      (await cache.get(key)) ??
-      (await componentizeOnce(bundled, wit, engine, relative(project.root, entry), componentizer));
-    await cache.put(key, component);
+    const shownEntry = relative(project.root, entry);
+    const make = async () => {
+      const cache = new ComponentCache();
+      const made =
+        (await cache.get(key)) ??
+        (await componentizeOnce(bundled, wit, engine, shownEntry, componentizer));
+      await cache.put(key, made);
+      return made;
+    };
+    const component = await output.during('Building the component', make, {
+      note: (made) => formatBytes(made.length),
+    });
     componentTime = performance.now() - before;
     await replaceFile(project.component, component);
-    componentizing.done(formatBytes(component.length));
   }
   await replaceFile(project.sourceMap, bundled.map);
   await writeFile(join(project.work, 'built.json'), JSON.stringify({ key }));
@@ -98,6 +101,22 @@ export async function buildProject(
     findings: checkComponent(bytes, project.manifest),
     inputs: bundled.inputs,
   };
+}
+
+/** Everything before the component: which engine, its world, and the author's code in one module. */
+async function bundleProject(
+  project: Project,
+  entry: string,
+  capabilities: string[],
+  asked: EngineChoice | undefined,
+): Promise<{ chosen: Choice; wit: string; bundled: Bundle }> {
+  const wanted = asked ?? (await projectEngine(project.root));
+  const chosen = await chooseEngine(wanted, project.root, entry, capabilities).catch(explain);
+  const wit = await writeWorld(project.work, capabilities, chosen.engine);
+  const source = entryModule(entry, capabilities, chosen.engine);
+  await writeFile(join(project.work, 'entry.js'), source);
+  const bundled = await bundle(project.root, source, chosen.engine).catch(explain);
+  return { chosen, wit, bundled };
 }
 
 async function componentizeOnce(

@@ -1,5 +1,7 @@
-import { mkdir, readdir, readFile, rename, rm, stat, utimes } from 'node:fs/promises';
-import { join } from 'node:path';
+import { readdir, readFile, rename, rm, stat, utimes } from 'node:fs/promises';
+import { join, resolve } from 'node:path';
+
+import { makeFolder } from '../make-folder.js';
 import { writeFile } from '../write-file.js';
 
 /** Components kept; one is about 12 MB. */
@@ -40,7 +42,7 @@ export class ComponentCache {
   }
 
   async #keep(folder: string, key: string, component: Uint8Array): Promise<void> {
-    await mkdir(folder, { recursive: true });
+    await makeFolder(resolve(folder));
     const file = join(folder, `${key}.wasm`);
     const partial = `${file}.${process.pid}.partial`;
     await writeFile(partial, component);

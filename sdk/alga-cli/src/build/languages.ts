@@ -1,9 +1,10 @@
 import { existsSync } from 'node:fs';
-import { cp, mkdir, readFile } from 'node:fs/promises';
+import { cp, readFile } from 'node:fs/promises';
 import { delimiter, join } from 'node:path';
 
 import { PACKAGE_ROOT } from '../contracts.js';
 import { Failure } from '../failure.js';
+import { makeFolder } from '../make-folder.js';
 import type { Output } from '../output.js';
 import type { Project } from '../project/project.js';
 import { supervise } from '../supervised.js';
@@ -31,18 +32,15 @@ export function languageOf(project: Project): Language | undefined {
 }
 
 /** Builds the component of a project in another language with that language's own tools. */
-export async function buildLanguage(
+export function buildLanguage(
   language: Language,
   project: Project,
   wit: string,
   output: Output,
 ): Promise<Uint8Array> {
-  const progress = output.progress(`Building with the ${language.name} tools`);
-  try {
-    return await language.build(project, wit, new Tools(project.root));
-  } finally {
-    progress.done();
-  }
+  return output.during(`Building with the ${language.name} tools`, () =>
+    language.build(project, wit, new Tools(project.root)),
+  );
 }
 
 /**
@@ -102,7 +100,7 @@ async function buildCpp(project: Project, _wit: string, tools: Tools): Promise<U
   const hint =
     'install clang with wasi-libc; on Debian: clang-19 lld-19 wasi-libc libc++-19-dev-wasm32 libc++abi-19-dev-wasm32 libclang-rt-19-dev-wasm32';
   const work = join(project.work, 'cpp');
-  await mkdir(work, { recursive: true });
+  await makeFolder(work);
   // The bindings cover all interfaces; a component imports only those that its code calls.
   await cp(join(PACKAGE_ROOT, 'generated', 'c'), work, { recursive: true });
   const bindings = join(work, 'bindings.o');

@@ -1,7 +1,9 @@
 import { existsSync } from 'node:fs';
-import { cp, mkdir, rm } from 'node:fs/promises';
+import { cp, rm } from 'node:fs/promises';
 import { basename, join } from 'node:path';
 
+import { makeFolder } from '../make-folder.js';
+import type { Output } from '../output.js';
 import type { Project } from '../project/project.js';
 import { bundleFailure, isBuildFailure } from './bundle-failure.js';
 
@@ -13,12 +15,17 @@ const SOURCES = /\.(tsx?|jsx)$/;
  * browsers and copies everything else, into `dist/ui/`. A `ui/` of plain files needs no build and is
  * packed as it is. Returns whether there was something to build.
  */
-export async function buildUi(project: Project): Promise<boolean> {
+export async function buildUi(project: Project, output: Output): Promise<boolean> {
   const entry = ENTRIES.find((name) => existsSync(join(project.root, name)));
   if (entry === undefined) return false;
+  await output.during('Building the page', () => bundlePage(project, entry), { quick: true });
+  return true;
+}
+
+async function bundlePage(project: Project, entry: string): Promise<void> {
   const target = join(project.root, 'dist', 'ui');
   await rm(target, { recursive: true, force: true });
-  await mkdir(target, { recursive: true });
+  await makeFolder(target);
   await cp(join(project.root, 'ui'), target, {
     recursive: true,
     filter: (file) => !SOURCES.test(file) && basename(file) !== basename(entry),
@@ -39,7 +46,6 @@ export async function buildUi(project: Project): Promise<boolean> {
       define: { 'process.env.NODE_ENV': '"production"' },
       logLevel: 'silent',
     });
-    return true;
   } catch (cause) {
     if (isBuildFailure(cause)) throw bundleFailure(project.root, cause.errors);
     throw cause;

@@ -1,9 +1,10 @@
-import { cp, mkdir, rm } from 'node:fs/promises';
+import { cp, rm } from 'node:fs/promises';
 import { join } from 'node:path';
 
 import { contractFile } from '../contracts.js';
 import type { Engine } from './engine.js';
 import { QUICKJS_IMPORTS, QUICKJS_WIT } from './quickjs-wit.js';
+import { makeFolder } from '../make-folder.js';
 import { interfacesFor, PACKAGE } from '../manifest/capabilities.js';
 import { writeFile } from '../write-file.js';
 
@@ -48,11 +49,11 @@ export async function writeWorld(
 ): Promise<string> {
   const wit = join(directory, 'wit');
   await rm(wit, { recursive: true, force: true });
-  await mkdir(join(wit, 'deps', 'alga-extension'), { recursive: true });
+  await makeFolder(join(wit, 'deps', 'alga-extension'));
   await writeFile(join(wit, 'world.wit'), worldText(capabilities, engine));
   if (engine === 'quickjs') {
     for (const [name, text] of Object.entries(QUICKJS_WIT)) {
-      await mkdir(join(wit, 'deps', name), { recursive: true });
+      await makeFolder(join(wit, 'deps', name));
       await writeFile(join(wit, 'deps', name, `${name}.wit`), text);
     }
   }

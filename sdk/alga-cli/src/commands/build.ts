@@ -28,7 +28,7 @@ export function registerBuildCommands(program: Command, environment: Environment
     async ({ options, project: directory, output }) => {
       const asked = options.engine === undefined ? undefined : engineChoice(options.engine);
       const project = await openProject(directory);
-      const page = await buildUi(project);
+      const page = await buildUi(project, output);
       if (page) output.print('dist/ui  built');
       if (!hasHandler(project.manifest)) {
         if (project.manifest.ui === undefined) {
@@ -82,7 +82,11 @@ export function registerBuildCommands(program: Command, environment: Environment
       }
       const component = join(directory, 'dist', 'main.wasm');
       const findings = existsSync(component)
-        ? await componentFindings(component, checked.manifest)
+        ? await output.during(
+            'Checking the component',
+            () => componentFindings(component, checked.manifest),
+            { quick: true },
+          )
         : [];
       reportFindings(findings, output);
       const errors = findings.filter(({ severity }) => severity === 'error');

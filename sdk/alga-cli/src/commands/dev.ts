@@ -88,9 +88,11 @@ class DevSession {
     { port, headers, output }: { port: number; headers: readonly string[]; output: Output },
   ): Promise<DevSession> {
     const folder = join(root, '.alga', 'dev');
-    const starting = output.progress('Starting algad');
-    const server = await LocalAlgad.start(algad, folder, headers);
-    starting.done(server.url);
+    const server = await output.during(
+      'Starting algad',
+      () => LocalAlgad.start(algad, folder, headers),
+      { note: ({ url }) => url },
+    );
     try {
       const client = new ApiClient({ url: server.url, token: server.token, tenant: DEV_TENANT });
       const { manifest } = await openProject(root);
@@ -166,14 +168,14 @@ class DevSession {
     try {
       const project = await openProject(this.root);
       const settings = await readDevSettings(this.root);
-      await buildUi(project);
+      await buildUi(project, this.output);
       if (hasHandler(project.manifest)) {
         const built = await buildProject(project, this.output, this.#componentizer);
         reportFindings(built.findings, this.output);
       }
-      const publishing = this.output.progress('Publishing and installing');
-      const install = await this.deployment.deploy(project, settings);
-      publishing.done();
+      const install = await this.output.during('Publishing and installing', () =>
+        this.deployment.deploy(project, settings),
+      );
       const milliseconds = Math.round(performance.now() - started);
       this.output.print(`Ready at ${this.proxy.url} (${install.version}, ${milliseconds} ms)`);
       if (project.manifest.ui !== undefined) {

@@ -10,6 +10,7 @@ import { findAlgad } from '../dev/algad.js';
 import type { Environment } from '../environment.js';
 import { Failure } from '../failure.js';
 import { MANIFEST_FILE } from '../manifest/manifest.js';
+import type { Output } from '../output.js';
 import { openProject } from '../project/project.js';
 import { ApiClient, resolveTarget, type ServerOptions } from '../server/client.js';
 import type { Principal } from '../server/types.js';
@@ -36,13 +37,13 @@ export function registerDoctor(program: Command, environment: Environment): void
       const checks: Check[] = [
         checkNode,
         checkCarriedRuntime,
-        () => checkPackage('esbuild'),
-        () => checkPackage('@bytecodealliance/componentize-js'),
-        () => checkPackage('componentize-qjs'),
+        () => checkPackage('esbuild', output),
+        () => checkPackage('@bytecodealliance/componentize-js', output),
+        () => checkPackage('componentize-qjs', output),
         () => checkAlgad(environment),
         () => checkProject(project),
         () => checkProjectRuntime(project),
-        () => checkServer(environment, options),
+        () => checkServer(environment, options, output),
         ...OTHER_TOOLS.map(
           ([what, programs]) =>
             () =>
@@ -98,10 +99,11 @@ function checkCarriedRuntime(): Finding {
 }
 
 /** Whether a tool that the command is built on is installed and loads. */
-async function checkPackage(name: string): Promise<Finding> {
+async function checkPackage(name: string, output: Output): Promise<Finding> {
   const what = name.replace('@bytecodealliance/', '');
+  const load = () => import(name) as Promise<{ version?: string }>;
   try {
-    const module = (await import(name)) as { version?: string };
+    const module = await output.during(`Loading ${what}`, load, { quick: true });
     return { what, state: 'ok', message: module.version ?? 'loads' };
   } catch (error) {
     const message = error instanceof Error ? (error.message.split('\n')[0] ?? '') : String(error);
@@ -149,11 +151,15 @@ function checkProjectRuntime(folder: string): Finding {
   }
 }
 
-async function checkServer(environment: Environment, options: ServerOptions): Promise<Finding> {
+async function checkServer(
+  environment: Environment,
+  options: ServerOptions,
+  output: Output,
+): Promise<Finding> {
   const what = 'server';
   try {
     const target = await resolveTarget(environment, options);
-    const client = new ApiClient(target);
+    const client = new ApiClient(target, output);
     const health = await client.send('/healthz', { signal: AbortSignal.timeout(5000) });
     if (!health.ok) {
       return {

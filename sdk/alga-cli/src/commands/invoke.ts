@@ -33,14 +33,19 @@ export function registerInvoke(program: Command, environment: Environment): void
       const started = performance.now();
       const route = path.startsWith('/') ? path : `/${path}`;
       const target = encodeURIComponent(await gatewayName(client, extension));
-      const response = await client.send(`/api/ext/${target}${route}`, {
-        method: options.method ?? (body === undefined ? 'GET' : 'POST'),
-        headers: Object.fromEntries(headers),
-        noTimeout: true,
-        signal: environment.signal,
-        ...(body === undefined ? {} : { body }),
+      const call = async () => {
+        const answered = await client.send(`/api/ext/${target}${route}`, {
+          method: options.method ?? (body === undefined ? 'GET' : 'POST'),
+          headers: Object.fromEntries(headers),
+          noTimeout: true,
+          signal: environment.signal,
+          ...(body === undefined ? {} : { body }),
+        });
+        return { response: answered, bytes: Buffer.from(await answered.arrayBuffer()) };
+      };
+      const { response, bytes } = await output.during(`Waiting for ${extension}`, call, {
+        quick: true,
       });
-      const bytes = Buffer.from(await response.arrayBuffer());
       const milliseconds = Math.round(performance.now() - started);
       const requestId = response.headers.get('x-request-id') ?? undefined;
       const answer = {

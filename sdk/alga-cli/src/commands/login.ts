@@ -20,7 +20,7 @@ export function registerLogin(program: Command, environment: Environment): void 
       const source = options.tokenFile === undefined ? {} : { file: options.tokenFile };
       const value =
         fromEnvironment ?? (await readSecretValue(environment, source, `token for ${target.url}`));
-      const client = new ApiClient({ ...target, token: value });
+      const client = new ApiClient({ ...target, token: value }, output);
       const { principal } = await client.json<{ principal: Principal }>('/api/v1/whoami');
       const tenant = options.tenant ?? principal.tenant ?? undefined;
       const path = await saveCredentials(environment, target.url, {

@@ -28,7 +28,9 @@ export function registerMigrate(program: Command, environment: Environment): voi
     'Report what a bundle or a built project would need to run here',
     environment,
     async ({ args: [path = ''], output }) => {
-      const findings = await checkMigration(await readFiles(resolve(environment.cwd, path), path));
+      const check = async () =>
+        checkMigration(await readFiles(resolve(environment.cwd, path), path));
+      const findings = await output.during(`Checking ${path}`, check, { quick: true });
       for (const { weight, code, message, action } of findings) {
         output.print(`${weight.padEnd(7)} ${message} [${code}]`);
         output.print(`        → ${action}`);
@@ -65,7 +67,8 @@ function registerWrap(migrate: Command, environment: Environment): void {
           hint: 'give another --out, or --force to replace it',
         });
       }
-      const component = await wrapLegacyModule(await readInput(environment, file, 'module'));
+      const module = await readInput(environment, file, 'module');
+      const component = await output.during(`Wrapping ${file}`, () => wrapLegacyModule(module));
       await writeFile(path, component);
       output.print(`${target}  ${formatBytes(component.length)}`);
       output.result({ component: target, bytes: component.length });

@@ -1,5 +1,5 @@
 import { existsSync } from 'node:fs';
-import { cp, mkdir, readdir, readFile, rename } from 'node:fs/promises';
+import { cp, lstat, readdir, readFile, rename } from 'node:fs/promises';
 import { basename, join, relative, resolve } from 'node:path';
 
 import type { Command } from 'commander';
@@ -8,6 +8,7 @@ import { addCommand, shownPath } from '../command.js';
 import { PACKAGE_ROOT } from '../contracts.js';
 import type { Environment } from '../environment.js';
 import { ExitCode, Failure } from '../failure.js';
+import { makeFolder } from '../make-folder.js';
 import { writeFile } from '../write-file.js';
 
 interface NewOptions {
@@ -92,7 +93,7 @@ export async function scaffold(
   template: string,
   values: Values,
 ): Promise<string[]> {
-  await mkdir(target, { recursive: true });
+  await makeFolder(target);
   await cp(join(PACKAGE_ROOT, 'templates', template), target, { recursive: true });
   const names = await readdir(target, { recursive: true, withFileTypes: true });
   const files: string[] = [];
@@ -132,7 +133,7 @@ async function carryPackages(target: string): Promise<string[]> {
         },
       );
     }
-    await mkdir(join(target, 'vendor'), { recursive: true });
+    await makeFolder(join(target, 'vendor'));
     await cp(tarball, join(target, 'vendor', name));
   }
   return files.map((name) => `vendor/${name}`);

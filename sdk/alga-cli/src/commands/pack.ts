@@ -32,7 +32,7 @@ export function registerPackCommands(program: Command, environment: Environment)
           hint: 'give another --out, or --force to replace it',
         });
       }
-      const packed = await packProject(project);
+      const packed = await output.during('Packing', () => packProject(project));
       reportFindings(packed.findings, output);
       if (options.dryRun !== true) await writeFile(file, packed.archive);
       output.table(

@@ -13,9 +13,7 @@ import { Failure } from '../failure.js';
 import { formatBytes, type Output } from '../output.js';
 import { hasHandler, openProject } from '../project/project.js';
 import { parseSignature, signBundle, type BundleSignature } from '../signing/signing.js';
-import type { ApiClient } from '../server/client.js';
 import { upload } from '../server/publish.js';
-import type { FinalizeAnswer } from '../server/types.js';
 import { reportFindings } from './build.js';
 import { addServerCommand } from './server-command.js';
 import { readInput, readSigningKey, SIGNATURE_SUFFIX } from './signing.js';
@@ -35,12 +33,15 @@ export function registerPublish(program: Command, environment: Environment): voi
       const archive =
         file === undefined
           ? await packForPublishing(project, options.build, output)
-          : await readBundle(environment, file);
+          : await output.during('Reading the bundle', () => readBundle(environment, file), {
+              quick: true,
+            });
       const signature = await findSignature(environment, options.key, file, archive);
       if (signature === undefined) {
         output.note('The bundle is not signed; name a key with --key or ALGA_SIGNING_KEY_FILE');
       }
-      const published = await publishBundle(client, archive, signature, file, output);
+      const name = basename(file ?? BUNDLE_FILE);
+      const published = await upload(client, archive, signature, name, output);
       for (const { code, message } of published.warnings ?? []) output.warn(`${message} [${code}]`);
       const { extension, version } = published;
       const slug = extension.slug ?? extension.name;
@@ -67,13 +68,13 @@ async function packForPublishing(
   output: Output,
 ): Promise<Uint8Array> {
   const project = await openProject(directory);
-  if (build) await buildUi(project);
+  if (build) await buildUi(project, output);
   if (build && hasHandler(project.manifest)) {
     await buildProject(project, output);
   }
-  const packing = output.progress('Packing');
-  const packed = await packProject(project);
-  packing.done(formatBytes(packed.archive.length));
+  const packed = await output.during('Packing', () => packProject(project), {
+    note: ({ archive }) => formatBytes(archive.length),
+  });
   reportFindings(packed.findings, output);
   return packed.archive;
 }
@@ -101,27 +102,4 @@ async function findSignature(
   if (bundleFile === undefined) return undefined;
   const beside = resolve(environment.cwd, `${bundleFile}${SIGNATURE_SUFFIX}`);
   return existsSync(beside) ? parseSignature(await readFile(beside, 'utf8')) : undefined;
-}
-
-async function publishBundle(
-  client: ApiClient,
-  archive: Uint8Array,
-  signature: BundleSignature | undefined,
-  file: string | undefined,
-  output: Output,
-): Promise<FinalizeAnswer> {
-  let progress = output.progress('Uploading');
-  const name = basename(file ?? BUNDLE_FILE);
-  const uploaded = () => {
-    progress.done(formatBytes(archive.length));
-    progress = output.progress('Checking and compiling on the server');
-  };
-  try {
-    const published = await upload(client, archive, signature, name, { uploaded });
-    progress.done();
-    return published;
-  } catch (error) {
-    progress.failed();
-    throw error;
-  }
 }

@@ -26,7 +26,7 @@ export function addServerCommand<Options = object>(
     environment,
     async (invocation) => {
       const target = await resolveTarget(environment, invocation.options);
-      await action({ ...invocation, client: new ApiClient(target) });
+      await action({ ...invocation, client: new ApiClient(target, invocation.output) });
     },
   )
     .option('--url <url>', 'server (default: ALGA_URL, then the last login)')

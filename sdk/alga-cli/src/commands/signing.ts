@@ -1,5 +1,5 @@
 import { existsSync } from 'node:fs';
-import { mkdir, readFile, stat } from 'node:fs/promises';
+import { readFile, stat } from 'node:fs/promises';
 import { dirname, resolve } from 'node:path';
 
 import type { Command } from 'commander';
@@ -16,6 +16,7 @@ import {
   signatureProblem,
   signBundle,
 } from '../signing/signing.js';
+import { makeFolder } from '../make-folder.js';
 import { reasonOf } from '../system-failure.js';
 import { writeFile } from '../write-file.js';
 
@@ -37,7 +38,7 @@ export function registerSigningCommands(program: Command, environment: Environme
         });
       }
       const key = generateKey();
-      await mkdir(dirname(file), { recursive: true });
+      await makeFolder(dirname(file));
       await writeFile(file, key.privatePem, { mode: 0o600, flag: 'wx' });
       await writeFile(publicFile, `${JSON.stringify(key.public, null, 2)}\n`, { flag: 'wx' });
       const shown = shownPath(environment, file);

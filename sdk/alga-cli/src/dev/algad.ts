@@ -1,11 +1,12 @@
 import type { ChildProcess } from 'node:child_process';
 import { existsSync } from 'node:fs';
-import { mkdir, open, readFile, rm } from 'node:fs/promises';
+import { open, readFile, rm } from 'node:fs/promises';
 import { delimiter, join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 
 import type { Environment } from '../environment.js';
 import { Failure } from '../failure.js';
+import { makeFolder } from '../make-folder.js';
 import { killSupervised, supervise } from '../supervised.js';
 import { writeFile } from '../write-file.js';
 
@@ -57,7 +58,7 @@ export class LocalAlgad {
     folder: string,
     headers: readonly string[] = [],
   ): Promise<LocalAlgad> {
-    await mkdir(folder, { recursive: true, mode: 0o700 });
+    await makeFolder(folder, 0o700);
     const portFile = join(folder, 'port');
     const tokenFile = join(folder, 'bootstrap-token');
     const logFile = join(folder, 'algad.log');

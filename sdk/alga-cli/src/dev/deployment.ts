@@ -1,8 +1,9 @@
 import { existsSync } from 'node:fs';
-import { mkdir, readFile } from 'node:fs/promises';
+import { readFile } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
 
 import { contentHash, packProject } from '../bundle/pack.js';
+import { makeFolder } from '../make-folder.js';
 import { declaredCapabilities } from '../manifest/manifest.js';
 import type { Project } from '../project/project.js';
 import type { ApiClient } from '../server/client.js';
@@ -131,7 +132,7 @@ export class DevDeployment {
     const publicFile = join(this.#folder, 'signing.pub.json');
     if (!existsSync(file) || !existsSync(publicFile)) {
       const made = generateKey();
-      await mkdir(dirname(file), { recursive: true, mode: 0o700 });
+      await makeFolder(dirname(file), 0o700);
       await writeFile(file, made.privatePem, { mode: 0o600 });
       await writeFile(publicFile, JSON.stringify(made.public));
     }

@@ -1,5 +1,6 @@
 import { ExitCode, Failure } from '../failure.js';
 import type { Environment } from '../environment.js';
+import type { Waiting } from '../output.js';
 import { readCredentials } from './credentials.js';
 import { unreachableReason } from './reason.js';
 
@@ -94,9 +95,12 @@ export interface RequestOptions {
 /** Speaks to one server as one account. */
 export class ApiClient {
   readonly #target: Target;
+  readonly #output: Waiting | undefined;
 
-  constructor(target: Target) {
+  /** @param output tells people that an answer takes long; without one nobody is told */
+  constructor(target: Target, output?: Waiting) {
     this.#target = target;
+    this.#output = output;
   }
 
   get url(): string {
@@ -109,8 +113,10 @@ export class ApiClient {
 
   /** A request that must succeed; the answer's JSON, or undefined for an empty one. */
   async json<T>(path: string, options: RequestOptions = {}): Promise<T> {
-    const response = await this.send(path, options);
-    const text = await readText(response);
+    const { response, text } = await this.#waiting(async () => {
+      const answer = await this.#send(path, options);
+      return { response: answer, text: await readText(answer) };
+    });
     if (!response.ok) throw this.#refusal(response, text);
     if (text === '') return undefined as T;
     try {
@@ -131,7 +137,16 @@ export class ApiClient {
   }
 
   /** A request whose answer may be anything. */
-  async send(path: string, options: RequestOptions = {}): Promise<Response> {
+  send(path: string, options: RequestOptions = {}): Promise<Response> {
+    return this.#waiting(() => this.#send(path, options));
+  }
+
+  #waiting<T>(work: () => Promise<T>): Promise<T> {
+    const label = `Waiting for ${this.url}`;
+    return this.#output === undefined ? work() : this.#output.during(label, work, { quick: true });
+  }
+
+  async #send(path: string, options: RequestOptions): Promise<Response> {
     const { token, tenant, url } = this.#target;
     assertSendable(token, tenant);
     const headers = new Headers(options.headers);

@@ -1,8 +1,9 @@
-import { chmod, mkdir, readFile, rename, stat } from 'node:fs/promises';
+import { chmod, readFile, rename, stat } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
 
 import { Failure } from '../failure.js';
 import type { Environment } from '../environment.js';
+import { makeFolder } from '../make-folder.js';
 import { reasonOf } from '../system-failure.js';
 import { writeFile } from '../write-file.js';
 
@@ -70,7 +71,7 @@ export async function saveCredentials(
   } else if (file.current === url) {
     delete file.current;
   }
-  await mkdir(dirname(path), { recursive: true, mode: 0o700 });
+  await makeFolder(dirname(path), 0o700);
   const temporary = `${path}.partial`;
   await writeFile(temporary, `${JSON.stringify(file, null, 2)}\n`, { mode: 0o600 });
   await chmod(temporary, 0o600);

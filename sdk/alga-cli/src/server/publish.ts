@@ -1,37 +1,34 @@
 import type { BundleSignature } from '../signing/signing.js';
 import { contentHash } from '../bundle/pack.js';
+import { formatBytes, type Waiting } from '../output.js';
 import type { ApiClient } from './client.js';
 import type { FinalizeAnswer, UploadAnswer } from './types.js';
 
-/** What a caller may show while a bundle is on its way. */
-export interface PublishSteps {
-  uploaded?: () => void;
-}
-
-/** Uploads a bundle and has it checked, compiled and registered. */
+/** Uploads a bundle and has it checked, compiled and registered. @param output shows the steps */
 export async function upload(
   client: ApiClient,
   archive: Uint8Array,
   signature: BundleSignature | undefined,
   filename: string,
-  steps: PublishSteps = {},
+  output?: Waiting,
 ): Promise<FinalizeAnswer> {
+  const show: Waiting = output ?? { during: (_label, work) => work() };
   const hash = contentHash(archive);
   const size = String(archive.length);
   const query = new URLSearchParams({ filename, size, declaredHash: hash });
-  const staged = await client.json<UploadAnswer>(
-    `/api/ext-bundles/upload-proxy?${query.toString()}`,
-    {
+  const uploading = () =>
+    client.json<UploadAnswer>(`/api/ext-bundles/upload-proxy?${query.toString()}`, {
       method: 'POST',
       body: archive,
       headers: { 'content-type': 'application/octet-stream' },
       noTimeout: true,
-    },
-  );
-  steps.uploaded?.();
+    });
+  const staged = await show.during('Uploading', uploading, {
+    note: () => formatBytes(archive.length),
+  });
   const { key } = staged.upload;
-  try {
-    return await client.json<FinalizeAnswer>('/api/ext-bundles/finalize', {
+  const finalizing = () =>
+    client.json<FinalizeAnswer>('/api/ext-bundles/finalize', {
       method: 'POST',
       noTimeout: true,
       json: {
@@ -43,6 +40,8 @@ export async function upload(
           : { signature: { text: JSON.stringify(signature), algorithm: 'ed25519' } }),
       },
     });
+  try {
+    return await show.during('Checking and compiling on the server', finalizing);
   } catch (error) {
     // The refusal is what matters; a staged upload that stays behind is removed by the server.
     const json = { key, reason: 'finalize failed' };
