@@ -13,6 +13,11 @@ bool is_worth_another_try(const Result<ObjectResponse>& outcome) {
 
 }  // namespace
 
+void RetryPolicy::wait(std::chrono::milliseconds time) const {
+  if (pause) return pause(time);
+  std::this_thread::sleep_for(time);
+}
+
 domain::ByteSink discard() {
   return [](ByteSpan) -> Status { return {}; };
 }
@@ -30,11 +35,7 @@ Result<ObjectResponse> send_with_retries(ObjectTransport& transport,
   for (int attempt = 1;; ++attempt) {
     auto outcome = transport.send(make(), max_bytes, watched);
     if (!is_worth_another_try(outcome) || delivered || attempt >= policy.attempts) return outcome;
-    if (policy.pause) {
-      policy.pause(pause);
-    } else {
-      std::this_thread::sleep_for(pause);
-    }
+    policy.wait(pause);
     pause *= 2;
   }
 }

@@ -13,6 +13,8 @@ struct RetryPolicy {
   std::chrono::milliseconds first_pause{100};  ///< doubles each time
   /// Waits between attempts; tests count instead.
   std::function<void(std::chrono::milliseconds)> pause;
+
+  void wait(std::chrono::milliseconds time) const;
 };
 
 /// Sends the request that `make` builds anew for each attempt. Failures of the connection, 429 and

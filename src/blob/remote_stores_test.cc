@@ -57,7 +57,22 @@ class RemoteStores : public ::testing::Test {
   }
   Result<S3Credentials> credentials() {
     if (!keys_) return fail(Kind::unavailable, "vault.unavailable", "no keys");
-    return S3Credentials{"AK", Secret("SK"), token_};
+    if (pairs_.size() > 1) {
+      const auto [access, secret] = pairs_.front();
+      pairs_.pop_front();
+      return S3Credentials{access, Secret(secret), token_};
+    }
+    return S3Credentials{pairs_.front().first, Secret(pairs_.front().second), token_};
+  }
+  /// The access keys of the requests so far, in order.
+  std::vector<std::string> access_keys() const {
+    std::vector<std::string> keys;
+    for (const ObjectRequest& request : transport_.requests) {
+      const std::string text(*domain::find_header(request.headers, "authorization"));
+      const std::size_t begin = text.find("Credential=") + 11;
+      keys.push_back(text.substr(begin, text.find('/', begin) - begin));
+    }
+    return keys;
   }
   static std::string config_error(S3BundleStore::Options options) {
     ScriptedTransport transport;
@@ -70,6 +85,8 @@ class RemoteStores : public ::testing::Test {
   ManualClock clock_{*parse_rfc3339("2026-01-02T03:04:05Z")};
   std::vector<long> pauses_;
   bool keys_ = true;
+  /// Access and secret key, as they are read one after another; the last pair stays.
+  std::deque<std::pair<std::string, std::string>> pairs_{{"AK", "SK"}};
   std::string token_;
   archive::testing::TemporaryDirectory directory_;
 };
@@ -132,6 +149,37 @@ TEST_F(RemoteStores, NeverRepeatARefusal) {
   const auto object = read_object(*s3(), "k");
   EXPECT_EQ(object.error().code, "blob.denied");
   EXPECT_THAT(object.error().message, HasSubstr("SignatureDoesNotMatch"));
+  EXPECT_EQ(transport_.requests.size(), 1U);
+}
+
+TEST_F(RemoteStores, S3AsksAgainWhenItsKeysWereReplacedMeanwhile) {
+  // Read before the exchange, refused after it.
+  pairs_ = {{"old", "o"}, {"new", "n"}};
+  transport_.script = {{403, "<Code>InvalidAccessKeyId</Code>"}, {200, "x"}};
+  EXPECT_EQ(read_object(*s3(), "k").value(), "x");
+  EXPECT_THAT(access_keys(), ElementsAre("old", "new"));
+  EXPECT_THAT(pauses_, ElementsAre());
+}
+
+TEST_F(RemoteStores, S3WaitsForTheSecondFileOfAnExchange) {
+  pairs_ = {{"new", "o"}, {"new", "o"}, {"new", "n"}};
+  transport_.script = {{403, ""}, {200, ""}};
+  EXPECT_TRUE(*s3()->exists("k")) << "an answer to HEAD does not say why";
+  EXPECT_THAT(access_keys(), ElementsAre("new", "new"));
+  EXPECT_THAT(pauses_, ElementsAre(100));
+}
+
+TEST_F(RemoteStores, S3AsksNoMoreOftenThanUsualWithKeysThatKeepChanging) {
+  pairs_ = {{"a", ""}, {"b", ""}, {"c", ""}, {"d", ""}};
+  for (int i = 0; i < 4; ++i) transport_.script.push_back({403, "<Code>InvalidAccessKeyId</Code>"});
+  EXPECT_EQ(read_object(*s3(), "k").error().code, "blob.denied");
+  EXPECT_THAT(access_keys(), ElementsAre("a", "b", "c"));
+}
+
+TEST_F(RemoteStores, S3DoesNotAskAgainWhatItsKeysMayNotDo) {
+  pairs_ = {{"old", "o"}, {"new", "n"}};
+  transport_.script = {{403, "<Code>AccessDenied</Code>"}};
+  EXPECT_EQ(read_object(*s3(), "k").error().code, "blob.denied");
   EXPECT_EQ(transport_.requests.size(), 1U);
 }
 

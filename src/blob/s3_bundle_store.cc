@@ -17,6 +17,19 @@ std::unexpected<Error> invalid_config(std::string message) {
   return fail(Kind::invalid, "blob.invalid_config", std::move(message));
 }
 
+/// The server does not know the access key, or the secret key is not that of the access key: what
+/// callers see who read a pair that is being replaced. An answer to HEAD says no reason.
+bool is_refusal_of_keys(const ObjectResponse& answer) {
+  if (answer.status != 401 && answer.status != 403) return false;
+  const std::string code = s3_error_code(answer.error_body);
+  return code.empty() || code == "InvalidAccessKeyId" || code == "SignatureDoesNotMatch";
+}
+
+bool are_same(const S3Credentials& one, const S3Credentials& other) {
+  return one.access_key_id == other.access_key_id && one.session_token == other.session_token &&
+         one.secret_access_key.reveal() == other.secret_access_key.reveal();
+}
+
 bool is_bucket_name(std::string_view name) {
   if (name.size() < 3 || name.size() > 63) return false;
   for (const char c : name) {
@@ -128,11 +141,30 @@ Result<ObjectResponse> S3BundleStore::call(const std::string& method, std::strin
                                            const Body& body, std::uint64_t max_bytes,
                                            domain::ByteSink sink) {
   if (!is_object_key(key)) return fail(Kind::invalid, "blob.invalid_key", "not an object key");
-  TRY(const S3Credentials credentials, credentials_());
-  // Signed anew for each attempt: the time is part of the signature.
-  return send_with_retries(
-      transport_, [&] { return sign(method, key, body, credentials); }, options_.retries, max_bytes,
-      std::move(sink));
+  TRY(S3Credentials credentials, credentials_());
+  for (int attempt = 1;; ++attempt) {
+    // Signed anew for each attempt: the time is part of the signature.
+    auto outcome = send_with_retries(
+        transport_, [&] { return sign(method, key, body, credentials); }, options_.retries,
+        max_bytes, [&sink](ByteSpan piece) { return sink(piece); });
+    if (!outcome || !is_refusal_of_keys(*outcome) || attempt >= options_.retries.attempts) {
+      return outcome;
+    }
+    auto newer = successors(credentials);
+    if (!newer) return outcome;
+    credentials = *std::move(newer);
+  }
+}
+
+std::optional<S3Credentials> S3BundleStore::successors(const S3Credentials& refused) const {
+  std::chrono::milliseconds pause = options_.retries.first_pause;
+  for (int look = 1;; ++look) {
+    Result<S3Credentials> now = credentials_();
+    if (now && !are_same(*now, refused)) return std::move(*now);
+    if (look >= options_.retries.attempts) return std::nullopt;
+    options_.retries.wait(pause);
+    pause *= 2;
+  }
 }
 
 Status S3BundleStore::get(std::string_view key, std::uint64_t max_bytes, domain::ByteSink sink) {

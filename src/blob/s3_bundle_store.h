@@ -2,6 +2,7 @@
 
 #include <functional>
 #include <memory>
+#include <optional>
 #include <string>
 
 #include "base/clock.h"
@@ -29,7 +30,8 @@ class S3BundleStore final : public domain::BundleStore {
     std::chrono::milliseconds timeout{60'000};  ///< of one attempt
     RetryPolicy retries;
   };
-  /// Asked before each request, so that rotated keys are used at once. Thread-safe.
+  /// Asked before each request, so that rotated keys are used at once; and again when the server
+  /// refuses them, because they may have been replaced meanwhile, or be about to be. Thread-safe.
   using CredentialSource = std::function<Result<S3Credentials>()>;
 
   /// Errors: `blob.invalid_config`. `transport` and `clock` outlive the store.
@@ -53,6 +55,8 @@ class S3BundleStore final : public domain::BundleStore {
                                    const Body& body, const S3Credentials& credentials) const;
   Result<ObjectResponse> call(const std::string& method, std::string_view key, const Body& body,
                               std::uint64_t max_bytes, domain::ByteSink sink);
+  /// Keys other than those that were refused, as soon as there are some; none if there are not.
+  [[nodiscard]] std::optional<S3Credentials> successors(const S3Credentials& refused) const;
 
   Options options_;
   std::string scheme_, host_;

@@ -200,6 +200,32 @@ TEST(ConfigLoad, PrefersOurNamesToTheReferences) {
   EXPECT_EQ(loaded.config->secret("runner.storage.token").value()->reveal(), "storage");
 }
 
+TEST(ConfigLoad, PutsTheFileOverNamesOfOthersAndSaysSo) {
+  Sources sources{.file_name = "f",
+                  .file_text =
+                      "[bundles.s3]\nregion = \"eu\"\naccess_key = \"file:/k\"\n"
+                      "[runner.registry]\nkey = \"file:/r\"\n",
+                  .environment = {{"S3_REGION", "eu"},
+                                  {"S3_ACCESS_KEY", "canary-of-a-shell"},
+                                  {"S3_SECRET_KEY", "canary-two"},
+                                  {"PORT", "9000"},
+                                  {"ALGA_AUTH_KEY", "canary-three"}},
+                  .flags = {}};
+  Loaded loaded = load(all_settings({}), sources);
+  ASSERT_TRUE(loaded.config) << texts(loaded.faults);
+  EXPECT_EQ(loaded.config->secret("bundles.s3.access_key").error().code, "config.secret_unreadable")
+      << "the file's, which is not there";
+  EXPECT_EQ(loaded.config->secret("bundles.s3.secret_key").value()->reveal(), "canary-two");
+  EXPECT_EQ(loaded.config->text("server.listen"), "0.0.0.0:9000");
+  EXPECT_EQ(loaded.config->secret("runner.registry.key").value()->reveal(), "canary-three");
+  ASSERT_EQ(loaded.warnings.size(), 1U) << texts(loaded.warnings);
+  EXPECT_EQ(loaded.warnings[0].code, "config.overruled");
+  EXPECT_EQ(
+      loaded.warnings[0].text(),
+      "environment S3_ACCESS_KEY: bundles.s3.access_key comes from f:3, which goes before it; "
+      "ALGA_BUNDLES_S3_ACCESS_KEY would go before the file");
+}
+
 TEST(ConfigLoad, TakesTheReferencesTokenVariablesAsTheTokenItself) {
   Loaded loaded = load_environment({{"ALGA_VAULT_TOKEN", "s.token"}, {"ALGA_AUTH_KEY", "key"}});
   ASSERT_TRUE(loaded.config) << texts(loaded.faults);

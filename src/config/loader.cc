@@ -152,6 +152,7 @@ class Loader {
       std::string where = place(key.source());
       const toml::table* child = node.as_table();
       if (const Setting* setting = find(name)) {
+        in_file_.insert(name);
         std::optional<Typed> typed = typed_of(node);
         accept(*setting,
                typed ? read_typed(*setting, *typed)
@@ -199,8 +200,18 @@ class Loader {
     auto found = sources_.environment.find(alias.name);
     // An empty variable is how container set-ups say "not set".
     if (found == sources_.environment.end() || found->second.empty()) return;
-    accept(setting, read_text(setting, aliased_text(alias, found->second)),
-           "environment " + alias.name);
+    Result<Value> value = read_text(setting, aliased_text(alias, found->second));
+    std::string where = "environment " + alias.name;
+    // `S3_ACCESS_KEY` in somebody's shell is hardly meant to overrule the file; ALGA_… is.
+    if (in_file_.contains(setting.name) && !alias.name.starts_with("ALGA_")) {
+      const Config::Entry& held = config_.entries_.find(setting.name)->second;
+      if (value && *value == held.value) return;
+      loaded_.warnings.push_back({std::move(where), setting.name, "config.overruled",
+                                  "comes from " + held.source + ", which goes before it; " +
+                                      setting.environment_name() + " would go before the file"});
+      return;
+    }
+    accept(setting, std::move(value), where);
   }
 
   void keep_secret_environment() {
@@ -218,6 +229,7 @@ class Loader {
 
   const Sources& sources_;
   std::vector<std::string> names_;
+  std::set<std::string, std::less<>> in_file_;  ///< settings that the file names
   Config config_;
   Loaded loaded_;
 };

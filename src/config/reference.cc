@@ -82,10 +82,12 @@ This page is generated from the table in `src/config/settings.cc`; a test holds 
 
 algad reads one TOML file (`--config`), over it the environment, over that `--set NAME=VALUE`. A setting
 `gateway.timeout` stands in the file as `timeout` under `[gateway]` and in the environment as
-`ALGA_GATEWAY_TIMEOUT`. Names of the reference system are accepted where they mean the same; our own
-name wins. Unknown keys, wrong types and values out of range are errors, all reported at once with file,
-line and the nearest name. `algad check-config` only checks; `algad print-config --redacted` prints what
-is in force and where it comes from.
+`ALGA_GATEWAY_TIMEOUT`. Names of the reference system are accepted where they mean the same: those that
+begin with `ALGA_` go before the file, too, the others (`PORT`, `S3_ACCESS_KEY`, `VAULT_ADDR`) count only
+where the file says nothing; a warning names those that the file overrules. Of several names for one
+setting our own wins. Unknown keys, wrong types and values out of range are errors, all reported at once
+with file, line and the nearest name. `algad check-config` only checks; `algad print-config --redacted`
+prints what is in force and where it comes from.
 
 * **sizes** are bytes (`1024`) or `"64KiB"`, `"10MiB"`, `"2GiB"`; **durations** are milliseconds (`500`) or
   `"500ms"`, `"30s"`, `"5m"`, `"24h"`, `"14d"`; **lists** are comma-separated in the environment.
