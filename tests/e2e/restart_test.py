@@ -8,7 +8,7 @@ import tempfile
 
 from harness.platform import Platform
 from harness.server import run as algad
-from harness.tap import eventually, expect_equal, expect_in, main, test
+from harness.tap import expect_equal, expect_in, main, test
 
 
 class World:
@@ -56,8 +56,8 @@ def new_artefact_key(world):
     expect_equal((status, errors), (0, ""), "making a new key")
     expect_equal(server.stop(signal.SIGTERM), 0, "exit status")
     world.platform.start()
-    expect_equal(server.log_lines("compiles")[-1]["artefact_key"], json.loads(out)["artefact_key"], "the key that signs")
-    done = eventually(lambda: [line for line in server.log_lines("everything that installs use is compiled") if line["compiled_anew"] == 1], 120, "a compile")
+    server.logged("compiles", lambda line: line["artefact_key"] == json.loads(out)["artefact_key"])
+    done = server.logged("everything that installs use is compiled", lambda line: line["compiled_anew"] == 1, 300)
     expect_equal(done[-1]["refused"], 0, "components that are refused")
     expect_equal(world.call("/config?key=key").json()["value"], {"ok": "after"}, "a call")
 

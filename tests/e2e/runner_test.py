@@ -189,7 +189,7 @@ def drain(world):
         expect_equal((answers[0].status, answers[0].json()["status"]), (200, 200), "an execution that ran")
     stopping.join()
     expect_equal(statuses, [0], "exit status")
-    refusals = [line for line in world.server.log_lines("execution") if line["code"] == "runner.draining"]
+    refusals = [line for line in world.server.log_lines("execution") if line["code"] == "runner.draining"]  # it has ended: all is written
     expect_equal([line["limits"] for line in refusals], [""] * 4, "the log: refused, and by no limit")
 
 

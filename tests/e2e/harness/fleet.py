@@ -50,8 +50,9 @@ class Fleet(Platform):
     def start(self):
         enter = self._stack.enter_context
         self.postgres = enter(Postgres())
-        self.objects = enter(ObjectStore(self.folder / "objects"))
-        self.authority = Authority(self.folder / "tls")
+        self.objects = enter(self._objects())
+        self._prepare_objects()
+        self.authority = self._authority()
         self.identity = {name: self.authority.issue(f"{name}.test") for name in ("control-plane", "gateway", "runner", "stranger")}
         for name, value in (("config-token", INSTALL_CONFIG_TOKEN), ("runner-token", RUNNER_TOKEN), ("registry-key", REGISTRY_KEY)):
             (self.folder / name).write_text(value)
@@ -138,8 +139,7 @@ class Fleet(Platform):
 
     def _process(self, role, config, arguments=(), name=None):
         folder = self.folder / (name or role)
-        env = {"S3_ACCESS": self.objects.access_key, "S3_SECRET": self.objects.secret_key}
-        server = Algad(role, folder, config=config, arguments=arguments, env=env)
+        server = Algad(role, folder, config=config, arguments=arguments, env=self._environment(name or role))
         return self._stack.enter_context(server)
 
     def _tls(self, name):
@@ -169,6 +169,20 @@ internal_port_file = "{{folder}}/internal.port"
 [database]
 url = "{self.postgres.url_of(user)}"
 """
+
+    def _authority(self):
+        return Authority(self.folder / "tls")
+
+    def _objects(self):
+        """The bundle store, not started yet."""
+        return ObjectStore(self.folder / "objects")
+
+    def _prepare_objects(self):
+        """Once the store runs and before any process does."""
+
+    def _environment(self, _process):
+        """Variables that a process (`control-plane`, `runner-0`, …) is started with."""
+        return {"S3_ACCESS": self.objects.access_key, "S3_SECRET": self.objects.secret_key}
 
     def _bundles(self):
         return f"""
@@ -245,7 +259,7 @@ key = "file:{self.folder}/registry-key"
 [engine]
 cold_wait = "2m"
 compile_processes = 0
-artefact_keys = ["{self.server.log_lines("compiles")[0]["artefact_key"]}"]
+artefact_keys = ["{self.server.logged("compiles")[0]["artefact_key"]}"]
 """
 
 

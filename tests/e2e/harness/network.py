@@ -1,4 +1,4 @@
-"""A wire between two processes that a test can cut, slow down and mend."""
+"""A wire between two processes that a test can cut, slow down, hold at one message and mend."""
 
 import selectors
 import socket
@@ -10,12 +10,14 @@ class Relay:
     """Takes connections on a loopback port and carries them to the first of `targets` (ports) that
     takes one, beginning with another one each time. `cut` ends every connection and refuses new
     ones; `stall` lets them be made and carries nothing; `delay` holds every piece back for so many
-    seconds; `mend` makes all of it good again.
+    seconds; `hold_after` stalls at one piece; `mend` makes all of it good again.
     """
 
     def __init__(self, *targets):
         self.targets = list(targets)
         self.delay = 0.0
+        self.held = threading.Event()
+        self._held_direction, self._left = None, 0
         self._state = "whole"
         self._turn = 0
         self._lock = threading.Lock()
@@ -43,9 +45,19 @@ class Relay:
     def stall(self):
         self._state = "stalled"
 
+    def hold_after(self, pieces, answers=False):
+        """Carries so many more requests (pieces from who connected), or answers, and stalls at the next, with which
+        `held` is set: whoever sent it waits at one certain message of its work."""
+        with self._lock:
+            self.held.clear()
+            self._left = pieces
+            self._held_direction = "answers" if answers else "requests"
+
     def mend(self):
         self.delay = 0.0
-        self._state = "whole"
+        with self._lock:
+            self._held_direction = None
+            self._state = "whole"
 
     def _accept(self):
         while not self._closed:
@@ -97,6 +109,7 @@ class Relay:
                         piece = key.fileobj.recv(65536)
                         if not piece:
                             return
+                        self._count("requests" if key.fileobj is near else "answers")
                         while self._state == "stalled":
                             time.sleep(0.01)
                         if self.delay:
@@ -104,6 +117,40 @@ class Relay:
                         key.data.sendall(piece)
             except (OSError, ValueError):
                 return
+
+
+    def _count(self, direction):
+        with self._lock:
+            if self._held_direction != direction or self._state != "whole":
+                return
+            self._left -= 1
+            if self._left < 0:
+                self._state = "stalled"
+                self.held.set()
+
+
+class SocketRelay(Relay):
+    """A relay to a Unix socket: PostgreSQL listens there and nowhere else."""
+
+    def __init__(self, path):
+        super().__init__()
+        self.path = str(path)
+
+    def _reach(self):
+        link = _UnixLink(socket.AF_UNIX)
+        try:
+            link.connect(self.path)
+        except OSError:
+            link.close()
+            return None
+        return link
+
+
+class _UnixLink(socket.socket):
+    """Has no Nagle to switch off."""
+
+    def setsockopt(self, *_):
+        pass
 
 
 def _close(one):

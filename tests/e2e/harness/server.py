@@ -8,6 +8,7 @@ import time
 from pathlib import Path
 
 from .client import Client
+from .tap import eventually
 
 READY_SECONDS = 60
 STOP_SECONDS = 45
@@ -54,9 +55,13 @@ class Algad:
         return self.log.read_text(errors="replace") if self.log.exists() else ""
 
     def log_lines(self, message):
-        """The structured lines of the server's log with this message."""
-        lines = [json.loads(line) for line in self.output().splitlines() if line.startswith("{")]
-        return [line for line in lines if line.get("message") == message]
+        """The structured lines of the server's log with this message; a line is written some time after its cause."""
+        whole = [line for line in self.output().splitlines(keepends=True) if line.startswith("{") and line.endswith("\n")]
+        return [line for line in map(json.loads, whole) if line.get("message") == message]
+
+    def logged(self, message, holds=lambda line: True, seconds=60):
+        """Waits for lines with this message of which `holds` is true; returns them."""
+        return eventually(lambda: [line for line in self.log_lines(message) if holds(line)], seconds, f"{message!r} in the log of {self.folder.name}")
 
     def start(self):
         self.port_file.unlink(missing_ok=True)

@@ -2,6 +2,7 @@
 
 import os
 import pwd
+import shlex
 import shutil
 import signal
 import socket
@@ -117,18 +118,21 @@ class Postgres:
 
 
 class ObjectStore:
-    """versitygw: S3 in front of a folder, with one bucket."""
+    """versitygw: S3 in front of a folder, with one bucket. With `accounts` it knows further keys: see add_key()."""
 
     access_key, secret_key, bucket = "alga-test", "canary-s3-secret-1f0e", "bundles"
     region = "us-east-1"
 
-    def __init__(self, folder):
+    def __init__(self, folder, accounts=False):
         program = os.environ.get("ALGA_VERSITYGW") or shutil.which("versitygw")
         if not program:
             raise Skip("no S3 server: versitygw is neither on the PATH nor in ALGA_VERSITYGW")
         self.program = program
         self.folder = Path(folder)
         (self.folder / "s3" / self.bucket).mkdir(parents=True)
+        self._accounts = ["--iam-dir", str(self.folder / "s3-accounts")] if accounts else []
+        if accounts:
+            (self.folder / "s3-accounts").mkdir()
         self.process = None
         self.port = None
 
@@ -139,6 +143,19 @@ class ObjectStore:
     def __exit__(self, *_):
         self.stop()
 
+    def add_key(self, access, secret):
+        """A further key that may do what the first may."""
+        command = ["create-user", "--access", access, "--secret", secret, "--role", "admin"]
+        subprocess.run([*self._administer(), *command], check=True, capture_output=True, timeout=60)
+
+    @property
+    def delete_key(self):
+        """A command for a shell that deletes the access key that follows it, at once."""
+        return shlex.join([*self._administer(), "delete-user", "--access"])
+
+    def _administer(self):
+        return [self.program, "admin", "--access", self.access_key, "--secret", self.secret_key, "--endpoint-url", self.origin]
+
     @property
     def origin(self):
         return f"http://127.0.0.1:{self.port}"
@@ -146,17 +163,18 @@ class ObjectStore:
     def start(self):
         self.port = self.port or free_port()
         command = [self.program, "--port", f"127.0.0.1:{self.port}", "--access", self.access_key, "--secret", self.secret_key]
-        command += ["--quiet", "posix", "--nometa", str(self.folder / "s3")]
+        command += ["--quiet", *self._accounts, "posix", "--nometa", str(self.folder / "s3")]
         with open(self.folder / "s3.log", "ab") as out:
             self.process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=out, stderr=out)
         deadline = time.monotonic() + 30
         while True:
+            # Somebody else on its port would answer, too.
+            if time.monotonic() > deadline or self.process.poll() is not None:
+                raise RuntimeError("versitygw did not start:\n" + (self.folder / "s3.log").read_text()[-2000:])
             try:
                 socket.create_connection(("127.0.0.1", self.port), timeout=1).close()
                 return
             except OSError:
-                if time.monotonic() > deadline or self.process.poll() is not None:
-                    raise RuntimeError("versitygw did not start") from None
                 time.sleep(0.05)
 
     def stop(self):
