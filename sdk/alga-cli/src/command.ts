@@ -70,6 +70,6 @@ export function count(least: number, most: number): (text: string) => number {
 
 /** A path as people read it best: relative where it lies below the working folder, else absolute. */
 export function shownPath(environment: Environment, path: string): string {
-  const shown = relative(environment.cwd, path);
+  const shown = relative(environment.cwd, path) || '.';
   return shown.startsWith('..') ? path : shown;
 }

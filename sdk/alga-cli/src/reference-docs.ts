@@ -28,7 +28,7 @@ export function cliReference(program: Command): string {
     if (command.options.length > 0) {
       lines.push('| option | meaning |', '| --- | --- |');
       for (const [flags, description] of command.options) {
-        lines.push(`| \`${escape(flags)}\` | ${escape(description)} |`);
+        lines.push(`| \`${flags.replaceAll('|', '\\|')}\` | ${escape(description)} |`);
       }
       lines.push('');
     }

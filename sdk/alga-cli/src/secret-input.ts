@@ -8,6 +8,8 @@ import { reasonOf } from './system-failure.js';
 export interface SecretSource {
   /** File that holds the value. */
   file?: string;
+  /** The option that names the file. */
+  option?: '--file' | '--token-file';
 }
 
 /** What the server accepts as a secret; read no further. */
@@ -31,7 +33,7 @@ export async function readSecretValue(
   const value = raw.replace(/\r?\n$/, '');
   if (value === '') {
     throw new Failure('secret.empty', `The ${label} is empty`, {
-      hint: 'type it, pipe it in, or name a file with --file',
+      hint: `type it, pipe it in, or name a file with ${source.option ?? '--file'}`,
       exitCode: ExitCode.Usage,
     });
   }
@@ -83,11 +85,13 @@ function typed(environment: Environment, label: string): Promise<string> {
     let value = '';
     const finish = (settle: () => void) => {
       stdin.off('data', receive);
+      stdin.off('end', ended);
       stdin.setRawMode?.(false);
       stdin.pause();
       stderr.write('\n');
       settle();
     };
+    const ended = () => finish(() => resolve(value));
     const receive = (chunk: Buffer | string) => {
       for (const character of chunk.toString()) {
         if (character === '\r' || character === '\n') {
@@ -95,8 +99,12 @@ function typed(environment: Environment, label: string): Promise<string> {
           return;
         }
         if (character === '\u0003') {
-          const failure = new Failure('interrupted', 'Interrupted', { exitCode: ExitCode.Usage });
-          finish(() => reject(failure));
+          const exitCode = ExitCode.Interrupted;
+          finish(() => reject(new Failure('interrupted', 'Interrupted', { exitCode })));
+          return;
+        }
+        if (character === '\u0004') {
+          ended();
           return;
         }
         if (character === '\u007f' || character === '\b') value = value.slice(0, -1);
@@ -104,5 +112,6 @@ function typed(environment: Environment, label: string): Promise<string> {
       }
     };
     stdin.on('data', receive);
+    stdin.once('end', ended);
   });
 }

@@ -50,6 +50,11 @@ const MEANINGS: Record<string, Meaning | undefined> = {
     text: 'too many open files',
     hint: 'raise the limit: ulimit -n',
   },
+  ELOOP: {
+    code: 'system.link_loop',
+    text: 'symbolic links in the path lead in a circle',
+    hint: 'check the path with: ls -l',
+  },
   ENAMETOOLONG: { code: 'system.name_too_long', text: 'the name is too long', hint: 'shorten it' },
   EADDRNOTAVAIL: {
     code: 'system.no_address',

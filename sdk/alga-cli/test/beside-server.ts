@@ -14,10 +14,14 @@ const COMPONENT = Buffer.concat([
   Buffer.from([0x0b, 13, 1, 0, 7, ...Buffer.from('handler'), 1, 0, 0]),
 ]);
 
+const WAITING = /^[…✔✘] Waiting for .*\n/gm;
+
 /** A command's environment and what is typed into it. */
 export interface Said {
   variables?: Record<string, string>;
   stdin?: string;
+  /** Hears what the command says while it runs. */
+  told?: (text: string) => void;
 }
 
 /** A folder and a server, new for each test of the suite that calls this. */
@@ -40,15 +44,23 @@ export class BesideServer {
   }
 
   /** Runs a command in the folder, with the server's token and a tenant in its environment. */
-  alga = async (argv: string[], { variables, stdin }: Said = {}) => {
+  alga = async (argv: string[], { variables, stdin, told }: Said = {}) => {
     const loggedIn = { ALGA_URL: this.url, ALGA_TOKEN: this.server.token, ALGA_TENANT_ID: 't1' };
     const environment = testEnvironment(
       this.folder,
       { ...loggedIn, ...variables },
       stdin === undefined ? undefined : Readable.from([stdin]),
     );
+    if (told !== undefined) {
+      environment.stderr.write = (text) => {
+        environment.err += text;
+        told(text);
+      };
+    }
     const code = await main(argv, environment);
-    return { code, ...environment };
+    // On a busy machine commands say that they wait; tests that are not about it do not hear of it.
+    const err = told === undefined ? environment.err.replace(WAITING, '') : environment.err;
+    return { code, ...environment, err };
   };
 
   /** Writes a project into the folder that is built already. */

@@ -149,6 +149,10 @@ describe('alga dev', () => {
     const failure = await dev.next((event) => event['ok'] === false);
     expect(failure).toMatchObject({ error: { code: 'dev.bad_settings' } });
     expect(await dev.code).toBe(1);
+    await writeFile(join(folder.path, 'alga.dev.json'), '{\n  "secrets": {},\n}');
+    const broken = await start().next((event) => event['ok'] === false);
+    const location = { file: 'alga.dev.json', line: 3, column: 1 };
+    expect(broken).toMatchObject({ error: { code: 'dev.bad_settings', location } });
   });
 
   test('a server that does not start is explained with the end of its log', async () => {

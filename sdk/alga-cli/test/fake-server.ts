@@ -22,6 +22,9 @@ export class FakeServer {
   /** What the gateway answers instead of the echo. */
   gateway: ((path: string) => { status: number; body: string; requestId: string }) | undefined;
 
+  /** Answers wait for it. */
+  held: Promise<void> = Promise.resolve();
+
   readonly #staged = new Map<string, Buffer>();
   readonly #keys = new Map<string, Buffer>();
   readonly #declared = new Map<string, string[]>();
@@ -68,6 +71,7 @@ export class FakeServer {
       return;
     }
     const body = await readAll(request);
+    await this.held;
     const json = (): Record<string, unknown> => JSON.parse(body.toString()) as never;
     const route = `${method} ${url.pathname}`;
     const parts = url.pathname.split('/').slice(1).map(decodeURIComponent);

@@ -88,6 +88,21 @@ describe('likely mistakes are answered with what, where and what to do', () => {
     expect(err).not.toContain('✔ Uploading');
   });
 
+  test('publishing says before it builds that the server, the token or the key will not do', async () => {
+    await project();
+    await writeProject(beside.folder, { 'src/index.ts': 'export default () => 1;' });
+    const variables = { ALGA_TOKEN: 'wrong' };
+    const denied = await alga(['publish'], { variables });
+    expect([denied.code, denied.err]).toEqual([4, expect.stringContaining('auth.bad_token')]);
+    const unsigned = await alga(['publish', '--key', 'nowhere']);
+    expect([unsigned.code, unsigned.err]).toEqual([1, expect.stringContaining('key.not_found')]);
+    await beside.server.stop();
+    const down = await alga(['publish']);
+    expect([down.code, down.err]).toEqual([3, expect.stringContaining('server.unreachable')]);
+    await beside.server.start();
+    expect(denied.err + unsigned.err + down.err).not.toContain('Bundling');
+  });
+
   test('the wrong tenant, and a misspelt install or extension', async () => {
     await installed();
     const elsewhere = await alga(['logs', MANIFEST.name, '--tenant', 'other']);

@@ -1,6 +1,7 @@
 import { spawn, type ChildProcess } from 'node:child_process';
 import { existsSync } from 'node:fs';
-import { mkdir, readdir, readFile, writeFile } from 'node:fs/promises';
+import { mkdir, readdir, readFile, symlink, writeFile } from 'node:fs/promises';
+import { createRequire } from 'node:module';
 import { dirname, join } from 'node:path';
 import { fileURLToPath, pathToFileURL } from 'node:url';
 
@@ -9,6 +10,8 @@ import { afterEach, beforeEach, describe, expect, test } from 'vitest';
 import { MANIFEST, temporaryFolder, writeProject } from './fixture.js';
 
 const PACKAGE = join(dirname(fileURLToPath(import.meta.url)), '..');
+/** The module that starts programs, as an import names it. */
+const SUPERVISED = JSON.stringify(pathToFileURL(join(PACKAGE, 'dist', 'supervised.js')).href);
 /** A busy machine loads the engines slowly; what is under test takes a moment. */
 const SLOW = 120_000;
 const SOON = 60_000;
@@ -106,6 +109,60 @@ export default handler(() => json(1));`;
     SLOW + 2 * SOON,
   );
 
+  test.each([[[]], [['--json']]])(
+    'tests that have no end (alga test %j)',
+    async (options) => {
+      const ready = join(folder.path, 'ready');
+      const source = `import { writeFileSync } from 'node:fs';
+import { test } from 'vitest';
+test('has no end', () => {
+  writeFileSync(${JSON.stringify(ready)}, '');
+  for (;;);
+});`;
+      const files = { 'manifest.json': JSON.stringify(MANIFEST), 'src/one.test.ts': source };
+      await writeProject(folder.path, { ...files, 'package.json': '{}' });
+      const vitest = dirname(createRequire(import.meta.url).resolve('vitest/package.json'));
+      await symlink(vitest, join(folder.path, 'node_modules', 'vitest'));
+      const temporary = join(dirname(folder.path), 'tmp');
+      await mkdir(temporary);
+      const alga = join(PACKAGE, 'bin', 'alga.js');
+      const pid = start([alga, 'test', ...options], { TMPDIR: temporary });
+      await expect.poll(() => existsSync(ready), { timeout: SLOW }).toBe(true);
+      await killed(pid);
+      const ours = (await readdir(temporary)).filter((name) => name.startsWith('alga-'));
+      expect(ours).toEqual([]);
+    },
+    SLOW + 2 * SOON,
+  );
+
+  test(
+    'what a supervised program leaves running when it ends',
+    async () => {
+      const told = join(folder.path, 'told');
+      await writeFile(
+        join(folder.path, 'program.mjs'),
+        `import { spawn } from 'node:child_process';
+import { writeFileSync } from 'node:fs';
+const left = spawn(process.execPath, ['-e', 'setInterval(() => undefined, 1000)'], { stdio: 'inherit' });
+left.unref();
+writeFileSync(${JSON.stringify(told)}, String(left.pid));
+process.exit(3);`,
+      );
+      await writeFile(
+        join(folder.path, 'parent.mjs'),
+        `import { supervise } from ${SUPERVISED};
+const child = supervise(process.execPath, ['program.mjs'], { stdout: 'pipe', stderr: 'pipe' }, 1);
+child.once('close', (code) => process.exit(code));`,
+      );
+      start(['parent.mjs']);
+      const code = await new Promise((done) => parent?.once('exit', done));
+      expect(code).toBe(3);
+      const left = Number(await readFile(told, 'utf8'));
+      await expect.poll(() => alive([left]), { timeout: SOON }).toEqual([]);
+    },
+    SLOW,
+  );
+
   test.each([
     ['ends in good order when it can', "process.once('SIGTERM', () => end('in order'));", true, 60],
     ['is ended when it will not', "process.on('SIGTERM', () => undefined);", false, 1],
@@ -124,7 +181,7 @@ writeFileSync(${JSON.stringify(ready)}, '');`,
       );
       await writeFile(
         join(folder.path, 'parent.mjs'),
-        `import { supervise } from ${JSON.stringify(pathToFileURL(join(PACKAGE, 'dist', 'supervised.js')).href)};
+        `import { supervise } from ${SUPERVISED};
 const child = supervise(process.execPath, ['program.mjs'], ['pipe', 'pipe'], ${grace});
 setInterval(() => child.pid, 1000);`,
       );

@@ -172,6 +172,20 @@ export default handler(({ request }) => {
     }
   });
 
+  test('names that cargo has no place for, and publishers with quotation marks', async () => {
+    const publisher = 'Ann "the" Ltd $& \\';
+    for (const name of ['com.example.tickets', '1st']) {
+      const made = await alga('new', name, '-t', 'rust', '--publisher', publisher);
+      expect(made.code, made.err).toBe(0);
+      const read = (file: string) => readFile(join(folder.path, name, file), 'utf8');
+      const manifest = JSON.parse(await read('manifest.json')) as Record<string, unknown>;
+      expect([manifest['name'], manifest['publisher']]).toEqual([name, publisher]);
+      const crate = name === '1st' ? 'x1st' : 'com-example-tickets';
+      expect(await read('Cargo.toml')).toContain(`name = "${crate}"`);
+      expect((await alga('validate', '--project', name)).code).toBe(0);
+    }
+  });
+
   test('refuses names and folders that cannot work', async () => {
     expect((await alga('new', 'Bad Name')).err).toContain('new.bad_name');
     expect((await alga('new', 'x', '-t', 'nope')).err).toContain('templates: handler');

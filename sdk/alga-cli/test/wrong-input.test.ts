@@ -1,4 +1,5 @@
-import { mkdir, writeFile } from 'node:fs/promises';
+import { createPrivateKey, generateKeyPairSync } from 'node:crypto';
+import { mkdir, symlink, writeFile } from 'node:fs/promises';
 import { createServer } from 'node:net';
 import type { AddressInfo } from 'node:net';
 import { join } from 'node:path';
@@ -6,6 +7,7 @@ import { join } from 'node:path';
 import { describe, expect, test } from 'vitest';
 
 import { unreachableReason } from '../src/server/reason.js';
+import { generateKey, signBundle } from '../src/signing/signing.js';
 import { systemFailure } from '../src/system-failure.js';
 import { BesideServer } from './beside-server.js';
 import { MANIFEST } from './fixture.js';
@@ -44,6 +46,34 @@ describe('wrong input to every command says what, where and what to do', () => {
     [
       ['new', 'x', '--dir', 'file'],
       [1, 'system.no_folder', 'file', 'check the path'],
+    ],
+    [
+      ['new', 'n'.repeat(300)],
+      [2, 'new.bad_name', 'nnn', 'at most 100'],
+    ],
+    [
+      ['new', 'x', '--dir', 'n'.repeat(300)],
+      [1, 'system.name_too_long', 'nnn', 'shorten'],
+    ],
+    [
+      ['new', 'x', '--dir', 'dangling'],
+      [1, 'system.exists', 'dangling', 'remove it'],
+    ],
+    [
+      ['new', 'x', '--dir', 'loop/x'],
+      [1, 'system.link_loop', 'loop', 'ls -l'],
+    ],
+    [
+      ['new', 'x', '--dir', 'full'],
+      [1, 'new.exists', 'full exists and is not empty', '--dir'],
+    ],
+    [
+      ['new', 'x', '--dir', ''],
+      [1, 'new.exists', '. exists and is not empty', '--dir'],
+    ],
+    [
+      ['new', 'x', '--publisher', 'two\nlines'],
+      [2, 'new.bad_publisher', '"two\\nlines"', '--publisher example'],
     ],
     [
       ['sign', NOWHERE],
@@ -110,7 +140,88 @@ describe('wrong input to every command says what, where and what to do', () => {
     await writeFile(join(beside.folder, 'file'), '');
     await writeFile(join(beside.folder, 'junk'), Buffer.alloc(900, 7));
     await mkdir(join(beside.folder, 'folder'));
+    await mkdir(join(beside.folder, 'full', 'of'), { recursive: true });
+    await symlink('nowhere', join(beside.folder, 'dangling'));
+    await symlink('loop', join(beside.folder, 'loop'));
     await fails(argv, wanted);
+  });
+
+  test.runIf(process.platform === 'linux')('a folder where none can be made', async () => {
+    const wanted: Wanted = [1, 'system.no_place', '/proc/x', 'can be written to'];
+    await fails(['new', 'x', '--dir', '/proc/x/y'], wanted);
+    await fails(['keygen', '--out', '/proc/x/y.key'], wanted);
+  });
+
+  const KEY = generateKey();
+  const [PRIVATE, PUBLIC] = [KEY.privatePem, JSON.stringify(KEY.public)];
+  const GOOD = signBundle('sha256:0', createPrivateKey(PRIVATE));
+  const RSA = generateKeyPairSync('rsa', { modulusLength: 2048 }).privateKey;
+  const ENCRYPTED = createPrivateKey(PRIVATE)
+    .export({ type: 'pkcs8', format: 'pem', cipher: 'aes-256-cbc', passphrase: 'x' })
+    .toString();
+
+  test.each([
+    ['nothing', ' \n', 'is empty', 'alga keygen'],
+    ['words', 'secret words', 'does not hold a private key', 'alga keygen'],
+    ['the public key', PUBLIC, 'holds a public key', 'name the private key'],
+    ['half a key', PRIVATE.slice(0, 60), 'damaged', 'alga keygen'],
+    ['an RSA key', RSA.export({ type: 'pkcs8', format: 'pem' }).toString(), 'type rsa', 'keygen'],
+    ['an encrypted key', ENCRYPTED, 'passphrase', 'openssl pkey -in'],
+  ])('%s as private key is named, and not shown', async (_, text, message, hint) => {
+    await beside.writeBuiltProject(MANIFEST);
+    await writeFile(join(beside.folder, 'file'), '');
+    await writeFile(join(beside.folder, 'a.key'), text, { mode: 0o600 });
+    for (const command of [
+      ['sign', 'file'],
+      ['publish', 'packed'],
+      ['publish', '--no-build'],
+    ]) {
+      await alga(['pack', '--out', 'packed', '--force']);
+      const argv = [...command, '--key', 'a.key'];
+      await fails(argv, [1, 'sign.bad_key', message, hint]);
+      const { err } = await alga(argv);
+      expect(err).toContain(' a.key ');
+      expect(err).not.toContain('secret words');
+      expect(err).not.toContain(text.slice(30, 60) || 'PRIVATE KEY');
+    }
+  });
+
+  test.each([
+    ['nothing', '', 'is empty'],
+    ['the private key', PRIVATE, 'holds a private key'],
+    ['half a document', '{"public_key": ', 'is not valid JSON'],
+    ['another document', '{"keys": []}', 'has no "public_key"'],
+    ['a short key', '{"public_key": "AAAA"}', '44 characters'],
+    ['words', 'a key', 'does not hold an Ed25519 public key'],
+  ])('%s as public key is named', async (_, text, message) => {
+    await writeFile(join(beside.folder, 'file'), '');
+    await writeFile(join(beside.folder, 'file.SIGNATURE'), JSON.stringify(GOOD));
+    await writeFile(join(beside.folder, 'a.pub.json'), text);
+    const argv = ['verify', 'file', '-k', 'a.pub.json'];
+    await fails(argv, [1, 'verify.bad_key', message, '.pub.json']);
+    expect((await alga(argv)).err).toContain(' a.pub.json ');
+  });
+
+  test.each([
+    ['nothing', '\n', 'is empty'],
+    ['half a document', JSON.stringify(GOOD).slice(0, 50), 'is not a JSON object'],
+    ['a list', '[]', 'is not a JSON object'],
+    ['another document', '{}', 'has no "algorithm"'],
+    ['another algorithm', JSON.stringify({ ...GOOD, algorithm: 'rsa' }), '"rsa"'],
+    ['no key', JSON.stringify({ ...GOOD, key_id: 7 }), 'has no "key_id"'],
+    ['half a signature', JSON.stringify({ ...GOOD, signature: 'AAAA' }), '88 characters'],
+  ])('%s as signature is named, by verify and by publish', async (_, text, message) => {
+    await beside.writeBuiltProject(MANIFEST);
+    await alga(['pack', '--out', 'packed']);
+    await writeFile(join(beside.folder, 'a.pub.json'), PUBLIC);
+    await writeFile(join(beside.folder, 'packed.SIGNATURE'), text);
+    for (const argv of [
+      ['verify', 'packed', '-k', 'a.pub.json'],
+      ['publish', 'packed'],
+    ]) {
+      await fails(argv, [1, 'verify.bad_signature_file', message, 'alga sign']);
+      expect((await alga(argv)).err).toContain('The signature file packed.SIGNATURE ');
+    }
   });
 
   test.each([
@@ -149,6 +260,15 @@ describe('wrong input to every command says what, where and what to do', () => {
     }
   });
 
+  test('package.json that npm cannot read either', async () => {
+    await beside.writeBuiltProject(MANIFEST);
+    await mkdir(join(beside.folder, 'src'));
+    await writeFile(join(beside.folder, 'src', 'index.ts'), 'export default () => 1;');
+    await writeFile(join(beside.folder, 'package.json'), '{\n  "name": "x"\n  "alga": {}\n}');
+    await fails(['build'], [1, 'build.bad_package_json', 'package.json: it is not valid', 'npm']);
+    expect((await alga(['build'])).err).toContain('package.json:3:3');
+  });
+
   test('a manifest that cannot be read is not said to be missing', async () => {
     await mkdir(join(beside.folder, 'manifest.json'));
     await fails(['validate'], [1, 'manifest.unreadable', 'it is a folder', 'must be a file']);
@@ -171,6 +291,18 @@ describe('wrong input to every command says what, where and what to do', () => {
     expect([code, err]).toEqual([4, expect.stringContaining('[auth.bad_token]')]);
     const asked = beside.server.requests.filter(({ path }) => path === '/api/logs');
     expect(asked).toHaveLength(1);
+  });
+
+  test('a stream of logs of a server that is not there ends with the reason', async () => {
+    await beside.server.stop();
+    const { code, err } = await alga(['logs', '--follow']);
+    expect([code, err]).toEqual([3, expect.stringContaining('[server.unreachable]')]);
+    await beside.server.start();
+  });
+
+  test('to forget a token that nobody remembers', async () => {
+    const { code, out } = await alga(['logout']);
+    expect([code, out]).toEqual([0, `No token for ${beside.url} was remembered\n`]);
   });
 });
 

@@ -1,7 +1,7 @@
-import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 
 import { ExitCode, Failure } from '../failure.js';
+import { readJsonFile } from '../json-file.js';
 
 /** The JavaScript engine inside a component. */
 export type Engine = 'starlingmonkey' | 'quickjs';
@@ -33,14 +33,14 @@ export function engineChoice(text: string): EngineChoice {
  */
 export async function projectEngine(root: string): Promise<EngineChoice> {
   const file = join(root, 'package.json');
-  let parsed: unknown;
-  try {
-    parsed = JSON.parse(await readFile(file, 'utf8'));
-  } catch {
-    // No package.json, or one that npm itself will complain about.
-    return 'starlingmonkey';
-  }
-  const { engine } = (parsed as { alga?: { engine?: unknown } } | null)?.alga ?? {};
+  const parsed = await readJsonFile({
+    path: file,
+    shown: 'package.json',
+    code: 'build.bad_package_json',
+    hint: 'npm cannot read it either: correct it there',
+  });
+  const { engine } =
+    (parsed as { alga?: { engine?: unknown } | null } | null | undefined)?.alga ?? {};
   if (engine === undefined) return 'starlingmonkey';
   const choice = ENGINES.find((name) => name === engine);
   if (choice !== undefined) return choice;

@@ -149,7 +149,7 @@ class Tools {
       throw new Failure('build.no_tool', `The program ${program} was not found`, { hint });
     }
     return new Promise((resolve, reject) => {
-      const child = supervise(program, options, ['pipe', 'pipe'], GRACE_SECONDS, {
+      const child = supervise(program, options, { stdout: 'pipe', stderr: 'pipe' }, GRACE_SECONDS, {
         cwd: this.#cwd,
         env: { ...process.env, ...environment, PATH: this.#path },
       });

@@ -7,6 +7,7 @@ import type { Command } from 'commander';
 import { buildProject, type BuildResult } from '../build/build.js';
 import { describeChoice, type Choice } from '../build/choose-engine.js';
 import { engineChoice } from '../build/engine.js';
+import { PromiseCheck } from '../build/promise-check.js';
 import { buildUi } from '../build/ui.js';
 import { codeFrame } from '../code-frame.js';
 import { addCommand, shownPath } from '../command.js';
@@ -43,12 +44,18 @@ export function registerBuildCommands(program: Command, environment: Environment
         output.result({ ui: page });
         return;
       }
-      const built = await buildProject(project, output, undefined, asked);
-      reportFindings(built.findings, output);
-      const component = shownPath(environment, built.component);
-      output.print(`${component}  ${describeBuild(built)}`);
-      if (built.engine !== undefined) reportEngine(built.engine, output);
-      output.result({ ...built, component, ui: page });
+      const promises = new PromiseCheck(project);
+      try {
+        const built = await buildProject(project, output, undefined, asked);
+        reportFindings(built.findings, output);
+        const component = shownPath(environment, built.component);
+        output.print(`${component}  ${describeBuild(built)}`);
+        if (built.engine !== undefined) reportEngine(built.engine, output);
+        await promises.finish(output);
+        output.result({ ...built, component, ui: page });
+      } finally {
+        await promises.stop();
+      }
     },
   ).option(
     '--engine <name>',
@@ -58,7 +65,7 @@ export function registerBuildCommands(program: Command, environment: Environment
   addCommand(
     program,
     'validate',
-    'Check manifest.json, and the built component against it',
+    'Check manifest.json, the built component against it, and the code for promises that nobody awaits',
     environment,
     async ({ project: directory, output }) => {
       const file = join(directory, MANIFEST_FILE);
@@ -99,6 +106,8 @@ export function registerBuildCommands(program: Command, environment: Environment
           },
         );
       }
+      const promises = new PromiseCheck(await openProject(directory));
+      await promises.finish(output).finally(() => promises.stop());
       const built = existsSync(component) ? ' and dist/main.wasm' : '';
       output.print(`${shown}${built}: fine`);
       output.result({ manifest: shown, findings });

@@ -4,6 +4,7 @@ import type { Command } from 'commander';
 
 import { buildProject } from '../build/build.js';
 import { buildUi } from '../build/ui.js';
+import { PromiseCheck } from '../build/promise-check.js';
 import { Componentizer } from '../build/componentize.js';
 import { addCommand, count } from '../command.js';
 import { CallReport } from '../dev/call-report.js';
@@ -71,6 +72,7 @@ export function registerDev(program: Command, environment: Environment): void {
 class DevSession {
   readonly #componentizer = new Componentizer();
   readonly #started = Date.now();
+  #promises: PromiseCheck | undefined;
   #changes: Promise<void> = Promise.resolve();
 
   private constructor(
@@ -156,6 +158,7 @@ class DevSession {
 
   async stop(): Promise<void> {
     this.#componentizer.close();
+    await this.#promises?.stop();
     await this.proxy.stop();
     await this.server.stop();
   }
@@ -183,6 +186,9 @@ class DevSession {
       }
       for (const line of missingSettings(project.manifest, settings)) this.output.warn(line);
       this.output.event({ event: 'ready', url: this.proxy.url, install, milliseconds });
+      await this.#promises?.stop();
+      this.#promises = new PromiseCheck(project);
+      void this.#promises.report(this.output);
     } catch (error) {
       if (interrupted()) return;
       const failure =

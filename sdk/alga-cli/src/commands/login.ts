@@ -4,7 +4,7 @@ import { addCommand } from '../command.js';
 import type { Environment } from '../environment.js';
 import { readSecretValue } from '../secret-input.js';
 import { ApiClient, resolveTarget, type ServerOptions } from '../server/client.js';
-import { saveCredentials } from '../server/credentials.js';
+import { readCredentials, saveCredentials } from '../server/credentials.js';
 import type { Principal } from '../server/types.js';
 
 export function registerLogin(program: Command, environment: Environment): void {
@@ -17,7 +17,10 @@ export function registerLogin(program: Command, environment: Environment): void 
       const target = await resolveTarget(environment, options);
       const { ALGA_TOKEN: token, ALGA_API_KEY: key } = environment.variables;
       const fromEnvironment = options.tokenFile === undefined ? token || key : undefined;
-      const source = options.tokenFile === undefined ? {} : { file: options.tokenFile };
+      const source = {
+        option: '--token-file' as const,
+        ...(options.tokenFile === undefined ? {} : { file: options.tokenFile }),
+      };
       const value =
         fromEnvironment ?? (await readSecretValue(environment, source, `token for ${target.url}`));
       const client = new ApiClient({ ...target, token: value }, output);
@@ -45,9 +48,15 @@ export function registerLogin(program: Command, environment: Environment): void 
     environment,
     async ({ options, output }) => {
       const { url } = await resolveTarget(environment, options);
-      await saveCredentials(environment, url, undefined);
-      output.print(`Forgot the token for ${url}; it stays valid until it is revoked on the server`);
-      output.result({ url });
+      const { servers } = await readCredentials(environment);
+      const known = Object.hasOwn(servers, url);
+      if (known) await saveCredentials(environment, url, undefined);
+      output.print(
+        known
+          ? `Forgot the token for ${url}; it stays valid until it is revoked on the server`
+          : `No token for ${url} was remembered`,
+      );
+      output.result({ url, forgotten: known });
     },
   ).option('--url <url>', 'server (default: the last login)');
 }

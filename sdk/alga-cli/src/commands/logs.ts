@@ -106,13 +106,16 @@ async function resume(
   signal: AbortSignal,
   output: Output,
 ): Promise<void> {
+  let heard = false;
   for (let attempt = 0; ; attempt += 1) {
     const started = Date.now();
     try {
       await read();
+      heard = true;
     } catch (error) {
       if (signal.aborted) return;
-      if (isFinal(error)) throw error;
+      if (isFinal(error) || (isUnreachable(error) && !heard)) throw error;
+      heard ||= !isUnreachable(error);
       output.note(`log stream: ${error instanceof Error ? error.message : String(error)}`);
     }
     if (Date.now() - started > 30_000) attempt = 0;
@@ -129,6 +132,11 @@ async function resume(
 function isFinal(error: unknown): boolean {
   const status = error instanceof Failure ? error.details?.['status'] : undefined;
   return typeof status === 'number' && status >= 400 && status < 500 && status !== 429;
+}
+
+/** Whether nobody answers at all; a server that has answered before may come back. */
+function isUnreachable(error: unknown): boolean {
+  return error instanceof Failure && error.code === 'server.unreachable';
 }
 
 /** What was asked for when nothing was found; a part of a request's id finds nothing. */

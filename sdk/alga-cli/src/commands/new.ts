@@ -1,5 +1,5 @@
 import { existsSync } from 'node:fs';
-import { cp, lstat, readdir, readFile, rename } from 'node:fs/promises';
+import { cp, readdir, readFile, rename } from 'node:fs/promises';
 import { basename, join, relative, resolve } from 'node:path';
 
 import type { Command } from 'commander';
@@ -39,7 +39,7 @@ export function registerNew(program: Command, environment: Environment): void {
     async ({ options, args: [name = ''], output }) => {
       if (!/^[a-z0-9][a-z0-9._-]{0,99}$/.test(name)) {
         throw new Failure('new.bad_name', `"${name}" is not an acceptable name`, {
-          hint: 'use lower-case letters, digits, ".", "_" and "-", for example: alga new my-extension',
+          hint: 'use at most 100 lower-case letters, digits, ".", "_" and "-", for example: alga new my-extension',
           exitCode: ExitCode.Usage,
         });
       }
@@ -49,26 +49,31 @@ export function registerNew(program: Command, environment: Environment): void {
           exitCode: ExitCode.Usage,
         });
       }
-      const target = resolve(environment.cwd, options.dir ?? name);
-      if (existsSync(target) && (await readdir(target)).length > 0) {
+      const publisher = options.publisher ?? 'example';
+      if (!isPublisher(publisher)) {
         throw new Failure(
-          'new.exists',
-          `${shownPath(environment, target)} exists and is not empty`,
+          'new.bad_publisher',
+          `${JSON.stringify(publisher)} is not an acceptable publisher`,
           {
-            hint: 'choose another name, or another folder with --dir',
+            hint: 'use up to 200 characters on one line, for example: --publisher example',
+            exitCode: ExitCode.Usage,
           },
         );
       }
-      const files = await scaffold(target, options.template, {
-        name,
-        publisher: options.publisher ?? 'example',
-      });
-      const shown = shownPath(environment, target) || '.';
+      const target = resolve(environment.cwd, options.dir ?? name);
+      const shown = shownPath(environment, target);
+      if (existsSync(target) && (await readdir(target)).length > 0) {
+        throw new Failure('new.exists', `${shown} exists and is not empty`, {
+          hint: 'choose another name, or another folder with --dir',
+        });
+      }
+      const make = () => scaffold(target, options.template, { name, publisher });
+      const files = await output.during(`Making ${shown}`, make, { quick: true });
       output.print(`Made ${shown} from the template ${options.template}:`);
       for (const file of files) output.print(`  ${file}`);
       output.print('');
       output.print('Next:');
-      output.print(`  cd ${/^[\w./-]+$/.test(shown) ? shown : JSON.stringify(shown)}`);
+      output.print(`  cd ${forShell(shown)}`);
       const usesNpm = files.includes('package.json');
       if (usesNpm) output.print('  npm install');
       output.print('  alga dev        # build, run and rebuild on every change');
@@ -82,6 +87,16 @@ export function registerNew(program: Command, environment: Environment): void {
     .option('--publisher <name>', 'publisher to put into the manifest', 'example');
 }
 
+/** A word of a command line, as shells read it. */
+function forShell(word: string): string {
+  return /^[\w./-]+$/.test(word) ? word : `'${word.replaceAll("'", "'\\''")}'`;
+}
+
+/** What manifests take as a publisher, on one line. */
+function isPublisher(name: string): boolean {
+  return name.trim() !== '' && name.length <= 200 && !/\p{Cc}/u.test(name);
+}
+
 interface Values {
   name: string;
   publisher: string;
@@ -93,6 +108,7 @@ export async function scaffold(
   template: string,
   values: Values,
 ): Promise<string[]> {
+  const carried = await carriedPackages(template);
   await makeFolder(target);
   await cp(join(PACKAGE_ROOT, 'templates', template), target, { recursive: true });
   const names = await readdir(target, { recursive: true, withFileTypes: true });
@@ -109,32 +125,35 @@ export async function scaffold(
     files.push(relative(target, file));
     const text = await readFile(file, 'utf8');
     const filled = text
-      .replaceAll('{{name}}', values.name)
-      .replaceAll('{{publisher}}', values.publisher);
+      .replaceAll('{{name}}', () => values.name)
+      .replaceAll('{{crate}}', () => crateName(values.name))
+      // It stands between quotes, in JSON.
+      .replaceAll('{{publisher}}', () => JSON.stringify(values.publisher).slice(1, -1));
     if (filled !== text) await writeFile(file, filled);
   }
-  files.push(...(await carryPackages(target)));
+  if (carried.length > 0) await makeFolder(join(target, 'vendor'));
+  for (const name of carried) {
+    await cp(join(PACKAGE_ROOT, 'vendor', name), join(target, 'vendor', name));
+    files.push(join('vendor', name));
+  }
   return files.sort();
 }
 
-/** Puts the packages that the project depends on by path into its `vendor/`. */
-async function carryPackages(target: string): Promise<string[]> {
-  const packageFile = join(target, 'package.json');
+/** Names of crates begin with a letter and have no dots. */
+function crateName(name: string): string {
+  return name.replaceAll('.', '-').replace(/^(?![a-z])/, 'x');
+}
+
+/** The packages that projects of a template depend on by path; they go into its `vendor/`. */
+async function carriedPackages(template: string): Promise<string[]> {
+  const packageFile = join(PACKAGE_ROOT, 'templates', template, 'package.json');
   const wanted = existsSync(packageFile) ? await readFile(packageFile, 'utf8') : '';
-  const files = CARRIED.filter((name) => wanted.includes(`file:vendor/${name}`));
-  for (const name of files) {
-    const tarball = join(PACKAGE_ROOT, 'vendor', name);
-    if (!existsSync(tarball)) {
-      throw new Failure(
-        'new.incomplete_install',
-        `The alga command was installed without ${name}`,
-        {
-          hint: 'install it again from its tarball; in a checkout run: npm run build in sdk',
-        },
-      );
-    }
-    await makeFolder(join(target, 'vendor'));
-    await cp(tarball, join(target, 'vendor', name));
+  const names = CARRIED.filter((name) => wanted.includes(`file:vendor/${name}`));
+  for (const name of names) {
+    if (existsSync(join(PACKAGE_ROOT, 'vendor', name))) continue;
+    throw new Failure('new.incomplete_install', `The alga command was installed without ${name}`, {
+      hint: 'install it again from its tarball; in a checkout run: npm run build in sdk',
+    });
   }
-  return files.map((name) => `vendor/${name}`);
+  return names;
 }

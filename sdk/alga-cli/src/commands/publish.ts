@@ -1,5 +1,5 @@
+import type { KeyObject } from 'node:crypto';
 import { existsSync } from 'node:fs';
-import { readFile } from 'node:fs/promises';
 import { basename, resolve } from 'node:path';
 
 import type { Command } from 'commander';
@@ -9,10 +9,11 @@ import { buildUi } from '../build/ui.js';
 import { readArchive } from '../bundle/archive.js';
 import { BUNDLE_FILE, contentHash, packProject } from '../bundle/pack.js';
 import type { Environment } from '../environment.js';
-import { Failure } from '../failure.js';
+import { ExitCode, Failure } from '../failure.js';
 import { formatBytes, type Output } from '../output.js';
 import { hasHandler, openProject } from '../project/project.js';
 import { parseSignature, signBundle, type BundleSignature } from '../signing/signing.js';
+import type { ApiClient } from '../server/client.js';
 import { upload } from '../server/publish.js';
 import { reportFindings } from './build.js';
 import { addServerCommand } from './server-command.js';
@@ -30,13 +31,18 @@ export function registerPublish(program: Command, environment: Environment): voi
     'Publish a bundle; without one, build, pack and sign the project first',
     environment,
     async ({ options, args: [file], output, project, client }) => {
+      // What would make it all in vain is said before a build that takes long.
+      const key = await namedKey(environment, options.key);
       const archive =
         file === undefined
-          ? await packForPublishing(project, options.build, output)
+          ? await packForPublishing(project, options.build, output, client)
           : await output.during('Reading the bundle', () => readBundle(environment, file), {
               quick: true,
             });
-      const signature = await findSignature(environment, options.key, file, archive);
+      const signature =
+        key === undefined
+          ? await signatureBeside(environment, file)
+          : signBundle(contentHash(archive), key);
       if (signature === undefined) {
         output.note('The bundle is not signed; name a key with --key or ALGA_SIGNING_KEY_FILE');
       }
@@ -66,8 +72,10 @@ async function packForPublishing(
   directory: string,
   build: boolean,
   output: Output,
+  client: ApiClient,
 ): Promise<Uint8Array> {
   const project = await openProject(directory);
+  if (build) await assertAnswered(client);
   if (build) await buildUi(project, output);
   if (build && hasHandler(project.manifest)) {
     await buildProject(project, output);
@@ -88,18 +96,33 @@ async function readBundle(environment: Environment, file: string): Promise<Uint8
   });
 }
 
-/** A signature made now, or the one that lies beside the bundle. */
-async function findSignature(
-  environment: Environment,
-  keyFile: string | undefined,
-  bundleFile: string | undefined,
-  archive: Uint8Array,
-): Promise<BundleSignature | undefined> {
-  const named = keyFile ?? environment.variables['ALGA_SIGNING_KEY_FILE'];
-  if (named !== undefined && named !== '') {
-    return signBundle(contentHash(archive), await readSigningKey(environment, keyFile));
+/** Throws the Failure of a server that is not there, or knows nobody with this token. */
+async function assertAnswered(client: ApiClient): Promise<void> {
+  try {
+    await client.json('/api/v1/whoami');
+  } catch (error) {
+    const { code, exitCode } = error as Failure;
+    if (code === 'server.unreachable' || exitCode === ExitCode.Denied) throw error;
   }
+}
+
+/** The signing key, when one is named. */
+async function namedKey(
+  environment: Environment,
+  option: string | undefined,
+): Promise<KeyObject | undefined> {
+  const none = option === undefined && !environment.variables['ALGA_SIGNING_KEY_FILE'];
+  return none ? undefined : readSigningKey(environment, option);
+}
+
+/** The signature that lies beside a bundle. */
+async function signatureBeside(
+  environment: Environment,
+  bundleFile: string | undefined,
+): Promise<BundleSignature | undefined> {
   if (bundleFile === undefined) return undefined;
-  const beside = resolve(environment.cwd, `${bundleFile}${SIGNATURE_SUFFIX}`);
-  return existsSync(beside) ? parseSignature(await readFile(beside, 'utf8')) : undefined;
+  const beside = `${bundleFile}${SIGNATURE_SUFFIX}`;
+  if (!existsSync(resolve(environment.cwd, beside))) return undefined;
+  const text = (await readInput(environment, beside, 'signature')).toString('utf8');
+  return parseSignature(text, beside);
 }

@@ -84,10 +84,9 @@ export function registerSigningCommands(program: Command, environment: Environme
       const hash = contentHash(await readInput(environment, bundle, 'bundle'));
       const signatureFile = options.signature ?? `${bundle}${SIGNATURE_SUFFIX}`;
       const text = (await readInput(environment, signatureFile, 'signature')).toString('utf8');
-      const signature = parseSignature(text);
-      const key = readPublicKey(
-        (await readInput(environment, options.key, 'key')).toString('utf8'),
-      );
+      const signature = parseSignature(text, signatureFile);
+      const keyText = (await readInput(environment, options.key, 'key')).toString('utf8');
+      const key = readPublicKey(keyText, options.key);
       const problem = signatureProblem(hash, signature, key);
       if (problem !== undefined) {
         throw new Failure('verify.failed', `The signature does not hold: ${problem}`, {
@@ -123,7 +122,7 @@ export async function readSigningKey(environment: Environment, option: string | 
       hint: `run: chmod 600 ${file}`,
     });
   }
-  return readPrivateKey(bytes.toString('utf8'));
+  return readPrivateKey(bytes.toString('utf8'), file);
 }
 
 const WHERE_FROM: Record<string, string> = {

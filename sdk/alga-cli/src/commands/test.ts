@@ -1,4 +1,4 @@
-import { spawn, type ChildProcess } from 'node:child_process';
+import type { ChildProcess } from 'node:child_process';
 import { mkdtemp, readFile, rm } from 'node:fs/promises';
 import { createRequire } from 'node:module';
 import { tmpdir } from 'node:os';
@@ -11,6 +11,7 @@ import { addCommand } from '../command.js';
 import type { Environment } from '../environment.js';
 import { ExitCode, Failure } from '../failure.js';
 import { openProject } from '../project/project.js';
+import { killSupervised, supervise } from '../supervised.js';
 
 export function registerTest(program: Command, environment: Environment): void {
   addCommand<{ watch?: boolean }>(
@@ -93,7 +94,7 @@ async function report(
     ];
     const { code, said } = await runQuietly(
       [vitest, 'run', ...options, ...filters],
-      project,
+      { cwd: project, folder },
       signal,
     );
     const text = await readFile(file, 'utf8').catch(() => undefined);
@@ -120,9 +121,13 @@ async function report(
   }
 }
 
+/** What vitest has to put away when this command is told to end, or is gone. */
+const GRACE_SECONDS = 5;
+
 /** Runs the tests on the terminal. */
 function run(options: string[], cwd: string, signal: AbortSignal): Promise<number | null> {
-  return ended(spawn(process.execPath, options, { cwd, stdio: 'inherit' }), signal);
+  const streams = { stdin: 'inherit', stdout: 'inherit', stderr: 'inherit' } as const;
+  return ended(supervise(process.execPath, options, streams, GRACE_SECONDS, { cwd }), signal);
 }
 
 /** Most of what vitest says that is kept: the end of it. */
@@ -130,14 +135,15 @@ const MOST_SAID = 16_384;
 
 async function runQuietly(
   options: string[],
-  cwd: string,
+  places: { cwd: string; folder: string },
   signal: AbortSignal,
 ): Promise<{ code: number | null; said: string }> {
   const env = { ...process.env, NO_COLOR: '1', FORCE_COLOR: '0' };
-  const child = spawn(process.execPath, options, { cwd, env, stdio: ['ignore', 'pipe', 'pipe'] });
+  const streams = { stdout: 'pipe', stderr: 'pipe' } as const;
+  const child = supervise(process.execPath, options, streams, GRACE_SECONDS, { ...places, env });
   let said = '';
   for (const stream of [child.stdout, child.stderr]) {
-    stream.setEncoding('utf8').on('data', (text: string) => {
+    stream?.setEncoding('utf8').on('data', (text: string) => {
       said = (said + text).slice(-MOST_SAID);
     });
   }
@@ -147,8 +153,17 @@ async function runQuietly(
 
 function ended(child: ChildProcess, signal: AbortSignal): Promise<number | null> {
   return new Promise((resolve, reject) => {
-    signal.addEventListener('abort', () => child.kill('SIGTERM'), { once: true });
+    const stop = () => {
+      child.kill('SIGTERM');
+      const force = setTimeout(() => killSupervised(child), GRACE_SECONDS * 1000);
+      child.once('exit', () => clearTimeout(force));
+    };
+    if (signal.aborted) stop();
+    signal.addEventListener('abort', stop, { once: true });
     child.once('error', reject);
-    child.once('close', resolve);
+    child.once('close', (code) => {
+      signal.removeEventListener('abort', stop);
+      resolve(code);
+    });
   });
 }

@@ -70,7 +70,7 @@ export class LocalAlgad {
     const config = join(folder, 'algad.toml');
     await writeFile(config, developmentConfig(headers), { mode: 0o600 });
     options.push('--config', config);
-    const child = supervise(program, options, [log.fd, log.fd], STOP_SECONDS);
+    const child = supervise(program, options, { stdout: log.fd, stderr: log.fd }, STOP_SECONDS);
     let problem: string | undefined;
     child.once('error', (error) => (problem = error.message));
     child.once('exit', (code, signal) => (problem ??= `it ended with ${String(code ?? signal)}`));

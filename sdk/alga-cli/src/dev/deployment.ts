@@ -1,3 +1,4 @@
+import type { KeyObject } from 'node:crypto';
 import { existsSync } from 'node:fs';
 import { readFile } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
@@ -10,7 +11,7 @@ import type { ApiClient } from '../server/client.js';
 import { upload } from '../server/publish.js';
 import { Failure } from '../failure.js';
 import type { Install } from '../server/types.js';
-import { generateKey, readPrivateKey, signBundle, type PublicKeyFile } from '../signing/signing.js';
+import { describePublicKey, generateKey, readPrivateKey, signBundle } from '../signing/signing.js';
 import type { DevSettings } from './settings.js';
 import { writeFile } from '../write-file.js';
 
@@ -43,7 +44,7 @@ export class DevDeployment {
   async prepare(): Promise<void> {
     await this.#ensure('/api/v1/tenants', { id: DEV_TENANT, name: 'Development' });
     await this.#ensure('/api/v1/publishers', { name: this.#publisher });
-    const { public_key: key } = await this.#key();
+    const { public_key: key } = describePublicKey(await this.#key());
     const keys = `/api/v1/publishers/${encodeURIComponent(this.#publisher)}/keys`;
     await this.#ensure(keys, { public_key: key });
   }
@@ -56,8 +57,7 @@ export class DevDeployment {
     const manifest = { ...project.manifest, publisher: this.#publisher, version };
     const manifestText = `${JSON.stringify(manifest, null, 2)}\n`;
     const packed = await packProject({ ...project, manifest, manifestText });
-    const { private: pem } = await this.#key();
-    const signature = signBundle(contentHash(packed.archive), readPrivateKey(pem));
+    const signature = signBundle(contentHash(packed.archive), await this.#key());
     const published = await upload(this.#client, packed.archive, signature, 'bundle.tar.zst');
     const capabilities = declaredCapabilities(project.manifest);
     const egress = [...new Set([...(project.manifest.egress ?? []), ...settings.egress])];
@@ -127,16 +127,13 @@ export class DevDeployment {
     }
   }
 
-  async #key(): Promise<{ private: string; public_key: string }> {
+  /** The key that this deployment signs with, made when there is none. */
+  async #key(): Promise<KeyObject> {
     const file = join(this.#folder, 'signing.key');
-    const publicFile = join(this.#folder, 'signing.pub.json');
-    if (!existsSync(file) || !existsSync(publicFile)) {
-      const made = generateKey();
+    if (!existsSync(file)) {
       await makeFolder(dirname(file), 0o700);
-      await writeFile(file, made.privatePem, { mode: 0o600 });
-      await writeFile(publicFile, JSON.stringify(made.public));
+      await writeFile(file, generateKey().privatePem, { mode: 0o600 });
     }
-    const { public_key: key } = JSON.parse(await readFile(publicFile, 'utf8')) as PublicKeyFile;
-    return { private: await readFile(file, 'utf8'), public_key: key };
+    return readPrivateKey(await readFile(file, 'utf8'), file);
   }
 }

@@ -1,10 +1,13 @@
-import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 
 import { Failure } from '../failure.js';
+import { readJsonFile } from '../json-file.js';
 import type { Manifest } from '../manifest/manifest.js';
 
 export const DEV_SETTINGS_FILE = 'alga.dev.json';
+const BAD_SETTINGS = 'dev.bad_settings';
+const EXAMPLE =
+  'for example: { "config": { "region": "eu" }, "secrets": { "alga_api_key": "…" }, "egress": ["http://127.0.0.1:9000"], "headers": ["x-signature"] }';
 
 /** What an administrator would enter, for the author's own machine. Kept out of version control. */
 export interface DevSettings {
@@ -18,13 +21,9 @@ export interface DevSettings {
 
 /** Reads `alga.dev.json`; all of it is optional. */
 export async function readDevSettings(project: string): Promise<DevSettings> {
-  const text = await readFile(join(project, DEV_SETTINGS_FILE), 'utf8').catch(() => '{}');
-  let value: unknown;
-  try {
-    value = JSON.parse(text);
-  } catch {
-    throw bad('it is not valid JSON');
-  }
+  const file = { path: join(project, DEV_SETTINGS_FILE), shown: DEV_SETTINGS_FILE };
+  const value = await readJsonFile({ ...file, code: BAD_SETTINGS, hint: EXAMPLE });
+  if (value === undefined) return { config: {}, secrets: {}, egress: [], headers: [] };
   if (typeof value !== 'object' || value === null || Array.isArray(value))
     throw bad('it must hold an object');
   const { config, secrets, egress, headers, ...others } = value as Record<string, unknown>;
@@ -75,7 +74,5 @@ export function missingSettings(manifest: Manifest, settings: DevSettings): stri
 }
 
 function bad(why: string): Failure {
-  return new Failure('dev.bad_settings', `${DEV_SETTINGS_FILE}: ${why}`, {
-    hint: 'for example: { "config": { "region": "eu" }, "secrets": { "alga_api_key": "…" }, "egress": ["http://127.0.0.1:9000"], "headers": ["x-signature"] }',
-  });
+  return new Failure(BAD_SETTINGS, `${DEV_SETTINGS_FILE}: ${why}`, { hint: EXAMPLE });
 }

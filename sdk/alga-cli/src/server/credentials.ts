@@ -1,4 +1,5 @@
 import { chmod, readFile, rename, stat } from 'node:fs/promises';
+import { homedir } from 'node:os';
 import { dirname, join } from 'node:path';
 
 import { Failure } from '../failure.js';
@@ -22,7 +23,7 @@ interface CredentialsFile {
 
 export function credentialsPath(environment: Environment): string {
   const { XDG_CONFIG_HOME: config, HOME: home } = environment.variables;
-  const base = config !== undefined && config !== '' ? config : join(home ?? '.', '.config');
+  const base = config !== undefined && config !== '' ? config : join(home || homedir(), '.config');
   return join(base, 'alga', 'credentials.json');
 }
 

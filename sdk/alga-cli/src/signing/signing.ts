@@ -41,40 +41,80 @@ export function generateKey(): GeneratedKey {
   return { privatePem, public: describePublicKey(publicKey) };
 }
 
-/** Reads a PEM private key; throws a Failure that shows nothing of its content. */
-export function readPrivateKey(pem: string): KeyObject {
+const MAKE_KEY = 'make a key pair with: alga keygen';
+const NAME_PRIVATE = `name the private key that alga keygen wrote (alga-signing.key), or ${MAKE_KEY}`;
+const NAME_PUBLIC = 'name the .pub.json file that alga keygen wrote beside the private key';
+
+/**
+ * Reads a PEM private key; throws a Failure that shows nothing of its content.
+ *
+ * @param file where it comes from, for messages
+ */
+export function readPrivateKey(pem: string, file: string): KeyObject {
+  const bad = (what: string, hint = NAME_PRIVATE) =>
+    new Failure('sign.bad_key', `${file} ${what}`, { hint });
+  if (pem.trim() === '') throw bad('is empty');
+  if (pem.includes('PUBLIC KEY') || publicKeyText(pem) !== undefined) {
+    throw bad('holds a public key, and bundles are signed with the private one');
+  }
+  if (!pem.includes('-----BEGIN ')) throw bad('does not hold a private key in PEM form');
+  if (pem.includes('ENCRYPTED')) {
+    const hint = `take the passphrase off (openssl pkey -in ${file}), or ${MAKE_KEY}`;
+    throw bad('holds a key that is encrypted with a passphrase', hint);
+  }
   let key: KeyObject;
   try {
     key = createPrivateKey(pem);
   } catch {
-    throw new Failure('sign.bad_key', 'The file does not hold a private key in PEM form', {
-      hint: 'make one with: alga keygen',
-    });
+    throw bad('holds a damaged private key: its PEM form cannot be read');
   }
-  if (key.asymmetricKeyType !== 'ed25519') {
-    throw new Failure('sign.bad_key', 'The key is not an Ed25519 key', {
-      hint: 'make one with: alga keygen',
-    });
-  }
-  return key;
+  if (key.asymmetricKeyType === 'ed25519') return key;
+  throw bad(`holds a key of type ${key.asymmetricKeyType ?? 'unknown'}, not Ed25519`, MAKE_KEY);
 }
 
-/** Reads the JSON that `alga keygen` writes, or the bare base64 of a raw key. */
-export function readPublicKey(text: string): KeyObject {
-  const bad = new Failure('verify.bad_key', 'The file does not hold an Ed25519 public key', {
-    hint: 'give the .pub.json file that alga keygen wrote',
-  });
-  let encoded: unknown = text.trim();
-  if (text.trimStart().startsWith('{')) {
-    try {
-      encoded = (JSON.parse(text) as Partial<PublicKeyFile>).public_key;
-    } catch {
-      throw bad;
-    }
+/** The base64 of a raw public key, in the JSON that `alga keygen` writes or bare. */
+function publicKeyText(text: string): string | undefined {
+  const encoded = text.trimStart().startsWith('{')
+    ? parseObject(text)?.['public_key']
+    : text.trim();
+  if (typeof encoded !== 'string' || !/^[A-Za-z0-9+/]{43}=$/.test(encoded)) return undefined;
+  return encoded;
+}
+
+/**
+ * Reads the JSON that `alga keygen` writes, or the bare base64 of a raw key; throws a Failure.
+ *
+ * @param file where it comes from, for messages
+ */
+export function readPublicKey(text: string, file: string): KeyObject {
+  const bad = (what: string) =>
+    new Failure('verify.bad_key', `${file} ${what}`, { hint: NAME_PUBLIC });
+  if (text.trim() === '') throw bad('is empty');
+  if (text.includes('PRIVATE KEY')) {
+    throw bad('holds a private key, and signatures are checked with the public one');
   }
-  if (typeof encoded !== 'string' || !/^[A-Za-z0-9+/]{43}=$/.test(encoded)) throw bad;
+  const encoded = publicKeyText(text);
+  if (encoded === undefined) {
+    const json = text.trimStart().startsWith('{');
+    if (json && parseObject(text) === undefined) throw bad('is not valid JSON');
+    throw bad(
+      json
+        ? 'has no "public_key" with the 44 characters of an Ed25519 public key in base64'
+        : 'does not hold an Ed25519 public key',
+    );
+  }
   const der = Buffer.concat([SPKI_PREFIX, Buffer.from(encoded, 'base64')]);
   return createPublicKey({ key: der, format: 'der', type: 'spki' });
+}
+
+function parseObject(text: string): Record<string, unknown> | undefined {
+  try {
+    const value: unknown = JSON.parse(text);
+    const isObject = typeof value === 'object' && value !== null && !Array.isArray(value);
+    return isObject ? (value as Record<string, unknown>) : undefined;
+  } catch {
+    return undefined;
+  }
 }
 
 export function describePublicKey(key: KeyObject): PublicKeyFile {
@@ -101,19 +141,29 @@ export function signBundle(contentHash: string, privateKey: KeyObject): BundleSi
   };
 }
 
-export function parseSignature(text: string): BundleSignature {
-  const bad = new Failure('verify.bad_signature_file', 'The signature file has the wrong form', {
-    hint: 'make it with: alga sign <bundle> --key <file>',
-  });
-  let value: Partial<BundleSignature>;
-  try {
-    value = JSON.parse(text) as Partial<BundleSignature>;
-  } catch {
-    throw bad;
-  }
+/** Reads a signature file; throws a Failure. @param file where it comes from, for messages */
+export function parseSignature(text: string, file: string): BundleSignature {
+  const bad = (what: string) =>
+    new Failure('verify.bad_signature_file', `The signature file ${file} ${what}`, {
+      hint: 'make it again with: alga sign <bundle> --key <file>; one that came over a network may be cut off',
+    });
+  if (text.trim() === '') throw bad('is empty');
+  const value = parseObject(text);
+  if (value === undefined) throw bad('is not a JSON object');
   const { algorithm, key_id: keyId, signature } = value;
-  if (algorithm !== 'ed25519' || typeof keyId !== 'string' || typeof signature !== 'string')
-    throw bad;
+  if (algorithm !== 'ed25519') {
+    throw bad(
+      algorithm === undefined
+        ? 'has no "algorithm"'
+        : `names the algorithm ${JSON.stringify(algorithm)}; it must be "ed25519"`,
+    );
+  }
+  if (typeof keyId !== 'string' || !/^[0-9a-f]{16}$/.test(keyId)) {
+    throw bad('has no "key_id" of 16 hexadecimal digits');
+  }
+  if (typeof signature !== 'string' || !/^[A-Za-z0-9+/]{86}==$/.test(signature)) {
+    throw bad('has no "signature" with the 88 characters of an Ed25519 signature in base64');
+  }
   return { algorithm, key_id: keyId, signature };
 }
 
