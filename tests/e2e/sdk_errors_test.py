@@ -82,13 +82,15 @@ class World:
         """Calls a route that answers 200, and gives what its log says of promises that nobody awaited."""
         answer = self.author.json("invoke", extension, route)
         expect_equal(answer["status"], 200, f"status of {route}")
-        lines = []
+        path = f"/api/v1/executions?request={answer['request_id']}"
 
-        def arrived():
-            lines[:] = self.author.json("logs", "--request", answer["request_id"], "--limit", "100")["lines"]
-            return any("host call" in line["message"] for line in lines)
+        def ended():
+            rows = self.platform.operator.get(path, headers={"x-tenant-id": self.shop.TENANT}).json()["executions"]
+            return any(row["end_class"] for row in rows)
 
-        eventually(arrived, 10, f"the log of {route}")
+        eventually(ended, 60, f"the record of {route}")  # written after all lines of the execution
+        lines = self.author.json("logs", "--request", answer["request_id"], "--limit", "100")["lines"]
+        expect(any("host call" in line["message"] for line in lines), f"the log of {route}: {lines}")
         return [line for line in lines if line["message"].startswith("Not awaited: ")]
 
     def fails(self, name, body=None):
