@@ -8,7 +8,6 @@ import json
 import os
 import random
 import signal
-import socket
 import subprocess
 import sys
 import tempfile
@@ -16,7 +15,7 @@ import threading
 import time
 from pathlib import Path
 
-from harness.network import Relay
+from harness.network import Relay, SocketRelay
 from harness.platform import CONFIG, Platform
 from harness.servers import ObjectStore, Postgres
 from harness.tap import Skip, eventually, expect, expect_equal, expect_in, main, test
@@ -25,30 +24,6 @@ SEED = int(os.environ.get("ALGA_SEED") or time.time())
 ROUNDS = 5
 #: Kinds of failure that tell the caller to come back.
 RETRY = (503, 504)
-
-
-class UnixLink(socket.socket):
-    """Has no Nagle to switch off."""
-
-    def setsockopt(self, *_):
-        pass
-
-
-class SocketRelay(Relay):
-    """A relay to a Unix socket: PostgreSQL listens there and nowhere else."""
-
-    def __init__(self, path):
-        super().__init__()
-        self.path = str(path)
-
-    def _reach(self):
-        link = UnixLink(socket.AF_UNIX)
-        try:
-            link.connect(self.path)
-        except OSError:
-            link.close()
-            return None
-        return link
 
 
 class Tenant:

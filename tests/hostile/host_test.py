@@ -14,6 +14,7 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "e2e"))
 
 from harness import bundle  # noqa: E402
+from harness.clock import MovedClock  # noqa: E402
 from harness.memory import secrets_in_memory  # noqa: E402
 from harness.platform import CONFIG, Platform  # noqa: E402
 from harness.server import Algad  # noqa: E402
@@ -25,38 +26,6 @@ OLD, NEW = "canary8Rw4NxT2kL6vB9mQ5cJ3zF7hD1pG0sYuA", "canary3Hn7YbU9qZ1xV5tK8mW
 DESCRIPTORS = 96
 #: Answers what it was sent, and compiles in no time.
 ECHO = Path(__file__).resolve().parents[1] / "guests" / "text" / "echo.wasm"
-
-#: Moves the clock of the calendar, as every program of the process sees it, by the seconds that a file holds.
-CLOCK = r"""
-#define _GNU_SOURCE
-#include <dlfcn.h>
-#include <stdio.h>
-#include <stdlib.h>
-#include <sys/time.h>
-#include <time.h>
-static long moved(void) {
-  long by = 0;
-  FILE *file = fopen(getenv("MOVED_CLOCK"), "re");
-  if (file != NULL) {
-    if (fscanf(file, "%ld", &by) != 1) by = 0;
-    fclose(file);
-  }
-  return by;
-}
-int clock_gettime(clockid_t which, struct timespec *at) {
-  static int (*real)(clockid_t, struct timespec *);
-  if (real == NULL) real = (int (*)(clockid_t, struct timespec *))dlsym(RTLD_NEXT, "clock_gettime");
-  int status = real(which, at);
-  if (status == 0 && which == CLOCK_REALTIME) at->tv_sec += moved();
-  return status;
-}
-time_t time(time_t *out) {
-  struct timespec at;
-  clock_gettime(CLOCK_REALTIME, &at);
-  if (out != NULL) *out = at.tv_sec;
-  return at.tv_sec;
-}
-"""
 
 
 class LoneRunner:
@@ -173,14 +142,8 @@ def read_only_store(folder):
 
 @test("a clock that jumps an hour, either way, refuses what it must and stops nothing for longer")
 def clock_jump(folder):
-    source, library, moved = folder / "clock.c", folder / "clock.so", folder / "moved"
-    source.write_text(CLOCK)
-    compiler = next((name for name in ("clang-19", "cc") if subprocess.run(["which", name], capture_output=True).returncode == 0), None)
-    if compiler is None:
-        raise Skip("no C compiler")
-    subprocess.run([compiler, "-shared", "-fPIC", "-O2", "-o", library, source, "-ldl"], check=True)
-    moved.write_text("0")
-    with Platform(folder / "clock", env={"LD_PRELOAD": str(library), "MOVED_CLOCK": str(moved)}) as platform:
+    moved = MovedClock(folder / "moved")
+    with Platform(folder / "clock", env=moved.environment) as platform:
         tenant = platform.tenant("acme")
         slug = platform.publish(platform.publisher("example"), component=ECHO)
         install = platform.install(tenant, slug, config={"key": "0"})
@@ -190,8 +153,8 @@ def clock_jump(folder):
             return platform.call(tenant, slug, "/").status == 200
 
         eventually(served, 60, "before")
-        for number, by in enumerate(("3600", "0", "-3600", "0"), 1):
-            moved.write_text(by)
+        for number, by in enumerate((3600, 0, -3600, 0), 1):
+            moved.move(by)
             eventually(served, 30, f"calls after {by} s")
             answer = platform.operator.patch(f"/api/v1/installs/{install['id']}/config", {"set": {"key": str(number)}}, headers={"x-tenant-id": tenant})
             expect_equal(answer.status, 200, f"a write after {by} s ({answer.text()})")

@@ -64,6 +64,12 @@ class Algad:
         return eventually(lambda: [line for line in self.log_lines(message) if holds(line)], seconds, f"{message!r} in the log of {self.folder.name}")
 
     def start(self):
+        self.launch()
+        self._wait_until_ready()
+        return self
+
+    def launch(self):
+        """Starts it and does not wait: it may never be ready."""
         self.port_file.unlink(missing_ok=True)
         command = [*self.prefix, program(), "serve", "--role", self.role, "--data", str(self.folder / "data")]
         command += ["--listen", "127.0.0.1:0", "--port-file", str(self.port_file)]
@@ -77,8 +83,6 @@ class Algad:
                 stderr=subprocess.STDOUT,
                 env=surroundings(self.env),
             )
-        self._wait_until_ready()
-        return self
 
     def _wait_until_ready(self):
         deadline = time.monotonic() + READY_SECONDS
