@@ -75,6 +75,22 @@ describe.runIf(process.platform === 'linux')('nothing outlives a command that is
     return parent.pid ?? 0;
   }
 
+  /** Writes a project whose test has no end. Returns the file that tells that it runs. */
+  async function endlessTests(): Promise<string> {
+    const ready = join(folder.path, 'ready');
+    const source = `import { writeFileSync } from 'node:fs';
+import { test } from 'vitest';
+test('has no end', () => {
+  writeFileSync(${JSON.stringify(ready)}, '');
+  for (;;);
+});`;
+    const files = { 'manifest.json': JSON.stringify(MANIFEST), 'src/one.test.ts': source };
+    await writeProject(folder.path, { ...files, 'package.json': '{}' });
+    const vitest = dirname(createRequire(import.meta.url).resolve('vitest/package.json'));
+    await symlink(vitest, join(folder.path, 'node_modules', 'vitest'));
+    return ready;
+  }
+
   /** Kills the parent without a warning, and waits for the end of what it had started. */
   async function killed(pid: number): Promise<void> {
     const pids = (await descendants(pid)).map((one) => one.pid);
@@ -112,17 +128,7 @@ export default handler(() => json(1));`;
   test.each([[[]], [['--json']]])(
     'tests that have no end (alga test %j)',
     async (options) => {
-      const ready = join(folder.path, 'ready');
-      const source = `import { writeFileSync } from 'node:fs';
-import { test } from 'vitest';
-test('has no end', () => {
-  writeFileSync(${JSON.stringify(ready)}, '');
-  for (;;);
-});`;
-      const files = { 'manifest.json': JSON.stringify(MANIFEST), 'src/one.test.ts': source };
-      await writeProject(folder.path, { ...files, 'package.json': '{}' });
-      const vitest = dirname(createRequire(import.meta.url).resolve('vitest/package.json'));
-      await symlink(vitest, join(folder.path, 'node_modules', 'vitest'));
+      const ready = await endlessTests();
       const temporary = join(dirname(folder.path), 'tmp');
       await mkdir(temporary);
       const alga = join(PACKAGE, 'bin', 'alga.js');
@@ -131,6 +137,21 @@ test('has no end', () => {
       await killed(pid);
       const ours = (await readdir(temporary)).filter((name) => name.startsWith('alga-'));
       expect(ours).toEqual([]);
+    },
+    SLOW + 2 * SOON,
+  );
+
+  test(
+    'tests that are interrupted end as every command, with all that they started',
+    async () => {
+      const ready = await endlessTests();
+      const pid = start([join(PACKAGE, 'bin', 'alga.js'), 'test']);
+      await expect.poll(() => existsSync(ready), { timeout: SLOW }).toBe(true);
+      const pids = (await descendants(pid)).map((one) => one.pid);
+      const ended = new Promise((done) => parent?.once('exit', done));
+      parent?.kill('SIGINT');
+      expect(await ended).toBe(130);
+      await expect.poll(() => alive(pids), { timeout: SOON }).toEqual([]);
     },
     SLOW + 2 * SOON,
   );

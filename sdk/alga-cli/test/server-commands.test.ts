@@ -157,6 +157,23 @@ describe('commands that talk to a server', () => {
     expect([gone.code, gone.err]).toEqual([1, expect.stringContaining('config.not_set')]);
   });
 
+  test('says what there is not to take away', async () => {
+    await installed();
+    const unset = await alga(['config', 'unset', MANIFEST.name, 'never']);
+    expect([unset.code, unset.err]).toEqual([0, 'warning "never" was not set\n']);
+    const options = ['--revoke', 'cap:storage.kv', '--revoke-egress', 'https://a.example'];
+    const revoked = await alga(['grant', MANIFEST.name, ...options]);
+    expect(revoked.code).toBe(0);
+    for (const what of ['cap:storage.kv', 'https://a.example']) {
+      expect(revoked.err).toContain(`"${what}" was not granted`);
+    }
+  });
+
+  test('lists the versions of an extension, so that one can be named', async () => {
+    await installed();
+    expect((await alga(['list'])).out).toMatch(/^com\.example\.fixture +1\.0\.0 +[0-9a-f-]{36}$/m);
+  });
+
   test('takes secrets from a pipe or a file, never from the command line', async () => {
     const id = await installed();
     const set = await alga(['secrets', 'set', MANIFEST.name, 'key'], { stdin: 's3cret\n' });

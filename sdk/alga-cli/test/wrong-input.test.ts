@@ -124,6 +124,26 @@ describe('wrong input to every command says what, where and what to do', () => {
       [2, 'usage.header', 'nonsense', '--header'],
     ],
     [
+      ['invoke', 'x.y', '/', '-H', 'two words: x'],
+      [2, 'usage.header', 'characters that no header has', '--header'],
+    ],
+    [
+      ['invoke', 'x.y', '/', '-H', 'Host: elsewhere'],
+      [2, 'usage.header', 'The header host belongs to the connection', 'leave it out'],
+    ],
+    [
+      ['invoke', 'x.y', '/', '-X', 'BAD METHOD'],
+      [2, 'usage.method', '"BAD METHOD"', 'GET, HEAD'],
+    ],
+    [
+      ['invoke', 'x.y', '/', '-X', 'get', '-d', '{}'],
+      [2, 'usage.method', 'GET has no body', '--data'],
+    ],
+    [
+      ['secrets', 'set', 'x', 'two words'],
+      [2, 'secrets.invalid_name', '"two words"', 'alga_api_key'],
+    ],
+    [
       ['secrets', 'set', 'x', 'k', '--file', NOWHERE],
       [3, 'install.not_found', '"x"', 'alga list'],
     ],
@@ -170,7 +190,8 @@ describe('wrong input to every command says what, where and what to do', () => {
   ])('%s as private key is named, and not shown', async (_, text, message, hint) => {
     await beside.writeBuiltProject(MANIFEST);
     await writeFile(join(beside.folder, 'file'), '');
-    await writeFile(join(beside.folder, 'a.key'), text, { mode: 0o600 });
+    // What it holds matters more than who may read it.
+    await writeFile(join(beside.folder, 'a.key'), text, { mode: 0o644 });
     for (const command of [
       ['sign', 'file'],
       ['publish', 'packed'],

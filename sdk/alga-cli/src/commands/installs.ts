@@ -142,15 +142,16 @@ export function registerInstallCommands(program: Command, environment: Environme
     async ({ options, args: [reference = ''], output, client }) => {
       const found = await findInstall(client, reference);
       const changes = grantChanges(found, options);
-      const install =
-        Object.keys(changes).length === 0
-          ? found
-          : (
-              await client.json<ChangeAnswer>(`${installPath(found)}/grants`, {
-                method: 'PUT',
-                json: changes,
-              })
-            ).install;
+      warnOfNothingToRevoke(found, options, output);
+      let install = found;
+      if (Object.keys(changes).length > 0) {
+        const answer = await client.json<ChangeAnswer>(`${installPath(found)}/grants`, {
+          method: 'PUT',
+          json: changes,
+        });
+        for (const warning of answer.warnings ?? []) output.warn(warning);
+        install = answer.install;
+      }
       output.print(`${install.slug} ${install.version} (${install.id})`);
       showGrants(install, output);
       output.result({ install });
@@ -171,13 +172,8 @@ export function registerInstallCommands(program: Command, environment: Environme
       const installs = await listInstalls(client, output);
       output.print('Extensions');
       output.table(
-        ['slug', 'newest', 'versions', 'id'],
-        extensions.map((extension) => [
-          extension.slug,
-          newest(extension)?.version ?? '-',
-          String(extension.versions.length),
-          extension.id,
-        ]),
+        ['slug', 'versions, newest first', 'id'],
+        extensions.map((extension) => [extension.slug, newestVersions(extension), extension.id]),
       );
       output.print('');
       output.print('Installs');
@@ -196,9 +192,15 @@ export function registerInstallCommands(program: Command, environment: Environme
   );
 }
 
-/** The version that was published last. */
-function newest(extension: Extension): Extension['versions'][number] | undefined {
-  return [...extension.versions].sort((a, b) => (a.created_at < b.created_at ? 1 : -1))[0];
+/** Versions of an extension that a table shows. */
+const SHOWN_VERSIONS = 5;
+
+/** The versions that were published last, the newest first. */
+function newestVersions({ versions }: Extension): string {
+  const sorted = [...versions].sort((a, b) => (a.created_at < b.created_at ? 1 : -1));
+  const shown = sorted.slice(0, SHOWN_VERSIONS).map(({ version }) => version);
+  const more = sorted.length - shown.length;
+  return `${shown.join(', ') || '-'}${more > 0 ? ` and ${more} more` : ''}`;
 }
 
 /** The installs of the tenant; a publisher's account has none to see. */
@@ -231,6 +233,15 @@ function grantChanges(
     changes.egress = [...wanted].filter((rule) => !revokeEgress.includes(rule));
   }
   return changes;
+}
+
+function warnOfNothingToRevoke(install: Install, options: GrantOptions, output: Output): void {
+  const { revoke = [], revokeEgress = [] } = options;
+  const absent = [
+    ...checkCapabilities(revoke).filter((name) => !install.granted.includes(name)),
+    ...revokeEgress.filter((rule) => !install.egress.includes(rule)),
+  ];
+  for (const what of absent) output.warn(`"${what}" was not granted: there is nothing to revoke`);
 }
 
 function checkCapabilities(names: readonly string[]): string[] {

@@ -30,12 +30,13 @@ export function registerInvoke(program: Command, environment: Environment): void
       const headers = new Map<string, string>();
       if (body !== undefined) headers.set('content-type', 'application/json');
       for (const [name, value] of (options.header ?? []).map(parseHeader)) headers.set(name, value);
+      const method = requestMethod(options.method, body !== undefined);
       const started = performance.now();
       const route = path.startsWith('/') ? path : `/${path}`;
       const target = encodeURIComponent(await gatewayName(client, extension));
       const call = async () => {
         const answered = await client.send(`/api/ext/${target}${route}`, {
-          method: options.method ?? (body === undefined ? 'GET' : 'POST'),
+          method,
           headers: Object.fromEntries(headers),
           noTimeout: true,
           signal: environment.signal,
@@ -144,11 +145,45 @@ async function requestBody(
   });
 }
 
+/** The method, in upper case; Node.js refuses the others in words about addresses. */
+function requestMethod(named: string | undefined, hasBody: boolean): string {
+  const method = (named ?? (hasBody ? 'POST' : 'GET')).toUpperCase();
+  const wrong = (what: string, hint: string) =>
+    new Failure('usage.method', what, { hint, exitCode: ExitCode.Usage });
+  if (!/^[A-Z0-9!#$%&'*+.^_`|~-]+$/.test(method) || UNSENDABLE_METHODS.has(method)) {
+    const hint = 'methods are GET, HEAD, POST, PUT, PATCH, DELETE and OPTIONS';
+    throw wrong(`${JSON.stringify(named)} is no method of a request`, hint);
+  }
+  if (hasBody && (method === 'GET' || method === 'HEAD')) {
+    throw wrong(`${method} has no body`, 'leave out --data, or name another method');
+  }
+  return method;
+}
+
+const UNSENDABLE_METHODS = new Set(['CONNECT', 'TRACE', 'TRACK']);
+/** Headers that the connection sets by itself. */
+const UNSENDABLE_HEADERS = new Set([
+  'connection',
+  'content-length',
+  'expect',
+  'host',
+  'keep-alive',
+  'transfer-encoding',
+  'upgrade',
+]);
+
 function parseHeader(text: string): [string, string] {
+  const wrong = (what: string, hint: string) =>
+    new Failure('usage.header', what, { hint, exitCode: ExitCode.Usage });
+  const example = 'for example: --header "accept-language: de"';
   const at = text.indexOf(':');
-  if (at > 0) return [text.slice(0, at).trim().toLowerCase(), text.slice(at + 1).trim()];
-  throw new Failure('usage.header', `"${text}" is not of the form name:value`, {
-    hint: 'for example: --header "accept-language: de"',
-    exitCode: ExitCode.Usage,
-  });
+  if (at <= 0) throw wrong(`"${text}" is not of the form name:value`, example);
+  const [name, value] = [text.slice(0, at).trim().toLowerCase(), text.slice(at + 1).trim()];
+  try {
+    new Headers([[name, value]]);
+  } catch {
+    throw wrong(`${JSON.stringify(text)} holds characters that no header has`, example);
+  }
+  if (!UNSENDABLE_HEADERS.has(name)) return [name, value];
+  throw wrong(`The header ${name} belongs to the connection, which sets it`, 'leave it out');
 }

@@ -68,7 +68,9 @@ function registerWrap(migrate: Command, environment: Environment): void {
         });
       }
       const module = await readInput(environment, file, 'module');
-      const component = await output.during(`Wrapping ${file}`, () => wrapLegacyModule(module));
+      const component = await output.during(`Wrapping ${file}`, () =>
+        wrapLegacyModule(module, file),
+      );
       await writeFile(path, component);
       output.print(`${target}  ${formatBytes(component.length)}`);
       output.result({ component: target, bytes: component.length });

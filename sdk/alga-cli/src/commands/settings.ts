@@ -1,7 +1,7 @@
 import type { Command } from 'commander';
 
 import type { Environment } from '../environment.js';
-import { Failure } from '../failure.js';
+import { ExitCode, Failure } from '../failure.js';
 import type { Output } from '../output.js';
 import { readSecretValue } from '../secret-input.js';
 import { missingSettings, warnOfUndeclared, type Declared } from '../server/declared.js';
@@ -78,10 +78,15 @@ export function registerSettingsCommands(program: Command, environment: Environm
     environment,
     async ({ args: [reference = '', ...keys], output, client }) => {
       const install = await findInstall(client, reference);
-      const answer = await client.json<ConfigAnswer>(`${installPath(install)}/config`, {
+      const path = `${installPath(install)}/config`;
+      const { config: before } = await client.json<ConfigAnswer>(path);
+      const answer = await client.json<ConfigAnswer>(path, {
         method: 'PATCH',
         json: { set: {}, unset: keys },
       });
+      for (const key of keys.filter((one) => !Object.hasOwn(before, one))) {
+        output.warn(`"${key}" was not set`);
+      }
       output.print(`Configuration of ${install.slug} is at version ${answer.version}`);
       output.result({ ...answer });
     },
@@ -95,6 +100,16 @@ export function registerSettingsCommands(program: Command, environment: Environm
     'Set a secret; its value comes from a prompt, standard input or a file, never from the command line',
     environment,
     async ({ options, args: [reference = '', name = ''], output, client }) => {
+      if (!/^[A-Za-z0-9._-]{1,128}$/.test(name)) {
+        throw new Failure(
+          'secrets.invalid_name',
+          `${JSON.stringify(name)} is no name of a secret`,
+          {
+            hint: 'use 1 to 128 letters, digits, dots, dashes and underscores, for example: alga_api_key',
+            exitCode: ExitCode.Usage,
+          },
+        );
+      }
       const install = await findInstall(client, reference);
       const value = await readSecretValue(environment, options, `value of ${name}`);
       const answer = await client.json<SecretsAnswer>(secretPath(install, name), {

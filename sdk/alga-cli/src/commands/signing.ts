@@ -116,13 +116,14 @@ export async function readSigningKey(environment: Environment, option: string | 
   }
   const path = resolve(environment.cwd, file);
   const bytes = await readInput(environment, file, 'key');
+  const key = readPrivateKey(bytes.toString('utf8'), file);
   const { mode } = await stat(path);
   if (process.platform !== 'win32' && (mode & 0o077) !== 0) {
     throw new Failure('sign.key_readable', `Others may read the private key ${file}`, {
       hint: `run: chmod 600 ${file}`,
     });
   }
-  return readPrivateKey(bytes.toString('utf8'), file);
+  return key;
 }
 
 const WHERE_FROM: Record<string, string> = {

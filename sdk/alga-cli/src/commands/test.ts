@@ -31,8 +31,11 @@ export function registerTest(program: Command, environment: Environment): void {
       }
       const how = options.watch === true ? 'watch' : 'run';
       const code = await run([vitest, how, '--root', project, ...args], project, signal);
+      if (code === 0) return;
+      const interrupted = signal.aborted || code === ExitCode.Interrupted;
       // Who watches ends it with an interrupt; that is no failure.
-      if (code !== 0 && !(options.watch === true && signal.aborted)) throw notPassed();
+      if (interrupted && options.watch === true) return;
+      throw interrupted ? endedByUser() : notPassed();
     },
   ).option('-w, --watch', 'go on and run again on every change');
 }
@@ -55,6 +58,10 @@ function notPassed(details: Record<string, unknown> = {}): Failure {
     hint: 'alga test <part of a file name> runs fewer',
     details,
   });
+}
+
+function endedByUser(): Failure {
+  return new Failure('interrupted', 'Interrupted', { exitCode: ExitCode.Interrupted });
 }
 
 function noDocument(): Failure {
@@ -97,6 +104,7 @@ async function report(
       { cwd: project, folder },
       signal,
     );
+    if (signal.aborted) throw endedByUser();
     const text = await readFile(file, 'utf8').catch(() => undefined);
     if (text === undefined) throw notPassed({ output: said });
     const { numPassedTests, numFailedTests, testResults } = JSON.parse(text) as VitestReport;

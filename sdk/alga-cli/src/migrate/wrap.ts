@@ -27,12 +27,17 @@ world adapter {
 /**
  * Makes a component of a core module that follows the reference's first ABI, with the adapter that
  * publishing uses. The module itself is not touched. Throws a Failure when it does not follow it.
+ *
+ * @param name of the module, as messages show it
  */
-export async function wrapLegacyModule(module: Uint8Array): Promise<Uint8Array> {
+export async function wrapLegacyModule(
+  module: Uint8Array,
+  name = 'The module',
+): Promise<Uint8Array> {
   const kind = wasmKind(module);
   if (kind !== 'core-module') {
     const is = kind === 'component' ? 'a component already' : 'not a WebAssembly file';
-    throw new Failure('migrate.not_a_core_module', `The module is ${is}`, {
+    throw new Failure('migrate.not_a_core_module', `${name} is ${is}`, {
       hint:
         kind === 'component'
           ? 'components need no wrapping: put it at dist/main.wasm'
