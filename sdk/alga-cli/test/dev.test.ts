@@ -1,10 +1,11 @@
+import { existsSync } from 'node:fs';
 import { chmod, mkdir, readFile, stat, writeFile } from 'node:fs/promises';
 import { request } from 'node:http';
 import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 
 import { build } from 'esbuild';
-import { afterEach, beforeEach, describe, expect, test } from 'vitest';
+import { afterEach, beforeEach, describe, expect, test, vi } from 'vitest';
 
 import { main } from '../src/main.js';
 import { MANIFEST, temporaryFolder, testEnvironment, writeProject } from './fixture.js';
@@ -49,7 +50,10 @@ describe('alga dev', () => {
     await chmod(algad, 0o755);
   });
 
-  afterEach(() => folder.remove());
+  afterEach(async () => {
+    vi.unstubAllEnvs();
+    await folder.remove();
+  });
 
   /** Starts the command and gives its events as they come. */
   function start(...argv: string[]) {
@@ -124,6 +128,23 @@ describe('alga dev', () => {
     await expect(fetch(url)).rejects.toThrow();
     await expect(fetch(path)).rejects.toThrow();
   }, 300_000);
+
+  test('an interrupt does not wait for what the server is busy with', async () => {
+    const publishing = join(folder.path, 'publishing');
+    vi.stubEnv('STUB_ALGAD_HOLDS', publishing);
+    const dev = start();
+    await expect.poll(() => existsSync(publishing), { timeout: 120_000 }).toBe(true);
+    dev.interrupt();
+    expect(await dev.code).toBe(0);
+  }, 300_000);
+
+  test('a server program that cannot be run is named', async () => {
+    for (const algad of [folder.path, join(folder.path, 'nothing'), 'alga.dev.json']) {
+      const failure = await start('--algad', algad).next((event) => event['ok'] === false);
+      expect(failure).toMatchObject({ error: { code: 'dev.no_algad' } });
+      expect(JSON.stringify(failure)).toContain(`${algad} is no program to run`);
+    }
+  });
 
   test('answers to localhost only, and keeps its keys private', async () => {
     const dev = start('--no-watch');

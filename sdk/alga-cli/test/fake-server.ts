@@ -22,8 +22,8 @@ export class FakeServer {
   /** What the gateway answers instead of the echo. */
   gateway: ((path: string) => { status: number; body: string; requestId: string }) | undefined;
 
-  /** Answers wait for it. */
-  held: Promise<void> = Promise.resolve();
+  /** What the answer to a path waits for. */
+  hold: (path: string) => Promise<void> = () => Promise.resolve();
 
   readonly #staged = new Map<string, Buffer>();
   readonly #keys = new Map<string, Buffer>();
@@ -71,7 +71,7 @@ export class FakeServer {
       return;
     }
     const body = await readAll(request);
-    await this.held;
+    await this.hold(url.pathname);
     const json = (): Record<string, unknown> => JSON.parse(body.toString()) as never;
     const route = `${method} ${url.pathname}`;
     const parts = url.pathname.split('/').slice(1).map(decodeURIComponent);

@@ -33,7 +33,8 @@ describe('a server that takes its time', () => {
     expect((await alga(['publish', '--no-build'])).code).toBe(0);
     if (argv[0] !== 'install') expect((await alga(['install', name])).code).toBe(0);
     let answer: () => void = () => undefined;
-    beside.server.held = new Promise((done) => (answer = done));
+    const held = new Promise<void>((done) => (answer = done));
+    beside.server.hold = () => held;
     // Nothing is answered before the command has said that it waits.
     const told = (text: string) => {
       if (text.startsWith(`… ${what}`)) answer();

@@ -17,6 +17,15 @@ const { values } = parseArgs({
 });
 
 const server = new FakeServer();
+// Names a file that tells when a publish waits; it waits for ever.
+const publishing = process.env['STUB_ALGAD_HOLDS'];
+if (publishing !== undefined) {
+  server.hold = (path) => {
+    if (!path.endsWith('/finalize')) return Promise.resolve();
+    writeFileSync(publishing, '');
+    return new Promise(() => undefined);
+  };
+}
 const url = await server.start();
 writeFileSync(values['bootstrap-token-file'] ?? '', `${server.token}\n`, { mode: 0o600 });
 writeFileSync(values['port-file'] ?? '', new URL(url).port);

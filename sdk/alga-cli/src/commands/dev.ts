@@ -41,7 +41,10 @@ export function registerDev(program: Command, environment: Environment): void {
       const first = await openProject(project);
       const algad = findAlgad(environment, options.algad);
       if (algad === undefined) {
-        throw new Failure('dev.no_algad', 'The server program algad was not found', {
+        const named = options.algad ?? environment.variables['ALGAD'] ?? '';
+        const what =
+          named === '' ? 'The server program algad was not found' : `${named} is no program to run`;
+        throw new Failure('dev.no_algad', what, {
           hint: 'name it with --algad or the variable ALGAD, or put it into PATH',
         });
       }
@@ -130,7 +133,13 @@ class DevSession {
   async run(signal: AbortSignal, watchFiles: boolean): Promise<void> {
     // A component in the making may take long: its top level is the author's.
     signal.addEventListener('abort', () => this.#componentizer.close(), { once: true });
-    await this.#rebuild(signal);
+    const interrupted = new Promise<void>((done) => {
+      if (signal.aborted) done();
+      signal.addEventListener('abort', () => done(), { once: true });
+    });
+    // What is under way on the server ends with the server.
+    await Promise.race([this.#rebuild(signal), interrupted]);
+    if (signal.aborted) return;
     const watcher = watchFiles
       ? new ProjectWatcher(this.root, (files) => {
           const names = files.map((file) => relative(this.root, file)).join(', ');
@@ -140,16 +149,14 @@ class DevSession {
       : undefined;
     const stopping = new AbortController();
     const logs = this.#followLogs(AbortSignal.any([signal, stopping.signal]));
-    const interrupted = new Promise<void>((done) => {
-      if (signal.aborted) done();
-      signal.addEventListener('abort', () => done(), { once: true });
-    });
     const ended = this.server.ended.then(() => 'ended' as const);
     const why = await Promise.race([interrupted, ended]);
     watcher?.close();
     stopping.abort();
-    await Promise.all([logs, this.#changes]);
-    if (why === 'ended' && !signal.aborted) {
+    await logs;
+    if (signal.aborted) return;
+    await this.#changes;
+    if (why === 'ended') {
       throw new Failure('dev.algad_ended', 'algad ended by itself', {
         hint: `its log is in ${join(this.root, '.alga', 'dev', 'algad.log')}`,
       });

@@ -1,7 +1,7 @@
 import type { ChildProcess } from 'node:child_process';
-import { existsSync } from 'node:fs';
+import { accessSync, constants, statSync } from 'node:fs';
 import { open, readFile, rm } from 'node:fs/promises';
-import { delimiter, join } from 'node:path';
+import { delimiter, join, resolve } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 
 import type { Environment } from '../environment.js';
@@ -18,11 +18,23 @@ const STOP_SECONDS = 15;
 export function findAlgad(environment: Environment, option?: string): string | undefined {
   const { ALGAD: named, PATH: path = '' } = environment.variables;
   const explicit = option ?? (named === '' ? undefined : named);
-  if (explicit !== undefined) return existsSync(explicit) ? explicit : undefined;
+  if (explicit !== undefined) {
+    const file = resolve(environment.cwd, explicit);
+    return isProgram(file) ? file : undefined;
+  }
   return path
     .split(delimiter)
     .map((folder) => join(folder, 'algad'))
-    .find((file) => existsSync(file));
+    .find(isProgram);
+}
+
+function isProgram(file: string): boolean {
+  try {
+    accessSync(file, constants.X_OK);
+    return statSync(file).isFile();
+  } catch {
+    return false;
+  }
 }
 
 /**
