@@ -31,14 +31,7 @@ class PostgresServer {
  public:
   /// None, with the reason on stderr, when the server's programs are not on this machine.
   static std::unique_ptr<PostgresServer> start() {
-    std::string bin;
-    for (const char* folder : {"/usr/lib/postgresql/15/bin", "/usr/local/bin", "/usr/bin"}) {
-      if (access((std::string(folder) + "/initdb").c_str(), X_OK) == 0 &&
-          access((std::string(folder) + "/postgres").c_str(), X_OK) == 0) {
-        bin = folder;
-        break;
-      }
-    }
+    const std::string bin = programs();
     if (bin.empty()) {
       std::fprintf(stderr,
                    "SKIPPED LOUDLY: no initdb and postgres here, nothing ran on PostgreSQL\n");
@@ -104,6 +97,20 @@ class PostgresServer {
   }
 
  private:
+  /// The folder of initdb and postgres: the one that ALGA_POSTGRES_BIN names, or a usual one.
+  static std::string programs() {
+    const char* named = std::getenv("ALGA_POSTGRES_BIN");
+    std::vector<std::string> folders{"/usr/lib/postgresql/15/bin", "/usr/local/bin", "/usr/bin"};
+    if (named != nullptr) folders = {named};
+    for (const std::string& folder : folders) {
+      if (access((folder + "/initdb").c_str(), X_OK) == 0 &&
+          access((folder + "/postgres").c_str(), X_OK) == 0) {
+        return folder;
+      }
+    }
+    return {};
+  }
+
   explicit PostgresServer(std::string bin) : bin_(std::move(bin)) {
     std::string pattern = (place() / ("alga-pg-" + std::to_string(getpid()) + "-XXXXXX")).string();
     remove_orphans();

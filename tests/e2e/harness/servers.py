@@ -29,7 +29,8 @@ class Postgres:
         self.password = password
         self.superuser = "postgres" if password else "alga"
         self.port = free_port() if password else 5432
-        self.bin = next((Path(place) for place in PLACES if Path(place, "initdb").exists() and Path(place, "postgres").exists()), None)
+        places = (os.environ["ALGA_POSTGRES_BIN"],) if os.environ.get("ALGA_POSTGRES_BIN") else PLACES
+        self.bin = next((Path(place) for place in places if Path(place, "initdb").exists() and Path(place, "postgres").exists()), None)
         if self.bin is None:
             raise Skip("PostgreSQL (initdb, postgres) is not on this machine")
         self.folder = Path(tempfile.mkdtemp(prefix="alga-pg.", dir=_place()))
