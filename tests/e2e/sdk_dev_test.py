@@ -11,7 +11,7 @@ from harness.client import Client
 from harness.server import program
 from harness.tap import eventually, expect, expect_equal, expect_in, main, test
 
-BUILD_SECONDS = 180
+BUILD_SECONDS = 900
 SOON = 30
 
 

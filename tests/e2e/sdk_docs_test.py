@@ -30,8 +30,9 @@ SECRET = "canary-3c9d10-secret-of-the-docs"
 REFERENCE = "https://extensions.example.com"
 # Where `alga dev` answers unless it is told otherwise, as the pages say.
 DEV_PORT = 3210
-COMMAND_SECONDS = 300
-START_SECONDS = 180
+# Ends what hangs; a machine that is busy with ten other things compiles for minutes.
+COMMAND_SECONDS = 900
+START_SECONDS = 600
 # Commands that go on until they are interrupted, and what they print once they work.
 GOES_ON = {
     r"alga dev\b(?!.*--no-watch$)": "Ready at",

@@ -18,7 +18,7 @@ VERDACCIO = "6.1.6"
 # Comes with Node.js 20 and 22. Its resolver is stricter than that of 11: a range of vitest that 11 takes broke it.
 OLDEST_NPM = "npm@10"
 PACKAGES = ("runtime-bindings", "iframe-sdk", "alga-cli")
-START_SECONDS = 60
+START_SECONDS = 300
 CONFIG = """\
 storage: {folder}/storage
 packages:

@@ -11,7 +11,7 @@ from harness.client import Client
 from harness.server import program
 from harness.tap import Skip, expect, expect_equal, expect_in, main, test
 
-BUILD_SECONDS = 180
+BUILD_SECONDS = 900
 CHROMIUM = Path(os.environ.get("CHROMIUM", "/usr/bin/chromium"))
 BROWSE = Path(__file__).resolve().parent / "harness" / "browse.mjs"
 
@@ -39,7 +39,7 @@ def in_chromium(world):
     if not CHROMIUM.exists():
         raise Skip(f"there is no {CHROMIUM} (package chromium)")
     screenshot = [os.environ["ALGA_SCREENSHOTS"]] if os.environ.get("ALGA_SCREENSHOTS") else []
-    said = world.author.program(["node", BROWSE, SDK, f"{world.ready['url']}/__alga/host", *screenshot], seconds=120)
+    said = world.author.program(["node", BROWSE, SDK, f"{world.ready['url']}/__alga/host", *screenshot], seconds=600)
     expect_equal(said.status, 0, f"the browser ({said.err[-3000:]})")
     seen = said.json()
     expect_equal((seen["before"], seen["after"]), ("0", "1"), "counter before and after a click")

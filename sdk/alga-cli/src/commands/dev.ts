@@ -133,13 +133,13 @@ class DevSession {
   async run(signal: AbortSignal, watchFiles: boolean): Promise<void> {
     // A component in the making may take long: its top level is the author's.
     signal.addEventListener('abort', () => this.#componentizer.close(), { once: true });
-    const interrupted = new Promise<void>((done) => {
-      if (signal.aborted) done();
-      signal.addEventListener('abort', () => done(), { once: true });
+    const interrupted = new Promise<'interrupted'>((done) => {
+      if (signal.aborted) done('interrupted');
+      signal.addEventListener('abort', () => done('interrupted'), { once: true });
     });
     // What is under way on the server ends with the server.
-    await Promise.race([this.#rebuild(signal), interrupted]);
-    if (signal.aborted) return;
+    const first = await Promise.race([this.#rebuild(signal), interrupted]);
+    if (first === 'interrupted') return;
     const watcher = watchFiles
       ? new ProjectWatcher(this.root, (files) => {
           const names = files.map((file) => relative(this.root, file)).join(', ');
@@ -154,13 +154,11 @@ class DevSession {
     watcher?.close();
     stopping.abort();
     await logs;
-    if (signal.aborted) return;
+    if (why === 'interrupted') return;
     await this.#changes;
-    if (why === 'ended') {
-      throw new Failure('dev.algad_ended', 'algad ended by itself', {
-        hint: `its log is in ${join(this.root, '.alga', 'dev', 'algad.log')}`,
-      });
-    }
+    throw new Failure('dev.algad_ended', 'algad ended by itself', {
+      hint: `its log is in ${join(this.root, '.alga', 'dev', 'algad.log')}`,
+    });
   }
 
   async stop(): Promise<void> {
