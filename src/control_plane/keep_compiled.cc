@@ -28,7 +28,9 @@ void KeepCompiled::stop() {
     stopping_ = true;
   }
   wake_.notify_all();
-  if (thread_.joinable()) thread_.join();
+  if (!thread_.joinable()) return;
+  core_.deps().compiler->abort();
+  thread_.join();
 }
 
 void KeepCompiled::order(const ContentHash& bundle) {
@@ -105,6 +107,7 @@ void KeepCompiled::take(const ContentHash& bundle) {
     core_.log().info("compiled again what is in use", {{"bundle", bundle.hex()}});
     return warm_ups_.order(bundle);
   }
+  if (const std::scoped_lock lock(mutex_); stopping_) return;
   core_.log().warn(
       "what is in use could not be compiled again",
       {{"bundle", bundle.hex()}, {"code", done.error().code}, {"reason", done.error().message}});

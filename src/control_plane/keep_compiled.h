@@ -31,7 +31,8 @@ class KeepCompiled {
   void start();
   /// What an install is about to use. Never blocks.
   void order(const ContentHash& bundle);
-  /// Waits for a compile that is under way.
+  /// Has the compiler abort, so that a compile that is under way (a publisher's, too) ends without
+  /// its work done; the next start does it.
   void stop();
 
   static constexpr std::chrono::seconds before_next_attempt{60};

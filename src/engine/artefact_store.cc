@@ -138,6 +138,16 @@ Result<bool> ArtefactStore::is_offered(const ContentHash& bundle) const {
   return signer_of(signature) != nullptr;
 }
 
+Status ArtefactStore::offer(const ContentHash& bundle) {
+  if (!options_.shared || !options_.shared->publishes()) return {};
+  TRY(const bool there, is_offered(bundle));
+  if (there) return {};
+  TRY(const std::optional<File> here, find_here(bundle));
+  if (!here) return {};
+  const fs::path path = path_of(bundle);
+  return options_.shared->publish(bundle, options_.compat, path, path.string() + ".sig");
+}
+
 const crypto::PublicKey* ArtefactStore::signer_of(json::Object& signature) const {
   const Result<std::string> key_id = signature.string("key_id");
   if (!key_id) return nullptr;
@@ -264,8 +274,10 @@ Status ArtefactStore::keep(const ContentHash& bundle, Draft draft) {
                      base64_encode(signature) + "\"}";
   TRY_VOID(settle(bundle, draft, text));
   const fs::path path = path_of(bundle);
-  if (options_.shared)
-    options_.shared->publish(bundle, options_.compat, path, path.string() + ".sig");
+  if (options_.shared) {
+    // A failure costs others a compile, or who must not compile a call of offer().
+    (void)options_.shared->publish(bundle, options_.compat, path, path.string() + ".sig");
+  }
   return {};
 }
 

@@ -54,6 +54,11 @@ class ArtefactStore {
   /// those of the bundle store.
   [[nodiscard]] Result<bool> is_offered(const ContentHash& bundle) const;
 
+  /// Sees that others find the artefact that is here, where artefacts are shared: who compiled it
+  /// may have been stopped, or the bundle store away, before it was. Does nothing when there is
+  /// none. Errors: those of the bundle store.
+  Status offer(const ContentHash& bundle);
+
   /// Bundles that have an artefact for this engine, most recently used first.
   [[nodiscard]] std::vector<ContentHash> recent() const;
 
@@ -63,7 +68,8 @@ class ArtefactStore {
     std::filesystem::path path;
   };
   [[nodiscard]] Result<Draft> draft();
-  /// Signs the draft and gives it its name. The draft's file is gone afterwards either way.
+  /// Signs the draft, gives it its name and shares it, without which it still counts as kept. The
+  /// draft's file is gone afterwards either way.
   Status keep(const ContentHash& bundle, Draft draft);
   static void discard(const Draft& draft);
   [[nodiscard]] bool can_sign() const { return options_.signer != nullptr; }

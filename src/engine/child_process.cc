@@ -4,6 +4,7 @@
 #include <poll.h>
 #include <signal.h>
 #include <spawn.h>
+#include <sys/eventfd.h>
 #include <sys/resource.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
@@ -24,18 +25,19 @@ namespace {
 constexpr std::size_t most_errors = 4096;
 
 /// What the child writes to fd 2 until that is closed, which it does by ending at the latest, or
-/// until its time is over.
-std::string read_errors(int fd, SteadyTime until) {
+/// until its time is over, or until `bell` can be read.
+std::string read_errors(int fd, int bell, SteadyTime until) {
   std::string errors;
   while (true) {
     const auto left =
         std::chrono::ceil<std::chrono::milliseconds>(until - std::chrono::steady_clock::now());
     if (left.count() <= 0) return errors;
-    pollfd watch{fd, POLLIN, 0};
-    const int ready =
-        ::poll(&watch, 1, static_cast<int>(std::min<std::int64_t>(left.count(), 60'000)));
+    std::array<pollfd, 2> watched{{{fd, POLLIN, 0}, {bell, POLLIN, 0}}};
+    const int ready = ::poll(watched.data(), watched.size(),
+                             static_cast<int>(std::min<std::int64_t>(left.count(), 60'000)));
     if (ready < 0 && errno != EINTR) return errors;
     if (ready <= 0) continue;
+    if (watched[1].revents != 0) return errors;
     std::array<char, 1024> buffer{};
     const ssize_t got = ::read(fd, buffer.data(), buffer.size());
     if (got < 0 && errno == EINTR) continue;
@@ -49,12 +51,13 @@ enum class Wait : std::uint8_t { ended, runs, lost };
 
 /// Waits for its end, which follows the end of fd 2 at once unless it closed that itself. `lost`:
 /// the kernel does not say how it ended, as SIGCHLD is ignored.
-Wait wait_for(pid_t child, int& status, rusage& used, SteadyTime until) {
+Wait wait_for(pid_t child, int& status, rusage& used, SteadyTime until,
+              const std::stop_token& stop) {
   while (true) {
     const pid_t ended = ::wait4(child, &status, WNOHANG, &used);
     if (ended == child) return Wait::ended;
     if (ended < 0 && errno != EINTR) return Wait::lost;
-    if (std::chrono::steady_clock::now() >= until) return Wait::runs;
+    if (stop.stop_requested() || std::chrono::steady_clock::now() >= until) return Wait::runs;
     std::this_thread::sleep_for(std::chrono::milliseconds{1});
   }
 }
@@ -75,7 +78,7 @@ std::string processor_bound(std::chrono::milliseconds time) {
 }  // namespace
 
 bool ChildOutcome::interrupted() const {
-  return exit_status < 0 && !spent && (timed_out || signal == SIGKILL);
+  return exit_status < 0 && !spent && (timed_out || stopped || signal == SIGKILL);
 }
 
 File& File::operator=(File&& other) noexcept {
@@ -89,7 +92,13 @@ File::~File() {
 
 Result<ChildOutcome> run_child(const std::filesystem::path& program,
                                const std::vector<std::string>& arguments, int input, int output,
-                               ChildTime time, const std::vector<std::string>& environment) {
+                               ChildTime time, const std::vector<std::string>& environment,
+                               const std::stop_token& stop) {
+  const File bell{::eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK)};
+  if (!bell.is_open()) {
+    return fail(Kind::unavailable, "engine.unavailable", "no bell for a worker process");
+  }
+  const std::stop_callback ring(stop, [&bell] { ::eventfd_write(bell.fd(), 1); });
   std::array<int, 2> pipe{};
   if (::pipe2(pipe.data(), O_CLOEXEC) != 0) {
     return fail(Kind::unavailable, "engine.unavailable", "no pipe for a worker process");
@@ -136,14 +145,15 @@ Result<ChildOutcome> run_child(const std::filesystem::path& program,
 
   ChildOutcome outcome;
   const SteadyTime until = std::chrono::steady_clock::now() + time.wall;
-  outcome.errors = read_errors(errors_out.fd(), until);
+  outcome.errors = read_errors(errors_out.fd(), bell.fd(), until);
   int status = 0;
   rusage used{};
-  Wait wait = wait_for(child, status, used, until);
-  outcome.timed_out = wait == Wait::runs;
-  if (outcome.timed_out) {
+  Wait wait = wait_for(child, status, used, until, stop);
+  if (wait == Wait::runs) {
+    outcome.stopped = stop.stop_requested();
+    outcome.timed_out = !outcome.stopped;
     ::kill(child, SIGKILL);
-    wait = wait_for(child, status, used, SteadyTime::max());
+    wait = wait_for(child, status, used, SteadyTime::max(), {});
   }
   if (wait == Wait::lost) {
     return fail(Kind::unavailable, "engine.unavailable",

@@ -2,6 +2,7 @@
 
 #include <chrono>
 #include <filesystem>
+#include <stop_token>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -30,10 +31,12 @@ struct ChildOutcome {
   int signal = 0;
   bool timed_out = false;  ///< its time by the clock was over
   bool spent = false;      ///< it used up its processor time
+  bool stopped = false;    ///< killed because who ran it is stopping
   std::string errors;      ///< at most 4 KiB of what it wrote to fd 2
 
-  /// Ended by others before its work or its processor time was: it did not get on in time, or
-  /// somebody killed it, as the kernel does when memory is short. Another attempt may succeed.
+  /// Ended by others before its work or its processor time was: it did not get on in time, who ran
+  /// it is stopping, or somebody killed it, as the kernel does when memory is short. Another
+  /// attempt may succeed.
   [[nodiscard]] bool interrupted() const;
 };
 
@@ -42,12 +45,13 @@ inline constexpr std::uint32_t retry_after_interrupted_s = 30;
 
 /// Runs `program arguments…` with fd 0 = `input`, fd 1 = `output`, a pipe as fd 2, no other
 /// descriptor and only the variables (`NAME=value`) of `environment` and `worker_cpu_variable`;
-/// kills it when its time by the clock is over and waits for it. Blocks. Error:
-/// `engine.unavailable` when it cannot be started, or when it cannot be known how it ended.
+/// kills it when its time by the clock is over or `stop` is requested, and waits for it. Blocks.
+/// Error: `engine.unavailable` when it cannot be started, or when it cannot be known how it ended.
 [[nodiscard]] Result<ChildOutcome> run_child(const std::filesystem::path& program,
                                              const std::vector<std::string>& arguments, int input,
                                              int output, ChildTime time,
-                                             const std::vector<std::string>& environment = {});
+                                             const std::vector<std::string>& environment = {},
+                                             const std::stop_token& stop = {});
 
 /// Whole seconds of processor time, rounded up, after which a worker has the kernel end it.
 inline constexpr std::string_view worker_cpu_variable = "ALGA_WORKER_CPU";

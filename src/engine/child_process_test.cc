@@ -5,7 +5,10 @@
 #include <signal.h>
 
 #include <chrono>
+#include <filesystem>
+#include <stop_token>
 #include <string>
+#include <thread>
 #include <utility>
 
 namespace alga::engine {
@@ -15,10 +18,27 @@ using std::chrono::milliseconds;
 using std::chrono::seconds;
 
 Result<ChildOutcome> shell(const std::string& script, milliseconds wall,
-                           milliseconds processor = std::chrono::minutes{1}) {
+                           milliseconds processor = std::chrono::minutes{1},
+                           const std::stop_token& stop = {}) {
   const File nothing{::open("/dev/null", O_RDWR | O_CLOEXEC)};
   return run_child("/bin/sh", {"-c", script}, nothing.fd(), nothing.fd(), {processor, wall},
-                   {"PATH=/usr/bin:/bin"});
+                   {"PATH=/usr/bin:/bin"}, stop);
+}
+
+/// Runs a child that makes a file and sleeps `then`, and asks for its end once the file is there.
+Result<ChildOutcome> stopped_shell(const std::string& then) {
+  std::string file = std::filesystem::temp_directory_path() / "alga-child.XXXXXX";
+  const File made{::mkstemp(file.data())};
+  std::stop_source stop;
+  std::jthread asks([&] {
+    while (std::filesystem::file_size(file) == 0) std::this_thread::sleep_for(milliseconds{1});
+    stop.request_stop();
+  });
+  auto outcome = shell("echo here >" + file + "; " + then, std::chrono::hours{1},
+                       std::chrono::minutes{1}, stop.get_token());
+  asks.join();
+  std::filesystem::remove(file);
+  return outcome;
 }
 
 TEST(ChildProcess, TellsHowItEndedAndWhatItSaid) {
@@ -104,6 +124,27 @@ TEST(ChildProcess, ThatSomebodyKilledMayBeTriedAgain) {
   EXPECT_FALSE(shell("kill -6 $$", seconds{20})->interrupted()) << "it gave up itself";
   EXPECT_FALSE(shell("exit 1", seconds{20})->interrupted());
   EXPECT_FALSE(shell("exit 0", seconds{20})->interrupted());
+}
+
+TEST(ChildProcess, IsKilledWhenWhoRanItStops) {
+  const auto heard = stopped_shell("exec sleep 3600");
+  const auto unheard = stopped_shell("exec sleep 3600 2>&-");
+  for (const auto& outcome : {heard, unheard}) {
+    ASSERT_TRUE(outcome);
+    EXPECT_TRUE(outcome->stopped);
+    EXPECT_FALSE(outcome->timed_out);
+    EXPECT_EQ(outcome->signal, 9);
+    EXPECT_TRUE(outcome->interrupted()) << "another attempt may succeed";
+  }
+}
+
+TEST(ChildProcess, DoesNotOutliveAStopThatCameBeforeIt) {
+  std::stop_source stop;
+  stop.request_stop();
+  const auto outcome =
+      shell("exec sleep 3600", std::chrono::hours{1}, std::chrono::minutes{1}, stop.get_token());
+  ASSERT_TRUE(outcome);
+  EXPECT_TRUE(outcome->stopped);
 }
 
 TEST(ChildProcess, MayEndSomeTimeAfterItsLastWord) {

@@ -9,6 +9,10 @@ namespace {
 
 /// Why no artefact came of it. A worker that could say it wrote a line `code: message`.
 Error reason(const ChildOutcome& outcome) {
+  if (outcome.stopped) {
+    return {Kind::unavailable, "engine.unavailable", "the server is stopping",
+            retry_after_interrupted_s};
+  }
   if (outcome.interrupted()) {
     return {Kind::unavailable, "engine.unavailable",
             outcome.timed_out ? "compiling did not get on in time: the machine is busy"
@@ -41,14 +45,14 @@ Error reason(const ChildOutcome& outcome) {
 }  // namespace
 
 Status compile_component(const std::filesystem::path& self, const File& input, const File& output,
-                         const CompileBounds& bounds) {
+                         const CompileBounds& bounds, const std::stop_token& stop) {
   std::vector<std::string> environment;
   if (bounds.memory != 0) {
     environment.push_back(std::string(compile_memory_variable) + '=' +
                           std::to_string(bounds.memory));
   }
   TRY(ChildOutcome outcome,
-      run_child(self, {"compile-worker"}, input.fd(), output.fd(), bounds.time, environment));
+      run_child(self, {"compile-worker"}, input.fd(), output.fd(), bounds.time, environment, stop));
   if (outcome.exit_status == 0) return {};
   return fail(reason(outcome));
 }

@@ -6,6 +6,7 @@
 
 #include <algorithm>
 #include <array>
+#include <cerrno>
 #include <chrono>
 #include <ranges>
 #include <utility>
@@ -51,14 +52,15 @@ Worker::~Worker() {
   for (std::thread& thread : threads_) thread.join();
 }
 
-std::shared_ptr<void> CompileTurns::take(const ContentHash& bundle) {
+std::shared_ptr<void> CompileTurns::take(const ContentHash& bundle, const std::stop_token& stop) {
   std::unique_lock lock(mutex_);
-  free_.wait(lock, [&] { return running_.size() < most_ && !running_.contains(bundle); });
+  const auto is_free = [&] { return running_.size() < most_ && !running_.contains(bundle); };
+  if (!free_.wait(lock, stop, is_free) || stop.stop_requested()) return nullptr;
   running_.insert(bundle);
-  return {nullptr, [this, bundle](void*) {
-            const std::scoped_lock again(mutex_);
-            running_.erase(bundle);
-            free_.notify_all();
+  return {this, [bundle](CompileTurns* turns) {
+            const std::scoped_lock again(turns->mutex_);
+            turns->running_.erase(bundle);
+            turns->free_.notify_all();
           }};
 }
 
@@ -93,6 +95,7 @@ ComponentCache::ComponentCache(Options options, ab_engine* engine,
       loader_("alga-load") {}
 
 ComponentCache::~ComponentCache() {
+  abort();
   std::vector<Loaded> waiting;
   {
     std::lock_guard lock(mutex_);
@@ -265,7 +268,7 @@ Status ComponentCache::prepare(const ContentHash& bundle, const std::filesystem:
   TRY(std::optional<File> present, store_->find(bundle));
   if (present) {
     auto linked = link(*present);
-    if (linked) return {};
+    if (linked) return offer(bundle);
     if (linked.error().code != incompatible) return fail(std::move(linked).error());
   }
   TRY_VOID(compile(bundle, wasm, present ? Anew::yes : Anew::no));
@@ -273,12 +276,24 @@ Status ComponentCache::prepare(const ContentHash& bundle, const std::filesystem:
   TRY(std::optional<File> made, store_->find(bundle));
   if (!made) return {};
   TRY(std::shared_ptr<Component> component, link(*made));
-  return {};
+  return offer(bundle);
+}
+
+Status ComponentCache::offer(const ContentHash& bundle) {
+  const Status shared = store_->offer(bundle);
+  if (shared) return {};
+  // Whatever it is, it is not the component's fault.
+  return fail(Error{Kind::unavailable, "engine.unavailable",
+                    "compiled code could not be shared: " + std::string(shared.error().code),
+                    retry_after_interrupted_s});
 }
 
 Status ComponentCache::compile(const ContentHash& bundle, const std::filesystem::path& wasm,
                                Anew anew) {
-  const std::shared_ptr<void> turn = turns_.take(bundle);
+  const std::shared_ptr<void> turn = turns_.take(bundle, stop_.get_token());
+  if (turn == nullptr) {
+    return fail(Kind::unavailable, "engine.unavailable", "the server is stopping");
+  }
   if (anew == Anew::no) {
     TRY(std::optional<File> present, store_->find(bundle));
     if (present) return {};
@@ -289,6 +304,9 @@ Status ComponentCache::compile(const ContentHash& bundle, const std::filesystem:
   }
   File input{::open(wasm.c_str(), O_RDONLY | O_CLOEXEC | O_NOFOLLOW)};
   struct stat facts{};
+  if (!input.is_open() && errno == ENOENT) {
+    return fail(Kind::unavailable, "engine.component_gone", "the bundle's files are not there");
+  }
   if (!input.is_open() || ::fstat(input.fd(), &facts) != 0) {
     return fail(Kind::unavailable, "engine.unavailable", "the bundle's component cannot be read");
   }
@@ -300,7 +318,9 @@ Status ComponentCache::compile(const ContentHash& bundle, const std::filesystem:
   }
   TRY(ArtefactStore::Draft draft, store_->draft());
   auto began = std::chrono::steady_clock::now();
-  if (Status made = compile_component(options_.self, input, draft.file, options_.compile); !made) {
+  if (Status made =
+          compile_component(options_.self, input, draft.file, options_.compile, stop_.get_token());
+      !made) {
     ArtefactStore::discard(draft);
     return made;
   }

@@ -9,6 +9,7 @@
 #include <memory>
 #include <mutex>
 #include <set>
+#include <stop_token>
 #include <string>
 #include <thread>
 #include <unordered_map>
@@ -46,13 +47,14 @@ class Worker {
 class CompileTurns {
  public:
   explicit CompileTurns(std::size_t most) : most_(most) {}
-  /// Blocks until it is this bundle's turn; the turn ends with the returned object.
-  [[nodiscard]] std::shared_ptr<void> take(const ContentHash& bundle);
+  /// Blocks until it is this bundle's turn; the turn ends with the returned object. Null: `stop`
+  /// was requested before.
+  [[nodiscard]] std::shared_ptr<void> take(const ContentHash& bundle, const std::stop_token& stop);
 
  private:
   const std::size_t most_;
   std::mutex mutex_;
-  std::condition_variable free_;
+  std::condition_variable_any free_;
   std::set<ContentHash> running_;
 };
 
@@ -70,9 +72,14 @@ class ComponentCache {
   };
   ComponentCache(Options options, ab_engine* engine, std::unique_ptr<ArtefactStore> store,
                  Metrics& metrics, Logger log);
-  /// Waits for the load and the compile that are under way; callbacks of the rest get
+  /// abort()s and waits for the load that is under way; callbacks of the rest get
   /// `engine.unavailable`.
   ~ComponentCache();
+
+  /// Compiles that are under way, and later ones, end at once with `engine.unavailable`. Does not
+  /// wait for them.
+  void abort() noexcept { stop_.request_stop(); }
+  [[nodiscard]] std::stop_token aborted() const { return stop_.get_token(); }
 
   using Loaded = Callback<std::shared_ptr<Component>>;
   /// A bundle that turned out not to run is refused at once for a minute.
@@ -89,12 +96,13 @@ class ComponentCache {
   [[nodiscard]] Result<bool> is_offered(const ContentHash& bundle) const {
     return store_->is_offered(bundle);
   }
-  /// Compiles unless there is an artefact, and sees that it can be linked and fits a slot of the
-  /// pool. Blocks. Errors: those of compile_component(), `engine.link_error`,
+  /// Compiles unless there is an artefact, sees that it can be linked and fits a slot of the pool,
+  /// and that others find it. Blocks. Errors: those of compile_component(), `engine.link_error`,
   /// `engine.artefact_incompatible`.
   Status prepare(const ContentHash& bundle, const std::filesystem::path& wasm);
 
  private:
+  Status offer(const ContentHash& bundle);
   struct Entry {
     ContentHash bundle;
     std::shared_ptr<Component> component;
@@ -142,6 +150,7 @@ class ComponentCache {
   std::unordered_map<ContentHash, Failure> failed_;
   std::uint64_t image_bytes_ = 0;
   bool said_full_ = false;
+  std::stop_source stop_;
   CompileTurns turns_;
   Worker compiler_;
   Worker loader_;  ///< hands work to `compiler_`, so it ends first

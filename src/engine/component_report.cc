@@ -152,7 +152,8 @@ Result<ComponentReport> read_report(std::string_view text) {
 
 Result<std::string> describe_component(const std::filesystem::path& self, const std::string& file,
                                        std::uint64_t max_bytes, ChildTime time,
-                                       std::uint64_t max_report_bytes) {
+                                       std::uint64_t max_report_bytes,
+                                       const std::stop_token& stop) {
   File input{::open(file.c_str(), O_RDONLY | O_CLOEXEC)};
   struct stat facts{};
   if (!input.is_open() || ::fstat(input.fd(), &facts) != 0) {
@@ -170,8 +171,12 @@ Result<std::string> describe_component(const std::filesystem::path& self, const 
   }
   File output{::memfd_create("report", MFD_CLOEXEC)};
   if (!output.is_open()) return fail(Kind::unavailable, "component.unavailable", "out of memory");
-  auto outcome = run_child(self, {"inspect-worker"}, input.fd(), output.fd(), time);
+  auto outcome = run_child(self, {"inspect-worker"}, input.fd(), output.fd(), time, {}, stop);
   if (!outcome) return fail(Kind::unavailable, "component.unavailable", outcome.error().message);
+  if (outcome->stopped) {
+    return fail(Error{Kind::unavailable, "component.unavailable", "the server is stopping",
+                      retry_after_interrupted_s});
+  }
   if (outcome->interrupted()) {
     return fail(Error{Kind::unavailable, "component.unavailable",
                       "looking into it was cut short: the machine is busy or short of memory",
@@ -194,8 +199,9 @@ Result<std::string> describe_component(const std::filesystem::path& self, const 
 
 Result<ComponentReport> inspect_component(const std::filesystem::path& self,
                                           const std::string& file, std::uint64_t max_bytes,
-                                          ChildTime time, std::uint64_t max_report_bytes) {
-  TRY(std::string text, describe_component(self, file, max_bytes, time, max_report_bytes));
+                                          ChildTime time, std::uint64_t max_report_bytes,
+                                          const std::stop_token& stop) {
+  TRY(std::string text, describe_component(self, file, max_bytes, time, max_report_bytes, stop));
   return read_report(text);
 }
 

@@ -159,10 +159,13 @@ class WasmEngine final : public Engine {
     return components_.is_offered(bundle);
   }
 
+  /// inspect() ends by it, too, with `component.unavailable`.
+  void abort() noexcept override { components_.abort(); }
+
   [[nodiscard]] Result<domain::ComponentReport> inspect(const std::string& file) override {
-    auto report = inspect_component(shared_->options.self, file,
-                                    shared_->options.limits.value(Limit::component_size),
-                                    patient(inspect_time), most_report_bytes);
+    auto report = inspect_component(
+        shared_->options.self, file, shared_->options.limits.value(Limit::component_size),
+        patient(inspect_time), most_report_bytes, components_.aborted());
     if (!report) domain::count_limit_hit(*shared_->use.metrics, report.error().code);
     return report;
   }

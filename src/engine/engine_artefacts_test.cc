@@ -472,6 +472,42 @@ TEST_F(ArtefactsTest, GivesUpForNowOnACompileThatDoesNotGetOn) {
   EXPECT_TRUE(engine().prepare(testing::hash_of(wasm), wasm.string())) << "a later attempt";
 }
 
+TEST_F(ArtefactsTest, EndsWhatIsUnderWayWhenTheServerStops) {
+  use_gated_worker();  // whose gate nobody opens
+  const auto prepare = [this](std::string_view guest) {
+    const fs::path wasm = testing::guest_file(guest);
+    return engine().prepare(testing::hash_of(wasm), wasm.string());
+  };
+  auto compiled = start_load("echo");
+  ASSERT_EQ(workers(1).size(), 1U);
+  auto looked_into = std::async(std::launch::async, [this] {
+    return engine().inspect(testing::guest_file("echo").string());
+  });
+  ASSERT_EQ(workers(2).size(), 2U);
+  auto waiting = std::async(std::launch::async, prepare, "trap");
+  engine().abort();
+  const Loaded loaded = compiled.get();
+  ASSERT_FALSE(loaded);
+  EXPECT_EQ(loaded.error().code, "engine.unavailable");
+  const auto report = looked_into.get();
+  ASSERT_FALSE(report);
+  EXPECT_EQ(report.error().code, "component.unavailable");
+  for (const Status& prepared : {waiting.get(), prepare("log")}) {
+    ASSERT_FALSE(prepared);
+    EXPECT_EQ(prepared.error().code, "compile.unavailable");
+  }
+  EXPECT_EQ(workers(2).size(), 2U) << "nothing was begun afterwards";
+  EXPECT_TRUE(fs::is_empty(options.cache)) << "no draft stays behind";
+}
+
+TEST_F(ArtefactsTest, DoesNotWaitForACompileToClose) {
+  use_gated_worker();  // whose gate nobody opens
+  auto loaded = start_load("echo");
+  ASSERT_EQ(workers(1).size(), 1U);
+  close();
+  EXPECT_EQ(loaded.get().error().code, "engine.unavailable");
+}
+
 }  // namespace
 
 namespace testing {

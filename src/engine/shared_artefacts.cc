@@ -75,16 +75,20 @@ Result<std::optional<std::string>> SharedArtefacts::fetch(const ContentHash& bun
   return signature;
 }
 
-void SharedArtefacts::publish(const ContentHash& bundle, const std::string& compat,
-                              const std::filesystem::path& artefact,
-                              const std::filesystem::path& signature) {
-  if (!options_.publish) return;
+Status SharedArtefacts::publish(const ContentHash& bundle, const std::string& compat,
+                                const std::filesystem::path& artefact,
+                                const std::filesystem::path& signature) {
+  if (!options_.publish) return {};
   Status put = options_.store->put_file(key_of(bundle, compat, ".cwasm"), artefact.string());
   if (put) put = options_.store->put_file(key_of(bundle, compat, ".sig"), signature.string());
-  if (put) return published_.add();
+  if (put) {
+    published_.add();
+    return {};
+  }
   failures_.add();
   log_.warn("a compiled artefact could not be shared",
             {{"bundle", bundle.hex()}, {"code", put.error().code}});
+  return put;
 }
 
 }  // namespace alga::engine

@@ -36,10 +36,11 @@ class SharedArtefacts {
   /// The text of the signature alone; none when the store has none. Errors: those of the store.
   [[nodiscard]] Result<std::optional<std::string>> signature(const ContentHash& bundle,
                                                              const std::string& compat);
-  /// Stores both files, the signature last: who finds it finds the artefact. A failure is logged
-  /// and costs the others a compile, nothing else.
-  void publish(const ContentHash& bundle, const std::string& compat,
-               const std::filesystem::path& artefact, const std::filesystem::path& signature);
+  /// Stores both files, the signature last: who finds it finds the artefact. Does nothing where
+  /// nothing is published. Errors, which are logged and counted: those of the store.
+  Status publish(const ContentHash& bundle, const std::string& compat,
+                 const std::filesystem::path& artefact, const std::filesystem::path& signature);
+  [[nodiscard]] bool publishes() const { return options_.publish; }
 
  private:
   const Options options_;

@@ -165,6 +165,25 @@ TEST_F(SharedArtefactsTest, TellsWhatOthersCannotUseAnyMore) {
   EXPECT_FALSE(*rotated->is_offered(bundle_)) << "a signature that is none";
 }
 
+TEST_F(SharedArtefactsTest, OffersWhatWasKeptAndNotShared) {
+  const auto compiler = process("compiler", key_, {key_->public_key()});
+  const auto runner = process("runner", nullptr, {key_->public_key()});
+  EXPECT_TRUE(compiler->offer(bundle_)) << "there is nothing to offer";
+  objects_.away = true;  // or the compiler was killed right here
+  compile(*compiler, "native code");
+  EXPECT_EQ(compiler->offer(bundle_).error().code, "blob.unavailable");
+  objects_.away = false;
+  EXPECT_EQ(found(*runner), "");
+  EXPECT_TRUE(compiler->offer(bundle_));
+  EXPECT_EQ(found(*runner), "native code");
+  EXPECT_EQ(objects_.order.size(), 2U);
+  EXPECT_TRUE(compiler->offer(bundle_));
+  EXPECT_EQ(objects_.order.size(), 2U) << "it is there";
+  objects_.objects.clear();
+  EXPECT_TRUE(runner->offer(bundle_)) << "who may not sign publishes nothing";
+  EXPECT_TRUE(objects_.objects.empty());
+}
+
 TEST_F(SharedArtefactsTest, AStoreThatIsAwayCostsACompileAndNothingElse) {
   const auto compiler = process("compiler", key_, {key_->public_key()});
   objects_.away = true;
