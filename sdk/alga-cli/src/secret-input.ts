@@ -1,8 +1,8 @@
-import { readFile, stat } from 'node:fs/promises';
 import { resolve } from 'node:path';
 
 import { ExitCode, Failure } from './failure.js';
 import type { Environment } from './environment.js';
+import { readBounded } from './read-bounded.js';
 import { reasonOf } from './system-failure.js';
 
 export interface SecretSource {
@@ -51,10 +51,9 @@ function tooLong(label: string): Failure {
 async function fromFile(environment: Environment, file: string): Promise<string> {
   const path = resolve(environment.cwd, file);
   try {
-    if ((await stat(path)).size > MAX_BYTES + 2) throw tooLong(file);
-    return await readFile(path, 'utf8');
+    return (await readBounded(path, MAX_BYTES + 2, file)).toString('utf8');
   } catch (cause) {
-    if (cause instanceof Failure) throw cause;
+    if (cause instanceof Failure) throw tooLong(`value in ${file}`);
     throw new Failure('secret.unreadable', `Cannot read ${file}: ${reasonOf(cause)}`, {
       hint: 'name a file that holds the value and nothing else',
       exitCode: ExitCode.Usage,

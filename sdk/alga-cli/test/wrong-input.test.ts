@@ -172,6 +172,19 @@ describe('wrong input to every command says what, where and what to do', () => {
     await fails(['keygen', '--out', '/proc/x/y.key'], wanted);
   });
 
+  test.runIf(process.platform === 'linux')('files that have no end, and none at all', async () => {
+    const large: Wanted = [1, 'file.too_large', '/dev/zero is larger than', 'the right file'];
+    await writeFile(join(beside.folder, 'file'), '');
+    await fails(['verify', 'file', '-k', 'k', '--signature', '/dev/zero'], large);
+    await fails(['sign', 'file', '-k', '/dev/zero'], large);
+    await fails(['invoke', 'x.y', '/', '-d', '@/dev/zero'], large);
+    const long: Wanted = [2, 'secret.too_long', 'value in /dev/zero', 'a key or a password'];
+    await fails(['login', '--token-file', '/dev/zero'], long);
+    const empty: Wanted = [1, 'bundle.unreadable', '/dev/null is empty', 'alga pack'];
+    await fails(['publish', '/dev/null'], empty);
+    await fails(['migrate', 'check', '/dev/null'], empty);
+  });
+
   const KEY = generateKey();
   const [PRIVATE, PUBLIC] = [KEY.privatePem, JSON.stringify(KEY.public)];
   const GOOD = signBundle('sha256:0', createPrivateKey(PRIVATE));

@@ -19,6 +19,8 @@ export interface ArchiveEntry {
 const LEVEL = 9;
 /** What unpacking accepts, as the server's default. */
 const MAX_UNPACKED = 256 * 1024 * 1024;
+/** No bundle that a server takes is larger, packed or not. */
+export const LARGEST_BUNDLE = MAX_UNPACKED;
 
 /**
  * Zstandard is the WebAssembly build of the reference library, also where Node has its own: every
@@ -63,6 +65,7 @@ export async function readArchive(bytes: Uint8Array, name = 'The file'): Promise
   const hint = 'make the bundle with: alga pack; one that came over a network may be cut off';
   const broken = (cause: unknown) =>
     new Failure('bundle.unreadable', `${name} is not a tar.zst archive`, { hint, cause });
+  if (bytes.length === 0) throw new Failure('bundle.unreadable', `${name} is empty`, { hint });
   const { decompress } = await zstd();
   let plain: Uint8Array;
   try {

@@ -1,4 +1,3 @@
-import { readFile } from 'node:fs/promises';
 import { resolve } from 'node:path';
 
 import type { Command } from 'commander';
@@ -9,6 +8,7 @@ import type { ApiClient } from '../server/client.js';
 import { explainRequest, type Explanation } from '../server/explain.js';
 import { gatewayRefusal, refusalExitCode, refusalHint } from '../server/gateway-refusal.js';
 import { SourceMaps } from '../server/source-maps.js';
+import { readBounded } from '../read-bounded.js';
 import { reasonOf } from '../system-failure.js';
 import { addServerCommand, append, findInstall } from './server-command.js';
 
@@ -130,13 +130,18 @@ function failure(
   });
 }
 
+/** No server takes more, in bytes. */
+const LARGEST_BODY = 64 * 1024 * 1024;
+
 async function requestBody(
   environment: Environment,
   data: string | undefined,
 ): Promise<Uint8Array | undefined> {
   if (data === undefined) return undefined;
   if (!data.startsWith('@')) return Buffer.from(data);
-  return readFile(resolve(environment.cwd, data.slice(1))).catch((cause: unknown) => {
+  const file = data.slice(1);
+  return readBounded(resolve(environment.cwd, file), LARGEST_BODY, file).catch((cause: unknown) => {
+    if (cause instanceof Failure) throw cause;
     throw new Failure('invoke.data_not_found', `Cannot read ${data.slice(1)}: ${reasonOf(cause)}`, {
       hint: 'name a file after the @, or give the body itself: --data \'{"key": 1}\'',
       exitCode: ExitCode.Usage,

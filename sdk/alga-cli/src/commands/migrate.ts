@@ -4,13 +4,14 @@ import { join, resolve, sep } from 'node:path';
 
 import type { Command } from 'commander';
 
-import { readArchive } from '../bundle/archive.js';
+import { LARGEST_BUNDLE, readArchive } from '../bundle/archive.js';
 import { addCommand } from '../command.js';
 import type { Environment } from '../environment.js';
 import { Failure } from '../failure.js';
 import { checkMigration } from '../migrate/check.js';
 import { wrapLegacyModule } from '../migrate/wrap.js';
 import { formatBytes } from '../output.js';
+import { readBounded } from '../read-bounded.js';
 import { reasonOf } from '../system-failure.js';
 import { readInput } from './signing.js';
 import { writeFile } from '../write-file.js';
@@ -91,7 +92,7 @@ async function readFiles(path: string, shown: string): Promise<Map<string, Uint8
     });
   });
   if (!found.isDirectory()) {
-    const bytes = await readFile(path);
+    const bytes = await readBounded(path, LARGEST_BUNDLE, shown);
     if (bytes.subarray(0, 4).equals(WASM)) {
       throw new Failure('migrate.no_bundle', `${shown} is a module, not a bundle`, {
         hint: 'name a bundle or a project; a core module becomes a component with: alga migrate wrap',

@@ -1,9 +1,10 @@
 import { existsSync } from 'node:fs';
-import { readFile, stat } from 'node:fs/promises';
+import { stat } from 'node:fs/promises';
 import { dirname, resolve } from 'node:path';
 
 import type { Command } from 'commander';
 
+import { LARGEST_BUNDLE } from '../bundle/archive.js';
 import { contentHash } from '../bundle/pack.js';
 import { addCommand, shownPath } from '../command.js';
 import type { Environment } from '../environment.js';
@@ -17,6 +18,7 @@ import {
   signBundle,
 } from '../signing/signing.js';
 import { makeFolder } from '../make-folder.js';
+import { readBounded } from '../read-bounded.js';
 import { reasonOf } from '../system-failure.js';
 import { writeFile } from '../write-file.js';
 
@@ -133,13 +135,23 @@ const WHERE_FROM: Record<string, string> = {
   module: 'name the .wasm file of a core module',
 };
 
+/** More than any of them has, in bytes. */
+const LARGEST = {
+  bundle: LARGEST_BUNDLE,
+  module: LARGEST_BUNDLE,
+  signature: 64 * 1024,
+  key: 64 * 1024,
+};
+
 /** Reads a file that an argument names. @param what it is, for messages and their codes */
 export async function readInput(
   environment: Environment,
   file: string,
   what: 'bundle' | 'signature' | 'key' | 'module',
 ): Promise<Buffer> {
-  return readFile(resolve(environment.cwd, file)).catch((cause: unknown) => {
+  const path = resolve(environment.cwd, file);
+  return readBounded(path, LARGEST[what], file).catch((cause: unknown) => {
+    if (cause instanceof Failure) throw cause;
     const missing = (cause as NodeJS.ErrnoException).code === 'ENOENT';
     throw new Failure(
       `${what}.${missing ? 'not_found' : 'unreadable'}`,
