@@ -27,7 +27,8 @@ bool is_refusal_of_keys(const ObjectResponse& answer) {
 
 bool are_same(const S3Credentials& one, const S3Credentials& other) {
   return one.access_key_id == other.access_key_id && one.session_token == other.session_token &&
-         one.secret_access_key.reveal() == other.secret_access_key.reveal();
+         crypto::constant_time_equal(one.secret_access_key.reveal(),
+                                     other.secret_access_key.reveal());
 }
 
 bool is_bucket_name(std::string_view name) {
