@@ -22,14 +22,19 @@ using testing::Platform;
 using testing::Reply;
 using ::testing::UnorderedElementsAre;
 
-/// An engine that knows which bundles it has compiled.
+/// An engine that knows which bundles it has compiled. With `holds` a compile lasts until abort().
 class Compiler final : public domain::ArtefactCompiler {
  public:
   Status prepare(const ContentHash& bundle, const std::string& component) override {
-    const std::scoped_lock lock(mutex_);
+    std::unique_lock lock(mutex_);
     EXPECT_TRUE(std::filesystem::is_regular_file(component)) << component;
     attempts_.push_back(bundle.prefixed());
     changed_.notify_all();
+    if (holds) {
+      EXPECT_TRUE(changed_.wait_for(lock, 60s, [this] { return aborted_; }))
+          << "who stops waits for the compile";
+      return fail(Kind::unavailable, "compile.unavailable", "the server is stopping");
+    }
     if (error) return fail(*std::exchange(error, std::nullopt));
     prepared.insert(bundle.prefixed());
     return {};
@@ -39,6 +44,11 @@ class Compiler final : public domain::ArtefactCompiler {
     ++questions_;
     changed_.notify_all();
     return prepared.contains(bundle.prefixed());
+  }
+  void abort() noexcept override {
+    const std::scoped_lock lock(mutex_);
+    aborted_ = true;
+    changed_.notify_all();
   }
   /// Waits for that many compiles.
   std::vector<std::string> attempts(std::size_t count) {
@@ -52,12 +62,14 @@ class Compiler final : public domain::ArtefactCompiler {
   }
   std::optional<Error> error;
   std::set<std::string> prepared;
+  bool holds = false;
 
  private:
   std::mutex mutex_;
   std::condition_variable changed_;
   std::vector<std::string> attempts_;
   int questions_ = 0;
+  bool aborted_ = false;
 };
 
 /// Notes what it is told.
@@ -157,6 +169,17 @@ TEST_F(AfterAnUpgrade, GivesUpWhatIsRefused) {
   EXPECT_EQ(after_->call("POST", install_ + "/update", admin_, object{}).status, 200);
   EXPECT_THAT(compiler_.attempts(2), ElementsAre(first_, second_));
   EXPECT_TRUE(runner_.was_told(second_));
+}
+
+TEST_F(AfterAnUpgrade, StopsInTheMiddleOfACompileAndDoesItAfterTheNextStart) {
+  compiler_.holds = true;
+  restart();
+  compiler_.attempts(1);
+  after_.reset();
+  compiler_.holds = false;
+  restart();
+  EXPECT_THAT(compiler_.attempts(2), ElementsAre(first_, first_));
+  EXPECT_TRUE(runner_.was_told(first_));
 }
 
 TEST_F(AfterAnUpgrade, CompilesNothingFromABundleThatWasReplaced) {
