@@ -1,5 +1,5 @@
 import { createPrivateKey, generateKeyPairSync } from 'node:crypto';
-import { mkdir, symlink, writeFile } from 'node:fs/promises';
+import { mkdir, rm, symlink, writeFile } from 'node:fs/promises';
 import { createServer } from 'node:net';
 import type { AddressInfo } from 'node:net';
 import { join } from 'node:path';
@@ -291,6 +291,32 @@ describe('wrong input to every command says what, where and what to do', () => {
       const { code, err } = await alga([command]);
       expect([command, code, err]).toEqual([command, 1, expect.stringContaining(message)]);
       expect(err).toMatch(/manifest\.json:\d+:\d+/);
+    }
+  });
+
+  test.each([
+    ['a manifest that is nested too deeply', '['.repeat(200_000), 'is nested too deeply'],
+    ['a manifest that is nested and closed', `{"a":${'['.repeat(20_000)}`, 'nested too deeply'],
+    ['a manifest that is no text', '\u001b[2J\u0007{', 'is not valid JSON'],
+  ])('%s, and nothing of it reaches the terminal raw', async (_, text, message) => {
+    await writeFile(join(beside.folder, 'manifest.json'), text);
+    const { code, err } = await alga(['validate']);
+    expect([code, err]).toEqual([1, expect.stringContaining(message)]);
+    for (const raw of ['\u001b', '\u0007']) expect(err).not.toContain(raw);
+    expect(err.length).toBeLessThan(2000);
+  });
+
+  test('a component that is cut off, and a folder in its place', async () => {
+    await beside.writeBuiltProject(MANIFEST);
+    const component = join(beside.folder, 'dist', 'main.wasm');
+    await writeFile(component, Buffer.from('0061736d0d0001000b', 'hex'));
+    for (const command of ['validate', 'pack']) {
+      await fails([command], [1, 'component.damaged', 'dist/main.wasm', 'alga build']);
+    }
+    await rm(component);
+    await mkdir(component);
+    for (const command of ['validate', 'pack']) {
+      await fails([command], [1, 'system.is_folder', component, 'name a file']);
     }
   });
 

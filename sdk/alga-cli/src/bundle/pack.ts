@@ -1,12 +1,13 @@
 import { createHash } from 'node:crypto';
 import { existsSync } from 'node:fs';
-import { lstat, readdir, readFile } from 'node:fs/promises';
+import { lstat, readdir } from 'node:fs/promises';
 import { join, relative, sep } from 'node:path';
 
 import { wasmKind } from '../component/binary.js';
 import { checkComponent, type ComponentFinding } from '../component/check.js';
 import { Failure } from '../failure.js';
 import { hasHandler, type Project } from '../project/project.js';
+import { readFile } from '../read-file.js';
 import { writeArchive, type ArchiveEntry } from './archive.js';
 
 export const BUNDLE_FILE = 'bundle.tar.zst';

@@ -1,4 +1,3 @@
-import { readFile } from 'node:fs/promises';
 import { existsSync } from 'node:fs';
 import { join } from 'node:path';
 
@@ -19,6 +18,7 @@ import { MANIFEST_FILE, readManifest } from '../manifest/manifest.js';
 import { validateManifest } from '../manifest/validate.js';
 import { formatBytes, type Output } from '../output.js';
 import { hasHandler, openProject } from '../project/project.js';
+import { readFile } from '../read-file.js';
 
 export function registerBuildCommands(program: Command, environment: Environment): void {
   addCommand<{ engine?: string }>(

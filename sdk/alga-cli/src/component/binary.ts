@@ -1,3 +1,4 @@
+import { Failure } from '../failure.js';
 import { Reader } from './reader.js';
 
 /** What a component asks for and offers, read from the binary itself. */
@@ -31,10 +32,27 @@ const KINDS: readonly ExternKind[] = [
 
 /**
  * Reads the top-level import and export sections of a component (component model binary format,
- * "Imports and Exports"). Throws a RangeError for a truncated and a SyntaxError for a malformed
- * binary; nested components are skipped, so the cost does not depend on them.
+ * "Imports and Exports"). Throws a Failure for a truncated or malformed binary; nested components
+ * are skipped, so the cost does not depend on them.
  */
 export function readComponent(bytes: Uint8Array): ComponentShape {
+  return orDamaged(() => readShape(bytes));
+}
+
+/** Reads something of a component; what is wrong with the binary becomes a Failure. */
+export function orDamaged<T>(read: () => T): T {
+  try {
+    return read();
+  } catch (cause) {
+    const reason = cause instanceof Error ? cause.message : String(cause);
+    throw new Failure('component.damaged', `dist/main.wasm cannot be read: ${reason}`, {
+      hint: 'build it again: alga build; one that came over a network may be cut off',
+      cause,
+    });
+  }
+}
+
+function readShape(bytes: Uint8Array): ComponentShape {
   if (wasmKind(bytes) !== 'component') throw new SyntaxError('not a WebAssembly component');
   const shape: ComponentShape = { imports: [], exports: [] };
   const reader = new Reader(bytes, 8, bytes.length);

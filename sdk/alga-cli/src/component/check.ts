@@ -5,7 +5,7 @@ import {
   PACKAGE,
 } from '../manifest/capabilities.js';
 import { declaredCapabilities, type Manifest } from '../manifest/manifest.js';
-import { readComponent } from './binary.js';
+import { orDamaged, readComponent } from './binary.js';
 import { beyondSlots, slotNeeds } from './slots.js';
 
 export interface ComponentFinding {
@@ -58,7 +58,7 @@ export function checkComponent(bytes: Uint8Array, manifest: Manifest): Component
 
 /** What publishing refuses because no runner could load it. */
 function slotFindings(bytes: Uint8Array): ComponentFinding[] {
-  return beyondSlots(slotNeeds(bytes)).map((text) => ({
+  return beyondSlots(orDamaged(() => slotNeeds(bytes))).map((text) => ({
     severity: 'error',
     code: 'component.beyond_slots',
     message: `no runner can load the component: an instance would need ${text}`,

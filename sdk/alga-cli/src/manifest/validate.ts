@@ -46,6 +46,17 @@ function schemaCheck(): ValidateFunction {
 
 /** Parses and checks the text of a manifest. Problems come in the order of the text. */
 export function validateManifest(text: string): ManifestResult {
+  try {
+    return validate(text);
+  } catch (error) {
+    // No parser goes deeper than its stack.
+    if (!(error instanceof RangeError)) throw error;
+    const problem = { path: '', message: 'is nested too deeply', line: 1, column: 1 };
+    return { ok: false, problems: [problem] };
+  }
+}
+
+function validate(text: string): ManifestResult {
   const syntax: ParseError[] = [];
   const tree = parseTree(text, syntax, { disallowComments: true, allowTrailingComma: false });
   const first = syntax[0];
