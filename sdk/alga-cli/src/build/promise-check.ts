@@ -38,7 +38,9 @@ export class PromiseCheck {
       const why = dropped
         ? `forEach does not wait for its async function`
         : `nobody awaits ${expression}`;
-      output.warn(`${file}:${line}:${column} ${why}: when it fails, nobody is told [${FLOATING}]`);
+      output.warn(
+        `${file}:${line}:${column} ${why}: the answer waits neither for it nor for its failure [${FLOATING}]`,
+      );
       output.note(`\n${codeFrame(source, line, column, 1)}\n`);
       const advice = dropped
         ? 'use for (const … of …) with await, or await Promise.all(….map(…))'
