@@ -76,7 +76,7 @@ class Platform:
         self.operator = self.client(self.token_file.read_text().strip())
         return self
 
-    def client(self, token, timeout=180.0):
+    def client(self, token, timeout=600.0):
         return self.server.client({"authorization": f"Bearer {token}"}, timeout)
 
     def tenant(self, tenant):
