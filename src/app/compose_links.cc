@@ -103,7 +103,7 @@ Status World::Parts::build_lone_runner() {
     grant_watch = std::make_unique<runner::GrantKeyWatch>(
         *client, link_to(control_plane_url),
         [this](const std::vector<crypto::PublicKey>& trusted) { grants->set_keys(trusted); },
-        log.named("grants"));
+        *clock, log.named("grants"));
   }
   return {};
 }

@@ -1,9 +1,11 @@
 #include "runner/control_plane_link.h"
 
+#include <ctime>
 #include <optional>
 #include <utility>
 
 #include "async/thread_name.h"
+#include "domain/grant.h"
 #include "json/decode.h"
 
 namespace alga::runner {
@@ -25,6 +27,14 @@ Result<egress::ClientRequest> request_to(const ControlPlaneLink& link, std::stri
     request.headers.push_back({"x-runner-auth", std::string(token.reveal())});
   }
   return request;
+}
+
+/// `Sat, 21 Nov 2026 04:10:52 GMT` (RFC 9110 section 5.6.7).
+std::optional<WallTime> parse_http_date(const std::string& text) {
+  std::tm parts{};
+  const char* rest = ::strptime(text.c_str(), "%a, %d %b %Y %H:%M:%S GMT", &parts);
+  if (rest == nullptr || *rest != '\0') return std::nullopt;
+  return WallTime{std::chrono::seconds{::timegm(&parts)}};
 }
 
 std::string said(const domain::HttpResponse& response) {
@@ -56,8 +66,7 @@ Status deliver_records(egress::HttpClient& client, const ControlPlaneLink& link,
   return fail(Kind::unavailable, "records.unavailable", said(*response));
 }
 
-Result<std::vector<crypto::PublicKey>> fetch_grant_keys(egress::HttpClient& client,
-                                                        const ControlPlaneLink& link) {
+Result<GrantKeys> fetch_grant_keys(egress::HttpClient& client, const ControlPlaneLink& link) {
   TRY(egress::ClientRequest request, request_to(link, "/internal/grant-keys"));
   auto response = client.send_blocking(std::move(request));
   if (!response) return no_keys(why(response.error()));
@@ -67,18 +76,25 @@ Result<std::vector<crypto::PublicKey>> fetch_grant_keys(egress::HttpClient& clie
   json::Object root = document->root();
   auto listed = root.objects("keys", most_keys);
   if (!listed) return no_keys(listed.error().message);
-  std::vector<crypto::PublicKey> keys;
+  GrantKeys answer;
   for (json::Object& item : *listed) {
     auto text = item.string("public_key", 128);
-    if (auto key = crypto::PublicKey::from_base64(text.value_or(""))) keys.push_back(*key);
+    if (auto key = crypto::PublicKey::from_base64(text.value_or(""))) answer.keys.push_back(*key);
   }
-  if (keys.empty()) return no_keys("the answer has no key");
-  return keys;
+  if (answer.keys.empty()) return no_keys("the answer has no key");
+  if (auto date = domain::find_header(response->headers, "date")) {
+    answer.told = parse_http_date(std::string(*date));
+  }
+  return answer;
 }
 
 GrantKeyWatch::GrantKeyWatch(egress::HttpClient& client, ControlPlaneLink link, Changed changed,
-                             Logger log)
-    : client_(client), link_(std::move(link)), changed_(std::move(changed)), log_(std::move(log)) {
+                             const Clock& clock, Logger log)
+    : client_(client),
+      link_(std::move(link)),
+      changed_(std::move(changed)),
+      clock_(clock),
+      log_(std::move(log)) {
   thread_ = std::thread([this] {
     async::name_this_thread("grant-keys");
     run();
@@ -97,9 +113,14 @@ GrantKeyWatch::~GrantKeyWatch() {
 void GrantKeyWatch::run() {
   bool complained = false;
   while (true) {
+    const SteadyTime asked = clock_.steady();
     const auto keys = fetch_grant_keys(client_, link_);
     if (keys) {
-      changed_(*keys);
+      changed_(keys->keys);
+      if (keys->told) {
+        compare_clocks(*keys->told,
+                       std::chrono::ceil<std::chrono::milliseconds>(clock_.steady() - asked));
+      }
       if (complained) log_.info("the keys of grants are known again");
       complained = false;
     } else if (!complained) {
@@ -111,6 +132,22 @@ void GrantKeyWatch::run() {
     const auto pause = keys ? between_answers : between_attempts;
     if (wake_.wait_for(lock, pause, [this] { return stop_; })) return;
   }
+}
+
+void GrantKeyWatch::compare_clocks(WallTime told, std::chrono::milliseconds took) {
+  // `told` is of a moment while it was asked, cut to a second.
+  const std::chrono::milliseconds ahead = clock_.wall() - told;
+  const auto earliest = ahead - took - std::chrono::seconds{1};
+  const Skew skew = earliest > domain::grant_clock_skew ? Skew::ahead
+                    : ahead < -domain::grant_clock_skew ? Skew::behind
+                                                        : Skew::none;
+  if (skew == std::exchange(skew_, skew)) return;
+  if (skew == Skew::none)
+    return log_.info("the clocks of this machine and of the control plane agree again");
+  log_.error("the clocks of this machine and of the control plane differ: grants are refused",
+             {{"code", "clock.skewed"},
+              {"seconds_ahead", std::chrono::duration<double>(ahead).count()},
+              {"what_to_do", "correct the one that is wrong (timedatectl)"}});
 }
 
 }  // namespace alga::runner

@@ -2,13 +2,16 @@
 
 #include <chrono>
 #include <condition_variable>
+#include <cstdint>
 #include <functional>
 #include <mutex>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <thread>
 #include <vector>
 
+#include "base/clock.h"
 #include "base/log.h"
 #include "base/result.h"
 #include "base/secret.h"
@@ -34,30 +37,44 @@ struct ControlPlaneLink {
 [[nodiscard]] Status deliver_records(egress::HttpClient& client, const ControlPlaneLink& link,
                                      std::string_view lines);
 
-/// The keys of `GET /internal/grant-keys`. Blocks. Error: `grant.keys_unavailable`; an answer
-/// without any good key counts as none.
-[[nodiscard]] Result<std::vector<crypto::PublicKey>> fetch_grant_keys(egress::HttpClient& client,
-                                                                      const ControlPlaneLink& link);
+/// The keys of `GET /internal/grant-keys`, and what the clock of the control plane said, in whole
+/// seconds, if its answer tells.
+struct GrantKeys {
+  std::vector<crypto::PublicKey> keys;
+  std::optional<WallTime> told;
+};
+
+/// Blocks. Error: `grant.keys_unavailable`; an answer without any good key counts as none.
+[[nodiscard]] Result<GrantKeys> fetch_grant_keys(egress::HttpClient& client,
+                                                 const ControlPlaneLink& link);
 
 /// Asks for the keys of grants now and then, on a thread of its own: every half minute, so that a
 /// new key is known long before it signs, and every second while there is no answer. Keys that were
 /// known stay known while the control plane cannot be asked; grants live for a minute at most.
+/// Compares the clocks, too: one line `clock.skewed` when they differ by more than grants tolerate,
+/// another when they agree again.
 class GrantKeyWatch {
  public:
   using Changed = std::function<void(const std::vector<crypto::PublicKey>&)>;
-  /// `changed` is called on the watch's thread with every answer. `client` outlives the watch.
-  GrantKeyWatch(egress::HttpClient& client, ControlPlaneLink link, Changed changed, Logger log);
+  /// `changed` is called on the watch's thread with every answer. `client` and `clock` outlive the
+  /// watch.
+  GrantKeyWatch(egress::HttpClient& client, ControlPlaneLink link, Changed changed,
+                const Clock& clock, Logger log);
   ~GrantKeyWatch();
   GrantKeyWatch(const GrantKeyWatch&) = delete;
   GrantKeyWatch& operator=(const GrantKeyWatch&) = delete;
 
  private:
   void run();
+  void compare_clocks(WallTime told, std::chrono::milliseconds took);
 
   egress::HttpClient& client_;
   const ControlPlaneLink link_;
   const Changed changed_;
+  const Clock& clock_;
   const Logger log_;
+  enum class Skew : std::uint8_t { none, ahead, behind };
+  Skew skew_ = Skew::none;  // of the thread alone
   std::mutex mutex_;
   std::condition_variable wake_;
   bool stop_ = false;

@@ -4,6 +4,9 @@
 
 #include <atomic>
 #include <memory>
+#include <mutex>
+#include <span>
+#include <thread>
 #include <utility>
 
 #include "async/task.h"
@@ -13,6 +16,27 @@ namespace alga::runner {
 namespace {
 
 using std::chrono::milliseconds;
+
+/// The code of each line.
+class Codes final : public LogSink {
+ public:
+  [[nodiscard]] bool enabled(LogLevel) const noexcept override { return true; }
+  void write(LogLevel, std::string_view, std::string_view,
+             std::span<const LogField> fields) noexcept override {
+    const std::scoped_lock lock(mutex_);
+    for (const LogField& field : fields) {
+      if (field.key == "code") said_ += std::string(std::get<std::string_view>(field.value)) + ' ';
+    }
+  }
+  [[nodiscard]] std::string said() const {
+    const std::scoped_lock lock(mutex_);
+    return said_;
+  }
+
+ private:
+  mutable std::mutex mutex_;
+  std::string said_;
+};
 
 class ControlPlaneLinkTest : public ::testing::Test {
  protected:
@@ -42,7 +66,7 @@ class ControlPlaneLinkTest : public ::testing::Test {
   std::string fetched(const std::string& body) {
     body_ = body;
     const auto keys = fetch_grant_keys(client_, link_);
-    return keys ? std::to_string(keys->size()) : std::string(keys.error().code);
+    return keys ? std::to_string(keys->keys.size()) : std::string(keys.error().code);
   }
 
   NoMetrics metrics_;
@@ -80,14 +104,40 @@ TEST_F(ControlPlaneLinkTest, TakesTheGoodKeysOfAnAnswer) {
   EXPECT_EQ(fetched(R"({"keys":[{"public_key":")" + key + R"("}]})"), "grant.keys_unavailable");
 }
 
+TEST_F(ControlPlaneLinkTest, NamesTheDifferenceOfTheClocks) {
+  const std::string key = crypto::SigningKey::generate().public_key().base64();
+  body_ = R"({"keys":[{"public_key":")" + key + R"("}]})";
+  const WallTime now = SystemClock().wall();
+  // The answer may take its time on a busy machine, and the clock of the test stands still.
+  const std::pair<std::chrono::minutes, const char*> cases[] = {
+      {std::chrono::hours{1}, "clock.skewed "},
+      {-std::chrono::hours{1}, "clock.skewed "},
+      {std::chrono::minutes{0}, ""}};
+  for (const auto& [off, said] : cases) {
+    const ManualClock moved(now + off);
+    const SystemClock right;
+    const auto codes = std::make_shared<Codes>();
+    std::atomic<bool> answered = false;
+    {
+      const Clock& clock = off.count() == 0 ? static_cast<const Clock&>(right) : moved;
+      const GrantKeyWatch watch(
+          client_, link_, [&](const auto&) { answered = true; }, clock, Logger(codes, "grants"));
+      while (!answered) std::this_thread::sleep_for(milliseconds(1));
+    }  // which waits for its thread
+    EXPECT_EQ(codes->said(), said) << off.count() << " minutes";
+  }
+}
+
 TEST_F(ControlPlaneLinkTest, WatchesUntilThereIsAnAnswer) {
   const std::string key = crypto::SigningKey::generate().public_key().base64();
   body_ = R"({"keys":[{"public_key":")" + key + R"("}]})";
   status_ = 503;
   std::atomic<int> changes = 0;
+  const SystemClock clock;
   {
-    const GrantKeyWatch watch(
-        client_, link_, [&](const auto& keys) { changes += static_cast<int>(keys.size()); }, {});
+    const GrantKeyWatch watch(client_, link_,
+                              [&](const auto& keys) { changes += static_cast<int>(keys.size()); },
+                              clock, {});
     while (asked_ == 0) std::this_thread::sleep_for(milliseconds(5));
     EXPECT_EQ(changes, 0);
     status_ = 200;
