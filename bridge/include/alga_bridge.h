@@ -331,7 +331,7 @@ typedef enum {
   AB_END_LINK,
   AB_END_POOL_FULL,
   AB_END_PANIC,
-  AB_END_INTERNAL
+  AB_END_INTERNAL        /* the machine refused memory or mappings */
 } ab_end;
 
 typedef struct {

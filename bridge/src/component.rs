@@ -2,7 +2,7 @@
 
 use crate::abi::AbStatus;
 use crate::engine::{AbEngine, EngineState};
-use crate::error::{AbError, guard, quiet};
+use crate::error::{AbError, guard, is_of_the_machine, quiet};
 use crate::guest::Guest;
 use crate::legacy;
 use crate::link::types::{ExecuteRequest, ExecuteResponse};
@@ -53,9 +53,14 @@ unsafe fn load(engine: &Arc<EngineState>, fd: RawFd) -> Result<AbComponent, AbEr
     if let Err(error) = std::fs::File::open(&path) {
         return Err(AbError::new(AbStatus::Io, format!("descriptor {fd}: {error}")));
     }
+    let refused = |error: wasmtime::Error| {
+        let machine = is_of_the_machine(&error);
+        let status = if machine { AbStatus::Io } else { AbStatus::Incompatible };
+        AbError::new(status, chain(&error))
+    };
     // SAFETY: promised by the caller.
-    let component = unsafe { Component::deserialize_file(&engine.engine, &path) }
-        .map_err(|error| AbError::new(AbStatus::Incompatible, chain(&error)))?;
+    let component =
+        unsafe { Component::deserialize_file(&engine.engine, &path) }.map_err(refused)?;
     let mut linker = running.linker.clone();
     user_shapes::add(&mut linker, &component)
         .map_err(|error| AbError::new(AbStatus::Link, chain(&error)))?;

@@ -197,11 +197,15 @@ impl AbEngine {
             .map_err(|error| AbError::invalid(format!("{error:#}")))?;
         let running = match host {
             None => None,
-            Some(host) => Some(Running {
-                host,
-                linker: link::linker(&engine)
-                    .map_err(|error| AbError::new(AbStatus::Link, format!("{error:#}")))?,
-            }),
+            Some(host) => {
+                // Now, and not when the first guest is polled: then there may be no thread to be had.
+                timers();
+                Some(Running {
+                    host,
+                    linker: link::linker(&engine)
+                        .map_err(|error| AbError::new(AbStatus::Link, format!("{error:#}")))?,
+                })
+            }
         };
         Ok(AbEngine(Arc::new(EngineState {
             engine,

@@ -26,6 +26,12 @@ impl AbError {
     }
 }
 
+/// Whether the kernel refused something (memory, mappings). Wasmtime has no public type for its
+/// errors; they read `… (os error 12)`.
+pub fn is_of_the_machine(error: &wasmtime::Error) -> bool {
+    error.root_cause().to_string().contains("(os error ")
+}
+
 /// What a caught panic said.
 pub fn panic_text(payload: &(dyn Any + Send)) -> &str {
     payload

@@ -8,7 +8,7 @@ use crate::guest::{Guest, Shared};
 use crate::legacy;
 use crate::limits::Limiter;
 use crate::link::types::{ExecuteRequest, ExecuteResponse, HttpHeader, HttpRequest};
-use crate::outcome::Outcome;
+use crate::outcome::{Outcome, while_instantiating};
 use crate::wasi;
 use crate::wasi_http::HttpHooks;
 use bytes::Bytes;
@@ -292,7 +292,8 @@ async fn call(
     clock: &Clock,
     born: Instant,
 ) -> wasmtime::Result<ExecuteResponse> {
-    let instance = component.pre.instantiate_async(&mut *store).await?;
+    let instance =
+        component.pre.instantiate_async(&mut *store).await.map_err(while_instantiating)?;
     clock.instantiated.store(clock.polled(born), Ordering::Relaxed);
     match &component.entry {
         Entry::Handler(index) => {

@@ -1,6 +1,7 @@
 //! Limits of one execution, and the errors with which they end it.
 
 use crate::abi::AbLimits;
+use crate::error::is_of_the_machine;
 use std::fmt;
 use wasmtime::ResourceLimiter;
 
@@ -16,6 +17,8 @@ pub enum Stop {
     Response { limit: &'static str, reason: String },
     /// A callback or `ab_call_abort`.
     Host(String),
+    /// The kernel refused what the guest was entitled to: memory, mappings.
+    Machine(String),
 }
 
 impl fmt::Display for Stop {
@@ -29,6 +32,7 @@ impl fmt::Display for Stop {
             }
             Stop::Response { reason, .. } => write!(f, "response limit: {reason}"),
             Stop::Host(reason) => write!(f, "ended by the host: {reason}"),
+            Stop::Machine(reason) => write!(f, "refused by the machine: {reason}"),
         }
     }
 }
@@ -127,8 +131,12 @@ impl ResourceLimiter for Limiter {
         }
     }
 
-    fn memory_grow_failed(&mut self, _error: wasmtime::Error) -> wasmtime::Result<()> {
+    /// Beyond the guest's own maximum it is told so; for what the kernel refuses it is not to blame.
+    fn memory_grow_failed(&mut self, error: wasmtime::Error) -> wasmtime::Result<()> {
         self.memory.undo();
+        if is_of_the_machine(&error) {
+            return Err(Stop::Machine(error.root_cause().to_string()).into());
+        }
         Ok(())
     }
 
@@ -188,6 +196,20 @@ mod tests {
         limiter.memory_grow_failed(wasmtime::Error::msg("own maximum")).expect("noted");
         assert_eq!(limiter.peak_memory(), 50);
         assert!(limiter.memory_growing(50, 100, None).expect("still fits"));
+    }
+
+    #[test]
+    fn what_the_kernel_refuses_is_no_fault_of_the_guest() {
+        let mut limiter = limiter(100, 1000);
+        limiter.memory_growing(0, 50, None).expect("allowed by us");
+        let refused = std::io::Error::from_raw_os_error(libc::ENOMEM);
+        let error = limiter.memory_grow_failed(refused.into()).expect_err("ended");
+        let stop = error.downcast_ref();
+        assert!(
+            matches!(stop, Some(Stop::Machine(reason)) if reason.contains("memory")),
+            "{error}"
+        );
+        assert_eq!(limiter.peak_memory(), 0);
     }
 
     #[test]

@@ -137,6 +137,7 @@ fn classify(error: &wasmtime::Error) -> AbEnd {
             Stop::Table { .. } => AbEnd::TableLimit,
             Stop::Response { .. } => AbEnd::ResponseLimit,
             Stop::Host(_) => AbEnd::Host,
+            Stop::Machine(_) => AbEnd::Internal,
         };
     }
     if error.is::<I32Exit>() {
@@ -164,6 +165,16 @@ fn classify(error: &wasmtime::Error) -> AbEnd {
     // What is left is a guest that breaks the canonical ABI (bad UTF-8, unaligned pointers, refused
     // WASI arguments): a trap by another name.
     AbEnd::GuestTrap
+}
+
+/// What failed while an instance was made. Where no frame of the guest was on the stack it had not
+/// begun: the machine could not make one (no memory, no more mappings).
+pub fn while_instantiating(error: wasmtime::Error) -> wasmtime::Error {
+    let guests = error.is::<WasmBacktrace>() || trap(&error).is_some();
+    if guests || !matches!(classify(&error), AbEnd::GuestTrap) {
+        return error;
+    }
+    Stop::Machine(root_text(&error)).into()
 }
 
 /// The innermost cause: the outer layers are the backtrace and "error while executing at …".

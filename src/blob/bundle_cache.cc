@@ -372,6 +372,17 @@ Result<archive::ExtractedBundle> BundleCache::extract(const ContentHash& hash,
   }
 }
 
+void BundleCache::forget(const std::shared_ptr<const CachedBundle>& bundle) {
+  const std::scoped_lock lock(mutex_);
+  const auto entry = entries_.find(bundle->hash());
+  if (entry == entries_.end() || entry->second.bundle != bundle) return;
+  bytes_ -= entry->second.bytes;
+  bytes_gauge_.set(static_cast<double>(bytes_));
+  entries_.erase(entry);
+  use_.log.warn("files of a cached bundle are gone; it is fetched anew",
+                {{"hash", bundle->hash().hex()}});
+}
+
 /// Removes the least recently used bundles that nobody holds until at most `target` bytes are left.
 void BundleCache::evict(std::uint64_t target) {
   std::vector<fs::path> condemned;

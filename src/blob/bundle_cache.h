@@ -108,6 +108,10 @@ class BundleCache {
                                                                const ContentHash& hash,
                                                                Shared shared);
 
+  /// For who found that files of this bundle are gone, as when somebody empties the directory below
+  /// a running server: the next get() fetches it anew. Nothing when that has happened already.
+  void forget(const std::shared_ptr<const CachedBundle>& bundle);
+
   /// Sum of the sizes of the files of all cached bundles.
   [[nodiscard]] std::uint64_t bytes() const;
   [[nodiscard]] std::size_t size() const;

@@ -244,6 +244,23 @@ TEST_F(BundleCacheTest, FetchesAnewWhatSomebodyRemovedBelowIt) {
   EXPECT_EQ(read_file(*(*bundle)->component_path()), "c");
 }
 
+TEST_F(BundleCacheTest, FetchesAnewWhatItWasToldIsGone) {
+  open();
+  const ContentHash hash = publish("c", tenant_);
+  const auto lost = get(hash);
+  ASSERT_TRUE(lost);
+  fs::remove_all(root() / hash.hex());
+  cache_->forget(*lost);
+  EXPECT_EQ(cache_->bytes(), 0U);
+  EXPECT_EQ(cache_->find_ready(tenant_, extension_, hash, Shared::no), nullptr);
+  const auto fetched = get(hash);
+  ASSERT_TRUE(fetched) << fetched.error().message;
+  EXPECT_EQ(read_file(*(*fetched)->component_path()), "c");
+  cache_->forget(*lost);
+  EXPECT_EQ(cache_->find_ready(tenant_, extension_, hash, Shared::no), *fetched)
+      << "who is late to tell takes nothing from those who have it again";
+}
+
 TEST_F(BundleCacheTest, LetsOnlyOneProcessIn) {
   open();
   const auto second = BundleCache::open({.root = root(), .max_bytes = 1, .limits = {}},

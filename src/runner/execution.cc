@@ -274,14 +274,25 @@ async::Task<RunnerRole::Call::Refusal> RunnerRole::Call::open_secrets() {
   co_return std::nullopt;
 }
 
-async::Task<RunnerRole::Call::Refusal> RunnerRole::Call::load() {
-  component_ = role_.use_.engine->find_ready(bundle_->hash());
-  if (component_) co_return std::nullopt;
+async::Task<Result<std::shared_ptr<engine::Component>>> RunnerRole::Call::load_once() {
   const SteadyTime begin = role_.use_.clock->steady();
   auto component = co_await load_component(role_.use_.engine, bundle_->hash(),
                                            bundle_->component_path().value_or(""), bundle_,
                                            role_.options_.cold_wait);
   cold_us_ += microseconds(begin, role_.use_.clock->steady());
+  co_return component;
+}
+
+/// A bundle whose files somebody removed below us is fetched anew, once.
+async::Task<RunnerRole::Call::Refusal> RunnerRole::Call::load() {
+  component_ = role_.use_.engine->find_ready(bundle_->hash());
+  if (component_) co_return std::nullopt;
+  auto component = co_await load_once();
+  if (!component && component.error().code == "engine.component_gone") {
+    role_.use_.bundles->forget(bundle_);
+    if (Refusal refused = co_await fetch_bundle()) co_return std::move(*refused);
+    component = co_await load_once();
+  }
   if (component) {
     component_ = std::move(*component);
     co_return std::nullopt;

@@ -40,6 +40,7 @@ class RunnerRole::Call {
   Refusal settle_capabilities();
   async::Task<Refusal> open_secrets();
   async::Task<Refusal> load();
+  async::Task<Result<std::shared_ptr<engine::Component>>> load_once();
   async::Task<Response> run();
   Response answer_of(engine::Outcome& outcome);
   void conclude(const Response& response);

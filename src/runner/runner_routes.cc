@@ -224,6 +224,7 @@ async::Task<Result<Readiness>> RunnerRole::make_ready(
   auto component = co_await load_component(use_.engine, hash, *wasm, bundle, options_.cold_wait);
   if (component) co_return Readiness::ready;
   if (component.error().code == "engine.cold") co_return Readiness::compiling;
+  if (component.error().code == "engine.component_gone") use_.bundles->forget(bundle);
   co_return fail(std::move(component).error());
 }
 
