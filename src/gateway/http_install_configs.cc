@@ -10,6 +10,7 @@
 
 #include "async/await_callback.h"
 #include "domain/envelope.h"
+#include "domain/grant.h"
 #include "domain/install_config_codec.h"
 
 namespace alga::gateway {
@@ -198,12 +199,14 @@ struct HttpInstallConfigs::State : std::enable_shared_from_this<State> {
     entries.insert_or_assign(key, Entry{config, question, until});
   }
 
-  /// Half of what its grant and its envelope have left: a runner still has to accept them.
+  /// Half of what its grant and its envelope have left: a runner still has to accept them. No grant
+  /// has longer than its longest life, whatever a clock of ours that is behind makes of its end.
   [[nodiscard]] std::chrono::milliseconds usable_for(const domain::InstallConfig& config) const {
-    auto left = config.grant_expires - clock.wall();
+    std::chrono::milliseconds left = std::min<std::chrono::milliseconds>(
+        config.grant_expires - clock.wall(), domain::longest_grant_life);
     if (config.envelope && config.envelope->expires_at) {
       const std::optional<WallTime> expires = parse_rfc3339(*config.envelope->expires_at);
-      if (expires) left = std::min(left, *expires - clock.wall());
+      if (expires) left = std::min<std::chrono::milliseconds>(left, *expires - clock.wall());
     }
     return left / 2;
   }

@@ -231,6 +231,16 @@ TEST_F(HttpInstallConfigsTest, NeverOutlivesItsGrant) {
   EXPECT_EQ(resolve(), "c2");
 }
 
+TEST_F(HttpInstallConfigsTest, KeepsAGrantNoLongerBecauseItsOwnClockIsBehind) {
+  grant_life_ = std::chrono::minutes(61);  // what a minute is to a clock that is an hour behind
+  hold(1);
+  EXPECT_EQ(resolve(), "c1");
+  generation_ = 2;
+  clock_.advance(std::chrono::seconds(30));
+  hold(1);
+  EXPECT_EQ(resolve(), "c2");
+}
+
 TEST_F(HttpInstallConfigsTest, AsksOnceForManyAtOnce) {
   slow_ = true;
   std::vector<std::jthread> callers;
