@@ -98,21 +98,28 @@ fn storage() -> Vec<u8> {
     guest(V1, &["alga:extension/storage@1.0.0"], fields, body)
 }
 
-/// An answer with 200 headers `x`.
-fn many_headers() -> Vec<u8> {
-    plain(
+/// An answer with `count` headers `x`, whose list lies at `list`, where nothing else is.
+fn headers(count: u32, list: u32) -> Vec<u8> {
+    let pages = (list + 16 * count).div_ceil(65536);
+    let length = list + 4;
+    let grow = match pages.saturating_sub(2) {
+        0 => String::new(),
+        more => format!("(drop (memory.grow (i32.const {more})))"),
+    };
+    plain(&format!(
         "(local $i i32)
+        {grow}
         (drop (call $answer (i32.const 200) (i32.const 0) (i32.const 0)))
         (i32.store8 (i32.const 8) (i32.const 120))
-        (i32.store (i32.const 1028) (i32.const 2048))
-        (i32.store (i32.const 1032) (i32.const 200))
+        (i32.store (i32.const 1028) (i32.const {list}))
+        (i32.store (i32.const 1032) (i32.const {count}))
         (loop $l
-            (i32.store (i32.add (i32.const 2048) (i32.mul (local.get $i) (i32.const 16))) (i32.const 8))
-            (i32.store (i32.add (i32.const 2052) (i32.mul (local.get $i) (i32.const 16))) (i32.const 1))
+            (i32.store (i32.add (i32.const {list}) (i32.mul (local.get $i) (i32.const 16))) (i32.const 8))
+            (i32.store (i32.add (i32.const {length}) (i32.mul (local.get $i) (i32.const 16))) (i32.const 1))
             (local.set $i (i32.add (local.get $i) (i32.const 1)))
-            (br_if $l (i32.lt_u (local.get $i) (i32.const 200))))
-        (i32.const 1024)",
-    )
+            (br_if $l (i32.lt_u (local.get $i) (i32.const {count}))))
+        (i32.const 1024)"
+    ))
 }
 
 /// Sleeps for a minute on a timer of WASI.
@@ -154,7 +161,8 @@ fn guests() -> Vec<(&'static str, Vec<u8>)> {
                 "(drop (memory.grow (i32.const 20))) (call $answer (i32.const 200) (i32.const 0) (i32.const 1048576))",
             ),
         ),
-        ("many-headers", many_headers()),
+        ("many-headers", headers(200, 2048)),
+        ("million-headers", headers(1_000_000, 131_072)),
         (
             // Counts in a global and in memory; answers the sum as one byte.
             "counter",
