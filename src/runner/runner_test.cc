@@ -38,6 +38,8 @@ class FakeEngine final : public engine::Engine {
       waiting = std::move(done);
     } else if (load_error) {
       done(alga::fail(*load_error));
+    } else if (!std::filesystem::exists(wasm)) {
+      done(alga::fail(Kind::unavailable, "engine.component_gone", "it is not there"));
     } else {
       done(std::shared_ptr<engine::Component>{});
     }
@@ -337,6 +339,19 @@ TEST_F(RunnerTest, SaysWhenToComeBack) {
   EXPECT_EQ(busy_compiler.error, "engine_init_failed: engine.unavailable");
   EXPECT_EQ(busy_compiler.end_class, "overload");
   EXPECT_EQ(busy_compiler.retry_after_s, 30U);
+}
+
+TEST_F(RunnerTest, FetchesABundleAnewWhoseFilesSomebodyRemoved) {
+  auto& runner = role(drop_in());
+  ASSERT_EQ(execute(runner, request()).status, 201);
+  std::filesystem::remove_all(root_ / hash_.hex());
+  EXPECT_EQ(execute(runner, request()).status, 201);
+  EXPECT_EQ(engine_.loaded.size(), 3U) << "good, gone, good again";
+  std::filesystem::remove_all(root_ / hash_.hex());
+  ASSERT_TRUE(store_.remove(blob::bundle_key(tenant_, extension_, hash_)));
+  const auto lost = execute(runner, request());
+  EXPECT_EQ(lost.error, "bundle_fetch_failed: blob.not_found");
+  EXPECT_EQ(lost.end_class, "platform");
 }
 
 TEST_F(RunnerTest, TakesNothingMoreWhenDraining) {
