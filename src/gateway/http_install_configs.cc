@@ -44,7 +44,8 @@ Result<Config> parse_answer(const Result<domain::HttpResponse>& response, const 
 }
 
 bool is_brokered(const Config& config) {
-  return config->envelope && domain::is_broker_token(*config->envelope);
+  const auto& envelope = config->envelope;
+  return envelope && domain::is_broker_token(*envelope);
 }
 
 }  // namespace
@@ -99,21 +100,20 @@ struct HttpInstallConfigs::State : std::enable_shared_from_this<State> {
 
   void ask(const TenantId& tenant, const std::string& extension, Done done) {
     const std::string key = tenant.str() + '\n' + extension;
-    std::shared_ptr<Flight> flight;
-    {
-      const std::scoped_lock lock(mutex);
-      if (!one_each.contains(key)) {
-        std::shared_ptr<Flight>& place = flights[key];
-        // Who begins after a change does not wait for a question from before it.
-        if (place != nullptr && serves(place->question)) {
-          place->waiting.push_back(std::move(done));
-          return;
-        }
-        flight = place = std::make_shared<Flight>(Flight{.question = new_question()});
-        flight->waiting.push_back(std::move(done));
-      }
+    std::unique_lock lock(mutex);
+    if (one_each.contains(key)) {
+      lock.unlock();
+      return ask_alone(tenant, extension, std::move(done));
     }
-    if (flight == nullptr) return ask_alone(tenant, extension, std::move(done));
+    std::shared_ptr<Flight>& place = flights[key];
+    // Who begins after a change does not wait for a question from before it.
+    if (place != nullptr && serves(place->question)) {
+      place->waiting.push_back(std::move(done));
+      return;
+    }
+    const auto flight = place = std::make_shared<Flight>(Flight{.question = new_question()});
+    flight->waiting.push_back(std::move(done));
+    lock.unlock();
     send(tenant, extension, flight->question,
          [self = shared_from_this(), key, flight, tenant, extension](Result<Config> outcome) {
            self->finish(key, flight, tenant, extension, std::move(outcome));

@@ -117,8 +117,8 @@ void GrantKeyWatch::run() {
     const auto keys = fetch_grant_keys(client_, link_);
     if (keys) {
       changed_(keys->keys);
-      if (keys->told) {
-        compare_clocks(*keys->told,
+      if (const auto& told = keys->told) {
+        compare_clocks(*told,
                        std::chrono::ceil<std::chrono::milliseconds>(clock_.steady() - asked));
       }
       if (complained) log_.info("the keys of grants are known again");

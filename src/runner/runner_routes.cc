@@ -93,13 +93,14 @@ Result<WarmupRequest> warmup_from_json(std::string_view text) {
   TRY(const auto tenant_text, root.optional_string("tenant_id"));
   TRY(const auto extension_text, root.optional_string("extension_id"));
   const auto hash = ContentHash::parse(hash_text);
-  WarmupRequest request{.hash = hash.value_or(*ContentHash::parse(std::string(64, '0'))),
+  if (!hash) return fail(Kind::invalid, "runner.invalid_request", "the hash is not valid");
+  WarmupRequest request{.hash = *hash,
                         .tenant = TenantId::parse(tenant_text.value_or("")),
                         .extension = ExtensionId::parse(extension_text.value_or(""))};
-  const bool malformed = !hash || request.tenant.has_value() != tenant_text.has_value() ||
+  const bool malformed = request.tenant.has_value() != tenant_text.has_value() ||
                          request.extension.has_value() != extension_text.has_value();
   if (malformed) {
-    return fail(Kind::invalid, "runner.invalid_request", "an identifier or the hash is not valid");
+    return fail(Kind::invalid, "runner.invalid_request", "an identifier is not valid");
   }
   return request;
 }
