@@ -16,6 +16,7 @@ from harness import bundle
 from harness.fleet import Fleet, internal_port
 from harness.network import Relay, SocketRelay
 from harness.platform import loopback_rules
+from harness.repeated import Repeated
 from harness.server import fixture, program, surroundings
 from harness.tap import eventually, expect, expect_equal, main, test, unless_skipped
 from harness.upstream import Upstream
@@ -337,28 +338,16 @@ def runner_killed(world):
     world.check_secrets()
 
 
-class Callers:
+class Callers(Repeated):
     """Four callers without a pause; `seen` holds status and code of each answer, in the order in which they came."""
 
     def __init__(self, world):
+        super().__init__(*[self._call] * 4)
         self.world, self.seen = world, []
-        self._stop = threading.Event()
-        self._threads = [threading.Thread(target=self._run) for _ in range(4)]
 
-    def __enter__(self):
-        for thread in self._threads:
-            thread.start()
-        return self
-
-    def __exit__(self, *_):
-        self._stop.set()
-        for thread in self._threads:
-            thread.join()
-
-    def _run(self):
-        while not self._stop.is_set():
-            answer = self.world.call(TENANTS[0], "/config?key=who")
-            self.seen.append((answer.status, answer.json().get("code"), answer.header("x-request-id")))
+    def _call(self):
+        answer = self.world.call(TENANTS[0], "/config?key=who")
+        self.seen.append((answer.status, answer.json().get("code"), answer.header("x-request-id")))
 
     def statuses(self, since=0):
         return [status for status, _, _ in self.seen[since:]]

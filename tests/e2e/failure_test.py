@@ -13,10 +13,13 @@ import sys
 import tempfile
 import threading
 import time
+from functools import partial
+from itertools import count
 from pathlib import Path
 
 from harness.network import Relay, SocketRelay
 from harness.platform import CONFIG, Platform
+from harness.repeated import Repeated
 from harness.servers import ObjectStore, Postgres
 from harness.tap import Skip, eventually, expect, expect_equal, expect_in, main, test
 
@@ -84,37 +87,24 @@ def is_refusal(answer):
     return answer.status in RETRY and answer.header("retry-after") is not None
 
 
-class Writers:
+class Writers(Repeated):
     """Write without a pause: configuration, a secret, versions and installs. What is acknowledged is noted at once."""
 
     def __init__(self, tenant, folder, round_number):
         self.tenant, self.folder, self.round = tenant, Path(folder), round_number
         self.platform = tenant.platform
         self.strange = []
-        self._stop = threading.Event()
-        self._threads = [threading.Thread(target=self._loop, args=(work,)) for work in (self._config, self._secret, self._publish, self._install)]
+        works = (self._config, self._secret, self._publish, self._install)
+        super().__init__(*(partial(self._try, work, count(1)) for work in works))
 
-    def __enter__(self):
-        for thread in self._threads:
-            thread.start()
-        return self
-
-    def __exit__(self, *_):
-        self._stop.set()
-        for thread in self._threads:
-            thread.join()
-
-    def _loop(self, work):
-        number = 0
-        while not self._stop.is_set():
-            number += 1
-            try:
-                work(number)
-            except (OSError, AssertionError, ValueError) as error:
-                # The server died under the request: nothing was acknowledged.
-                if not isinstance(error, OSError):
-                    self.strange.append(repr(error))
-                time.sleep(0.01)
+    def _try(self, work, numbers):
+        try:
+            work(next(numbers))
+        except (OSError, AssertionError, ValueError) as error:
+            # The server died under the request: nothing was acknowledged.
+            if not isinstance(error, OSError):
+                self.strange.append(repr(error))
+            time.sleep(0.01)
 
     def _request(self, method, path, body=None):
         client = self.platform.client(self.tenant.token(), 20)
@@ -189,7 +179,7 @@ def killed(_):
                     eventually(lambda: all(tenant.acknowledged[kind] for kind in ("config", "secret", "versions", "installs")), 60, "a write of each kind")
                 time.sleep(random.uniform(0.15, 1.2))
                 platform.server.stop(signal.SIGKILL)
-                writers._stop.set()
+                writers.end()
             expect_equal(writers.strange, [], "answers that were neither good nor a refusal")
             platform.start()
             check_state(tenant)

@@ -6,11 +6,12 @@ environment that the servers were started from takes no part."""
 import subprocess
 import sys
 import tempfile
-import threading
+from functools import partial
 from pathlib import Path
 
 from harness.client import Client
 from harness.fleet import Fleet
+from harness.repeated import Repeated
 from harness.server import program, surroundings
 from harness.servers import ObjectStore
 from harness.tap import eventually, expect, expect_equal, expect_in, main, test, unless_skipped
@@ -78,30 +79,18 @@ class World:
         return runner.output()[began:]
 
 
-class Callers:
+class Callers(Repeated):
     """Call through each gateway without a pause; `wrong` holds what was not answered with 200."""
 
     def __init__(self, world):
         self.world, self.count, self.wrong = world, 0, []
-        self._stop = threading.Event()
-        self._threads = [threading.Thread(target=self._run, args=(client,)) for client in world.fleet.gateway_clients()]
+        super().__init__(*(partial(self._call, client) for client in world.fleet.gateway_clients()))
 
-    def __enter__(self):
-        for thread in self._threads:
-            thread.start()
-        return self
-
-    def __exit__(self, *_):
-        self._stop.set()
-        for thread in self._threads:
-            thread.join()
-
-    def _run(self, client):
-        while not self._stop.is_set():
-            answer = self.world.call(client=client)
-            self.count += 1
-            if answer.status != 200:
-                self.wrong.append((answer.status, answer.text()))
+    def _call(self, client):
+        answer = self.world.call(client=client)
+        self.count += 1
+        if answer.status != 200:
+            self.wrong.append((answer.status, answer.text()))
 
     def some_more(self):
         before = self.count

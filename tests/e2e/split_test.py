@@ -9,10 +9,12 @@ import sys
 import tempfile
 import threading
 import time
+from functools import partial
 from typing import NamedTuple
 
 from harness.fleet import INSTALL_CONFIG_TOKEN, RUNNER_TOKEN, Fleet, internal_port
 from harness.platform import loopback_rules
+from harness.repeated import Repeated
 from harness.tap import eventually, expect, expect_equal, expect_in, main, test, unless_skipped
 from harness.upstream import Upstream
 
@@ -55,38 +57,24 @@ class Seen(NamedTuple):
     said: object
 
 
-class Load:
+class Load(Repeated):
     """Asks for one path through both gateways without a pause until it is told to stop. `seen` holds a
     Seen of every request, on the clock of time.monotonic()."""
 
     def __init__(self, world, path, threads=2):
         self.world, self.path = world, path
         self.seen = []
-        self._stop = threading.Event()
         clients = world.fleet.gateway_clients(timeout=20.0)
-        self._threads = [
-            threading.Thread(target=self._run, args=(index, client)) for index, client in enumerate(clients) for _ in range(threads)
-        ]
+        super().__init__(*(partial(self._ask, index, client) for index, client in enumerate(clients) for _ in range(threads)))
 
-    def __enter__(self):
-        for thread in self._threads:
-            thread.start()
-        return self
-
-    def __exit__(self, *_):
-        self._stop.set()
-        for thread in self._threads:
-            thread.join()
-
-    def _run(self, gateway, client):
-        while not self._stop.is_set():
-            began = time.monotonic()
-            try:
-                answer = self.world.call(self.path, client=client)
-                said = answer.json() if answer.status == 200 else answer.text()
-                self.seen.append(Seen(began, time.monotonic(), gateway, answer.status, said))
-            except OSError as error:
-                self.seen.append(Seen(began, time.monotonic(), gateway, 0, str(error)))
+    def _ask(self, gateway, client):
+        began = time.monotonic()
+        try:
+            answer = self.world.call(self.path, client=client)
+            said = answer.json() if answer.status == 200 else answer.text()
+            self.seen.append(Seen(began, time.monotonic(), gateway, answer.status, said))
+        except OSError as error:
+            self.seen.append(Seen(began, time.monotonic(), gateway, 0, str(error)))
 
     def after(self, moment, gateway=None):
         """What began after a moment."""
