@@ -137,23 +137,27 @@ class TarStream::Decoder {
   std::optional<Error> error_;
 };
 
+/// Made once and kept until the process ends: loading it costs more than reading a small entry.
+/// Null where the system has none.
+locale_t utf8_locale() {
+  static const locale_t kept = ::newlocale(LC_CTYPE_MASK, "C.UTF-8", nullptr);
+  return kept;
+}
+
 /// libarchive converts pax names to the locale's character set and fails for the C locale. This
 /// makes the thread's locale UTF-8 for a while.
 class Utf8Locale {
  public:
-  Utf8Locale() : locale_(::newlocale(LC_CTYPE_MASK, "C.UTF-8", nullptr)) {
-    if (locale_ != nullptr) before_ = ::uselocale(locale_);
+  Utf8Locale() {
+    if (const locale_t utf8 = utf8_locale(); utf8 != nullptr) before_ = ::uselocale(utf8);
   }
   Utf8Locale(const Utf8Locale&) = delete;
   Utf8Locale& operator=(const Utf8Locale&) = delete;
   ~Utf8Locale() {
-    if (locale_ == nullptr) return;
-    ::uselocale(before_);
-    ::freelocale(locale_);
+    if (before_ != nullptr) ::uselocale(before_);
   }
 
  private:
-  locale_t locale_;
   locale_t before_ = nullptr;
 };
 
