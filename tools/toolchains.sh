@@ -63,6 +63,16 @@ need_packages() { # LABEL PACKAGE…
    as root: apt-get update && apt-get install --no-install-recommends ${missing[*]}"
 }
 
+# Like need_packages, for what only some tests look for: those skip where it cannot be had, and say so.
+want_packages() { # LABEL PACKAGE…
+  local label=$1 missing
+  shift
+  mapfile -t missing < <(missing_packages "$@")
+  ((${#missing[@]})) || return 0
+  run "install $label: ${#missing[@]} Debian packages" apt_install "${missing[@]}" ||
+    warn "x: some tests will be skipped, for these Debian packages could not be installed: ${missing[*]}"
+}
+
 rust_version() { (cd / && rustc --version 2>/dev/null | awk '{print $2}') || true; }
 
 # Rust from PATH or from Debian's own newest package (named -web: it is kept for browsers).
@@ -124,4 +134,14 @@ setup() {
   need_packages 'compiler, libraries and servers' "${packages[@]}"
   need_rust
   need_node
+}
+
+# What tests look for and nothing else does. The tools of guest languages print their folder; where one cannot be
+# had, they say why, and so do the tests.
+setup_tests() {
+  local packages
+  mapfile -t packages < <(listed_packages "$ROOT/apt-packages-tests.txt")
+  want_packages 'a browser and checkers' "${packages[@]}"
+  export ALGA_CACHE
+  run 'tools of the guest languages' "$ROOT/tests/guests/toolchains.sh" || true
 }

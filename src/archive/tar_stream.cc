@@ -207,7 +207,7 @@ Status TarStream::start() {
 }
 
 Error TarStream::failure() const {
-  if (decoder_->error()) return *decoder_->error();
+  if (const auto& error = decoder_->error()) return *error;
   if (decoder_->ended()) {
     return {Kind::invalid, "archive.truncated", "the tar archive ends too early"};
   }
