@@ -3,11 +3,11 @@
 #include <boost/asio/associated_executor.hpp>
 #include <boost/asio/async_result.hpp>
 #include <boost/asio/executor_work_guard.hpp>
-#include <boost/asio/post.hpp>
 #include <boost/asio/use_awaitable.hpp>
 #include <memory>
 #include <utility>
 
+#include "async/hand_over.h"
 #include "async/task.h"
 #include "base/callback.h"
 
@@ -25,10 +25,10 @@ template <class T, class Start>
         begin(Callback<T>(
             [handler = std::move(handler), guard = std::move(guard)](Result<T> outcome) mutable {
               auto executor = guard.get_executor();
-              boost::asio::post(
-                  executor, [handler = std::move(handler), outcome = std::move(outcome)]() mutable {
-                    handler(std::move(outcome));
-                  });
+              hand_over(executor,
+                        [handler = std::move(handler), outcome = std::move(outcome)]() mutable {
+                          handler(std::move(outcome));
+                        });
               guard.reset();
             }));
       },

@@ -3,7 +3,6 @@
 #include <boost/asio/associated_executor.hpp>
 #include <boost/asio/async_result.hpp>
 #include <boost/asio/executor_work_guard.hpp>
-#include <boost/asio/post.hpp>
 #include <boost/asio/use_awaitable.hpp>
 #include <condition_variable>
 #include <cstddef>
@@ -17,6 +16,7 @@
 #include <utility>
 #include <vector>
 
+#include "async/hand_over.h"
 #include "async/task.h"
 #include "base/result.h"
 
@@ -56,12 +56,11 @@ class BlockingPool {
           // The handler sits behind a shared pointer because a refused job must still answer.
           auto shared = std::make_shared<decltype(handler)>(std::move(handler));
           auto answer = [shared, guard = std::move(guard)](Outcome outcome) mutable {
-            boost::asio::post(guard.get_executor(),
-                              [shared, outcome = std::move(outcome)]() mutable {
-                                auto resume = std::move(*shared);
-                                shared.reset();
-                                resume(std::move(outcome));
-                              });
+            hand_over(guard.get_executor(), [shared, outcome = std::move(outcome)]() mutable {
+              auto resume = std::move(*shared);
+              shared.reset();
+              resume(std::move(outcome));
+            });
             shared.reset();
           };
           const bool queued =

@@ -9,6 +9,7 @@
 #include <utility>
 
 #include "async/await_callback.h"
+#include "async/hand_over.h"
 
 namespace alga::runner {
 namespace {
@@ -27,10 +28,10 @@ class FirstAnswer {
     std::shared_ptr<boost::asio::steady_timer> timer;
     {
       const std::scoped_lock lock(mutex_);
-      if (!done_) return;
       done = std::exchange(done_, std::nullopt);
       timer = std::move(timer_);
     }
+    if (!done) return;
     const auto executor = timer->get_executor();
     boost::asio::post(executor, [timer = std::move(timer)] { timer->cancel(); });
     (*done)(std::move(answer));
@@ -77,7 +78,7 @@ async::Task<engine::Outcome> run_component(engine::Engine* engine, ComponentPtr 
             [handler = std::move(handler), guard = std::move(guard),
              slot](engine::Outcome end) mutable {
               auto executor = guard.get_executor();
-              boost::asio::post(
+              async::hand_over(
                   executor, [handler = std::move(handler), slot, end = std::move(end)]() mutable {
                     slot.clear();
                     handler(std::move(end));
