@@ -110,6 +110,7 @@ class Database {
       return {};
     });
     if (!status) return fail(std::move(status).error());
+    ALGA_CHECK(outcome.has_value());
     return std::move(*outcome);
   }
 };
