@@ -90,6 +90,20 @@ def error_in_dev(world):
     expect_in(f"> {number:>{len(str(number + 2))}} | {lines[number - 1]}", shown["frame"], "frame")
 
 
+@test("what people are warned of is an event for scripts, with its place, its frame and what to do")
+def warnings_are_events(world):
+    late = "    (async () => undefined)();"
+    world.edit(("    if (name === 'Nil') nobody();", f"    if (name === 'Nil') nobody();\n{late}"))
+    warning = world.dev.next(lambda event: event.get("event") == "warning", BUILD_SECONDS, "the warning")
+    line = next(at for at, text in enumerate(world.source.read_text().splitlines(), 1) if text == late)
+    expect_equal((warning["code"], warning["location"]), ("build.floating_promise", {"file": "src/index.ts", "line": line, "column": 5}), "warning")
+    expect_in(late.strip(), warning["frame"], "its frame")
+    expect_in("await it", warning["hint"], "what to do")
+    world.rebuilt()
+    changed = world.event("the change", event="changed")
+    expect_equal(changed["files"], ["src/index.ts"], "files that changed")
+
+
 @test("what does not compile is reported at its line, and the version before goes on running")
 def broken_source(world):
     world.edit(("name.toUpperCase(),", "name.toUpperCase(,"))

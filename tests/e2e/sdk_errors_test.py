@@ -209,7 +209,7 @@ def misspelt_names(world):
     said = world.author.json("secrets", "set", EXTENSION, "knwon", feed="a value")
     expect_equal((said["ok"], said["names"]), (True, ["knwon"]), "answer")
     expect_equal(len(said["warnings"]), 1, "warnings")
-    expect_in('did you mean "known"?', said["warnings"][0], "warning")
+    expect_in('did you mean "known"?', said["warnings"][0]["message"], "warning")
     said = world.author.run("config", "set", EXTENSION, "api_ulr=x")
     expect_in('"api_ulr" is set, but example.failures 1.0.0 does not declare it', said.err, "warning")
     expect_in('did you mean "api_url"?', said.err, "warning")

@@ -5,7 +5,7 @@ import { InvalidArgumentError, type Command } from 'commander';
 import type { Environment } from './environment.js';
 import { Output } from './output.js';
 
-/** Options that every command has. */
+/** Options that commands have in common. */
 export interface CommonOptions {
   json?: boolean;
   project?: string;
@@ -28,6 +28,14 @@ function path(command: Command): string {
   return `${command.parent === null ? '' : path(command.parent)}${command.name()} `;
 }
 
+/** Which of the common options a command has, and what `--help` says of them. */
+export interface ShownOptions {
+  /** What `--json` does, where it is not one document. */
+  json?: string;
+  /** It is about a project: `--project`. */
+  project?: boolean;
+}
+
 /** Adds a command. Positional arguments stand in `usage`, as commander writes them: `<name> [dir]`. */
 export function addCommand<Options = object>(
   parent: Command,
@@ -35,10 +43,13 @@ export function addCommand<Options = object>(
   description: string,
   environment: Environment,
   action: Action<Options>,
+  shown: ShownOptions = {},
 ): Command {
   const command = parent.command(usage).description(description);
-  command.option('--json', 'print one JSON document instead of text');
-  command.option('-p, --project <dir>', 'folder of the extension project');
+  command.option('--json', shown.json ?? 'print one JSON document instead of text');
+  if (shown.project === true) {
+    command.option('-p, --project <dir>', 'folder of the extension project (default: this one)');
+  }
   command.showHelpAfterError(
     `usage: ${path(parent)}${usage.replace(/ .*/, '')} ${command.usage()}\n(--help explains each option)`,
   );
@@ -48,11 +59,13 @@ export function addCommand<Options = object>(
       .slice(0, -2)
       .flat()
       .filter((value) => typeof value === 'string');
+    const output = new Output(environment, options.json === true);
+    environment.onOutput?.(output);
     await action({
       options,
       args,
       environment,
-      output: new Output(environment, options.json === true),
+      output,
       project: resolve(environment.cwd, options.project ?? '.'),
     });
   });

@@ -1,4 +1,4 @@
-import type { Streams } from './output.js';
+import type { Output, Streams } from './output.js';
 
 /** Everything outside that commands use; tests replace it. */
 export interface Environment extends Streams {
@@ -8,6 +8,8 @@ export interface Environment extends Streams {
   stdin: NodeJS.ReadableStream & { isTTY?: boolean; setRawMode?: (raw: boolean) => unknown };
   /** Aborted when the user interrupts the command. Who reads it heeds it, and ends soon after. */
   signal: AbortSignal;
+  /** Hears of the output of the command that runs, which its error belongs to. */
+  onOutput?: (output: Output) => void;
 }
 
 export function processEnvironment(): Environment {

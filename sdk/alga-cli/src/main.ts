@@ -71,7 +71,8 @@ export async function main(
   argv: readonly string[],
   environment: Environment = processEnvironment(),
 ): Promise<number> {
-  const output = new Output(environment, argv.includes('--json'));
+  let output = new Output(environment, argv.includes('--json'));
+  environment.onOutput = (begun) => (output = begun);
   try {
     await createProgram(environment, output.json).parseAsync([...argv], { from: 'user' });
     return ExitCode.Ok;

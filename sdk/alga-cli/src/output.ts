@@ -1,5 +1,8 @@
+import { stripVTControlCharacters } from 'node:util';
+
+import { eventText, type Paint } from './event-text.js';
+import type { AlgaEvent, Problem } from './events.js';
 import type { Failure } from './failure.js';
-import { formatLocation } from './failure.js';
 
 /** Where a command writes; tests give streams of their own. */
 export interface Streams {
@@ -29,12 +32,16 @@ const SPINNER = ['⠋', '⠙', '⠹', '⠸', '⠼', '⠴', '⠦', '⠧', '⠇', 
 
 /**
  * What a command says. People read lines: results on stdout, everything else on stderr. With
- * `--json` stdout carries exactly one document, the result or the error, and stderr stays quiet.
+ * `--json` stdout carries exactly one document, the result or the error; of a command that goes on,
+ * one event a line. Stderr stays quiet then.
  */
 export class Output {
   readonly json: boolean;
   readonly #streams: Streams;
-  readonly #warnings: string[] = [];
+  readonly #warnings: Problem[] = [];
+  readonly #paint: Paint = (colour, text) => this.paint(colour, text);
+  /** The command goes on: with `--json` it says everything as events. */
+  #goesOn = false;
   /** Work that is shown. */
   #working = false;
   /** The cursor stands behind a spinner. */
@@ -49,78 +56,97 @@ export class Output {
     return !this.json && this.#streams.stderr.isTTY === true;
   }
 
+  /** From now on there are events, and no document at the end. */
+  goOn(): void {
+    this.#goesOn = true;
+  }
+
   /** A line of the result. */
   print(line = ''): void {
-    this.#clearSpinner();
-    if (!this.json) this.#streams.stdout.write(`${line}\n`);
+    if (this.json) this.#noteEvent(line);
+    else this.#write('stdout', line);
   }
 
   /** A line about what is going on. */
   note(line: string): void {
-    this.#clearSpinner();
-    if (!this.json) this.#streams.stderr.write(`${line}\n`);
+    if (this.json) this.#noteEvent(line);
+    else this.#write('stderr', line);
   }
 
-  warn(message: string): void {
-    this.#warnings.push(message);
-    this.note(`${this.paint('33', 'warning')} ${message}`);
+  /** Something that should be mended. A document holds it in its `warnings`. */
+  warn(warning: Problem): void {
+    if (!this.#goesOn) this.#warnings.push(warning);
+    this.#show({ event: 'warning', ...warning });
   }
 
   /** The result for scripts; printed only with `--json`. */
   result(value: Record<string, unknown>): void {
     if (!this.json) return;
-    const warnings = this.#warnings.length === 0 ? {} : { warnings: this.#warnings };
-    this.#streams.stdout.write(`${JSON.stringify({ ok: true, ...value, ...warnings })}\n`);
+    this.#writeJson({ ok: true, ...value, ...this.#warned() });
   }
 
-  /** One JSON document per line, for commands that go on (`logs --follow`, `dev`). */
-  event(value: Record<string, unknown>): void {
-    if (this.json) this.#streams.stdout.write(`${JSON.stringify(value)}\n`);
+  /** Says something, to people in words and to scripts as a line of JSON. Only after `goOn()`. */
+  event(event: AlgaEvent): void {
+    if (!this.json) this.#showText(event);
+    else this.#writeJson(event);
   }
 
+  /** The error that the command ends with. */
   fail(failure: Failure): void {
-    if (this.json) {
-      const { code, message, hint, location, frame, details } = failure;
-      const error = { code, message, hint, location, frame, ...details };
-      const warnings = this.#warnings.length === 0 ? {} : { warnings: this.#warnings };
-      this.#streams.stdout.write(`${JSON.stringify({ ok: false, error, ...warnings })}\n`);
-      return;
-    }
-    const where = failure.location ? ` ${formatLocation(failure.location)}` : '';
-    this.note(`${this.paint('31', 'error')}${where} ${failure.message} [${failure.code}]`);
-    if (failure.frame !== undefined) this.note(`\n${failure.frame}\n`);
-    if (failure.hint !== undefined) this.note(`${this.paint('36', '  → ')}${failure.hint}`);
+    const error = described(failure);
+    if (this.json && !this.#goesOn) this.#writeJson({ ok: false, error, ...this.#warned() });
+    else this.event({ event: 'error', ok: false, error, goes_on: false });
+  }
+
+  /**
+   * An error that the command goes on after. A document tells of it in a form of the command's own.
+   *
+   * @param running version of the extension that goes on running
+   */
+  problem(error: Problem, running?: string): void {
+    const rest = running === undefined ? {} : { running };
+    this.#show({ event: 'error', ok: false, error: { ...error }, goes_on: true, ...rest });
   }
 
   /**
    * Shows that a piece of work goes on, until it has ended in one way or the other; its error is for
    * the caller. A terminal shows a spinner; elsewhere there is a line when it takes long and one when
-   * it is done. Work inside of work that is shown is not shown again.
+   * it is done; a stream of events has both. Work inside of work that is shown is not shown again.
    */
-  async during<T>(label: string, work: () => Promise<T>, shown: Shown<T> = {}): Promise<T> {
-    if (this.json || this.#working) return work();
+  async during<T>(what: string, work: () => Promise<T>, shown: Shown<T> = {}): Promise<T> {
+    if ((this.json && !this.#goesOn) || this.#working) return work();
     const started = performance.now();
     const took = () => performance.now() - started;
+    const quick = shown.quick === true;
     this.#working = true;
-    const stop = this.#draw(label, took, shown.quick === true ? NOTICED_MS : 0);
-    let mark = this.paint('31', '✘');
-    let note = '';
+    const stop = this.json ? this.#announce(what, quick) : this.#draw(what, took, quick);
+    let ended: { state: 'done' | 'failed'; note?: string } = { state: 'failed' };
     try {
       const result = await work();
-      mark = this.paint('32', '✔');
-      if (shown.note !== undefined) note = `  ${shown.note(result)}`;
+      ended = { state: 'done' };
+      if (shown.note !== undefined) ended.note = shown.note(result);
       return result;
     } finally {
       stop();
       this.#working = false;
       this.#clearSpinner();
-      const silent = shown.quick === true && took() < NOTICED_MS;
-      if (!silent) this.note(`${mark} ${label} (${(took() / 1000).toFixed(1)} s)${note}`);
+      const milliseconds = Math.round(took());
+      const silent = quick && milliseconds < NOTICED_MS;
+      if (!silent) this.#show({ event: 'progress', what, ...ended, milliseconds });
     }
   }
 
-  /** Draws until the function that it returns is called. @param after milliseconds without a spinner */
-  #draw(label: string, took: () => number, after: number): () => void {
+  /** Says that work has begun; quick work only when a second has passed. */
+  #announce(what: string, quick: boolean): () => void {
+    const say = () => this.event({ event: 'progress', what, state: 'started' });
+    if (!quick) say();
+    const timer = quick ? setTimeout(say, NOTICED_MS) : undefined;
+    return () => clearTimeout(timer);
+  }
+
+  /** Draws until the function that it returns is called; quick work only when a second has passed. */
+  #draw(label: string, took: () => number, quick: boolean): () => void {
+    const after = quick ? NOTICED_MS : 0;
     if (!this.interactive) {
       const timer = setTimeout(() => this.note(`… ${label}`), NOTICED_MS);
       return () => clearTimeout(timer);
@@ -138,6 +164,35 @@ export class Output {
     draw();
     const timer = setInterval(draw, REDRAW_MS);
     return () => clearInterval(timer);
+  }
+
+  /** An event of a command that goes on, or the same text for people; a document holds it elsewhere. */
+  #show(event: AlgaEvent): void {
+    if (this.#goesOn || !this.json) this.event(event);
+  }
+
+  #showText(event: AlgaEvent): void {
+    const { stream, lines } = eventText(event, this.#paint);
+    for (const line of lines) this.#write(stream, line);
+  }
+
+  /** What people are told and no event of its own holds. */
+  #noteEvent(line: string): void {
+    const message = stripVTControlCharacters(line).trim();
+    if (this.#goesOn && message !== '') this.event({ event: 'note', message });
+  }
+
+  #warned(): { warnings?: Problem[] } {
+    return this.#warnings.length === 0 ? {} : { warnings: this.#warnings };
+  }
+
+  #write(stream: 'stdout' | 'stderr', line: string): void {
+    this.#clearSpinner();
+    this.#streams[stream].write(`${line}\n`);
+  }
+
+  #writeJson(value: object): void {
+    this.#streams.stdout.write(`${JSON.stringify(value)}\n`);
   }
 
   #clearSpinner(): void {
@@ -165,6 +220,12 @@ export class Output {
     const plain = this.#streams.stderr.isTTY !== true || process.env['NO_COLOR'] !== undefined;
     return plain ? text : `\u001b[${colour}m${text}\u001b[0m`;
   }
+}
+
+/** A failure as `--json` shows it. */
+export function described(failure: Failure): Problem & Record<string, unknown> {
+  const { code, message, hint, location, frame, details } = failure;
+  return { code, message, hint, location, frame, ...details };
 }
 
 export function formatBytes(count: number): string {

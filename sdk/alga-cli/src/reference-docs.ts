@@ -1,5 +1,7 @@
 import type { Command } from 'commander';
 
+import { EVENT_REFERENCE } from './events.js';
+
 /** The CLI reference as Markdown, from the command line's own definitions. */
 export function cliReference(program: Command): string {
   const lines = [
@@ -10,7 +12,9 @@ export function cliReference(program: Command): string {
     `${program.description()}.`,
     '',
     'Every command has `--help`, and `--json` to print one JSON document: `{"ok":true,…}` or',
-    '`{"ok":false,"error":{"code","message","hint","location",…}}`. Codes are stable; messages are not.',
+    '`{"ok":false,"error":{"code","message","hint","location",…}}`. What deserves attention and is no',
+    'error stands in `warnings`, a list of the same form. Codes are stable; messages are not. Commands',
+    'that go on print [events](#events) instead, one JSON object a line.',
     '',
     '| exit code | meaning |',
     '| --- | --- |',
@@ -33,7 +37,30 @@ export function cliReference(program: Command): string {
       lines.push('');
     }
   }
+  lines.push(...eventReference());
   return `${lines.join('\n').trimEnd()}\n`;
+}
+
+function eventReference(): string[] {
+  const lines = [
+    '## Events',
+    '',
+    '`alga dev --json` and `alga logs --follow --json` print an object a line, as it happens: whatever',
+    'people read on the terminal, scripts read as an event. `event` says which. Members that do not apply',
+    'are left out, and more of them may come: ignore what you do not know. A command that ends with an',
+    'error says so in its last line, an `error`; a mistake of the command line is the document of every',
+    'other command.',
+    '',
+  ];
+  for (const [name, { meaning, members }] of Object.entries(EVENT_REFERENCE)) {
+    lines.push(`### ${name}`, '', `${meaning[0]?.toUpperCase() ?? ''}${meaning.slice(1)}.`, '');
+    lines.push('| member | meaning |', '| --- | --- |');
+    for (const [member, words] of Object.entries(members)) {
+      lines.push(`| \`${member}\` | ${escape(words)} |`);
+    }
+    lines.push('');
+  }
+  return lines;
 }
 
 export interface CommandDescription {
@@ -51,7 +78,8 @@ export function leaves(command: Command, prefix = ''): CommandDescription[] {
   const children = command.commands.filter((child) => child.name() !== 'help');
   if (children.length > 0) return children.flatMap((child) => leaves(child, `${name} `));
   const options = command.options.map(({ flags, description, defaultValue }): [string, string] => {
-    const known = typeof defaultValue === 'string' ? ` (default: \`${defaultValue}\`)` : '';
+    const shown = ['string', 'number'].includes(typeof defaultValue);
+    const known = shown ? ` (default: \`${String(defaultValue)}\`)` : '';
     return [flags, `${description}${known}`];
   });
   return [

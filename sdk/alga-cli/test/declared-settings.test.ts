@@ -1,5 +1,6 @@
 import { beforeEach, describe, expect, test } from 'vitest';
 
+import type { Problem } from '../src/events.js';
 import { BesideServer } from './beside-server.js';
 import { MANIFEST } from './fixture.js';
 
@@ -45,10 +46,18 @@ describe('names that the installed version declares', () => {
         ...['config', 'set', SLUG, 'api_ulr=x', 'region=eu', 'colour=red', 'a_token=t', '--json'],
       ]);
       expect([code, err]).toEqual([0, '']);
-      const answer = JSON.parse(out) as { ok: boolean; warnings: string[]; config: object };
+      const answer = JSON.parse(out) as {
+        ok: boolean;
+        warnings: Problem[];
+        config: object;
+      };
       expect(answer.ok).toBe(true);
       expect(answer.config).toMatchObject({ api_ulr: 'x', region: 'eu', colour: 'red' });
-      expect(answer.warnings).toEqual([
+      expect(answer.warnings.map(({ code }) => code)).toEqual([
+        'config.doubtful',
+        ...Array<string>(3).fill('config.undeclared'),
+      ]);
+      expect(answer.warnings.map(({ message }) => message)).toEqual([
         'a_token looks like a secret: configuration can be read back',
         expect.stringMatching(
           /^"api_ulr" is set, but .*\(configuration keys .*api_url, region\); did you mean "api_url"\?$/,

@@ -1,16 +1,12 @@
 import { existsSync } from 'node:fs';
-import { chmod, mkdir, readFile, stat, writeFile } from 'node:fs/promises';
+import { readFile, stat, writeFile } from 'node:fs/promises';
 import { request } from 'node:http';
-import { dirname, join } from 'node:path';
-import { fileURLToPath } from 'node:url';
+import { join } from 'node:path';
 
-import { build } from 'esbuild';
 import { afterEach, beforeEach, describe, expect, test, vi } from 'vitest';
 
-import { main } from '../src/main.js';
-import { MANIFEST, temporaryFolder, testEnvironment, writeProject } from './fixture.js';
-
-const HERE = dirname(fileURLToPath(import.meta.url));
+import { EventSession, writeStubAlgad, type EventLine } from './dev-session.js';
+import { MANIFEST, temporaryFolder, writeProject } from './fixture.js';
 
 const source = (answer: string) =>
   `import { handler, json } from '@alga/extension-runtime';
@@ -32,22 +28,7 @@ describe('alga dev', () => {
         egress: ['http://127.0.0.1:9000'],
       }),
     });
-    algad = join(folder.path, 'bin', 'algad');
-    await mkdir(dirname(algad));
-    const { outputFiles } = await build({
-      entryPoints: [join(HERE, 'stub-algad.ts')],
-      bundle: true,
-      platform: 'node',
-      format: 'esm',
-      packages: 'external',
-      write: false,
-      outfile: algad,
-    });
-    // The bundle runs from a folder of its own, where the workspace's packages are not found.
-    const program = join(HERE, '..', '.stub-algad.mjs');
-    await writeFile(program, outputFiles[0]?.text ?? '');
-    await writeFile(algad, `#!${process.execPath}\nimport(${JSON.stringify(program)});\n`);
-    await chmod(algad, 0o755);
+    algad = await writeStubAlgad(folder.path);
   });
 
   afterEach(async () => {
@@ -55,35 +36,10 @@ describe('alga dev', () => {
     await folder.remove();
   });
 
-  /** Starts the command and gives its events as they come. */
-  function start(...argv: string[]) {
-    const interrupt = new AbortController();
-    const environment = { ...testEnvironment(folder.path), signal: interrupt.signal };
-    const events: Record<string, unknown>[] = [];
-    let wake: () => void = () => undefined;
-    environment.stdout = {
-      write: (text) => {
-        for (const line of text.trim().split('\n')) {
-          events.push(JSON.parse(line) as Record<string, unknown>);
-        }
-        wake();
-      },
-    };
-    const code = main(['dev', '--json', '--port', '0', '--algad', algad, ...argv], environment);
-    const next = async (wanted: (event: Record<string, unknown>) => boolean) => {
-      for (;;) {
-        const found = events.find(wanted);
-        if (found !== undefined) {
-          events.splice(events.indexOf(found), 1);
-          return found;
-        }
-        await new Promise<void>((resolve) => (wake = resolve));
-      }
-    };
-    return { code, next, interrupt: () => interrupt.abort() };
-  }
+  const start = (...argv: string[]) =>
+    new EventSession(folder.path, ['dev', '--port', '0', '--algad', algad, ...argv]);
 
-  const ready = (event: Record<string, unknown>) => event['event'] === 'ready';
+  const ready = (event: EventLine) => event['event'] === 'ready';
 
   test('builds, installs with the local settings, follows changes, and stops in good order', async () => {
     const dev = start();

@@ -20,7 +20,7 @@ interface Built {
   error?: { code: string; message: string; hint: string };
   componentBytes: number;
   engine: { engine: string; uses: { what: string; file: string; line: number }[] };
-  warnings?: string[];
+  warnings?: { message: string; location: object }[];
 }
 
 let folder: Awaited<ReturnType<typeof temporaryFolder>>;
@@ -125,7 +125,10 @@ const decoder = new TextDecoder('UTF-8');`;
       'quickjs',
     );
     expect(built.code).toBe(0);
-    expect(built.warnings?.[0]).toContain('src/index.ts:4 uses URL');
+    expect(built.warnings?.[0]).toMatchObject({
+      message: 'QuickJS lacks URL, or has it only in part',
+      location: { file: 'src/index.ts', line: 4 },
+    });
   });
 
   test('package.json names the engine of the project, and the option overrules it', async () => {

@@ -4,6 +4,7 @@ import { dirname, join } from 'node:path';
 
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
 
+import type { Problem } from '../src/events.js';
 import { main } from '../src/main.js';
 import { MANIFEST, temporaryFolder, testEnvironment, writeProject } from './fixture.js';
 
@@ -53,8 +54,11 @@ describe('an author is told of a promise that nobody awaits', { timeout: 300_000
 
   test('as a warning in the document for scripts', async () => {
     const { code, out } = await alga('validate', '--json');
-    const { warnings } = JSON.parse(out) as { warnings: string[] };
-    expect([code, warnings]).toEqual([0, [expect.stringContaining('src/index.ts:8:3')]]);
+    const { warnings } = JSON.parse(out) as { warnings: Problem[] };
+    const location = { file: 'src/index.ts', line: 8, column: 3 };
+    const told = { code: 'build.floating_promise', location };
+    expect([code, warnings]).toEqual([0, [expect.objectContaining(told)]]);
+    expect(warnings[0]?.hint).toContain('void in front of it');
   });
 
   test('and not of one that is awaited', async () => {

@@ -160,7 +160,7 @@ describe('commands that talk to a server', () => {
   test('says what there is not to take away', async () => {
     await installed();
     const unset = await alga(['config', 'unset', MANIFEST.name, 'never']);
-    expect([unset.code, unset.err]).toEqual([0, 'warning "never" was not set\n']);
+    expect([unset.code, unset.err]).toEqual([0, 'warning "never" was not set [config.not_set]\n']);
     const options = ['--revoke', 'cap:storage.kv', '--revoke-egress', 'https://a.example'];
     const revoked = await alga(['grant', MANIFEST.name, ...options]);
     expect(revoked.code).toBe(0);

@@ -38,17 +38,18 @@ export class PromiseCheck {
       const why = dropped
         ? `forEach does not wait for its async function`
         : `nobody awaits ${expression}`;
-      output.warn(
-        `${file}:${line}:${column} ${why}: the answer waits neither for it nor for its failure [${FLOATING}]`,
-      );
-      output.note(`\n${codeFrame(source, line, column, 1)}\n`);
-      const advice = dropped
-        ? 'use for (const … of …) with await, or await Promise.all(….map(…))'
-        : 'await it, end it with .catch(…), or write void in front of it if it may be lost';
-      output.note(`${output.paint('36', '  → ')}${advice}`);
+      output.warn({
+        code: FLOATING,
+        message: `${why}: the answer waits neither for it nor for its failure`,
+        hint: dropped
+          ? 'use for (const … of …) with await, or await Promise.all(….map(…))'
+          : 'await it, end it with .catch(…), or write void in front of it if it may be lost',
+        location: { file, line, column },
+        frame: codeFrame(source, line, column, 1),
+      });
     }
     const more = found.length - MOST_SHOWN;
-    if (more > 0) output.warn(`${more} more promises that nobody awaits [${FLOATING}]`);
+    if (more > 0) output.warn({ code: FLOATING, message: `${more} more that nobody awaits` });
   }
 
   /** As `report()`, for who has nothing else to do until then. */

@@ -50,13 +50,17 @@ export function registerBuildCommands(program: Command, environment: Environment
         reportFindings(built.findings, output);
         const component = shownPath(environment, built.component);
         output.print(`${component}  ${describeBuild(built)}`);
-        if (built.engine !== undefined) reportEngine(built.engine, output);
+        if (built.engine !== undefined) {
+          output.print(`engine  ${describeChoice(built.engine)}`);
+          warnOfLacking(built.engine, output);
+        }
         await promises.finish(output);
         output.result({ ...built, component, ui: page });
       } finally {
         await promises.stop();
       }
     },
+    { project: true },
   ).option(
     '--engine <name>',
     'JavaScript engine: starlingmonkey, quickjs or auto (default: "alga": { "engine": … } in package.json, then starlingmonkey)',
@@ -112,6 +116,7 @@ export function registerBuildCommands(program: Command, environment: Environment
       output.print(`${shown}${built}: fine`);
       output.result({ manifest: shown, findings });
     },
+    { project: true },
   );
 }
 
@@ -139,20 +144,23 @@ function describeBuild({ componentBytes, bundleBytes, timings, upToDate }: Build
   return `${formatBytes(componentBytes)}${bundle} (${times})`;
 }
 
-/** Says which engine is inside, and warns of what it lacks when the author insisted on it. */
-export function reportEngine(choice: Choice, output: Output): void {
-  output.print(`engine  ${describeChoice(choice)}`);
-  if (choice.asked !== 'quickjs') return;
-  for (const { what, file, line } of choice.uses) {
-    output.warn(`${file}:${line} uses ${what}, which QuickJS lacks or has only in part`);
+/** Warns of what the engine lacks that the author insisted on. */
+export function warnOfLacking({ asked, uses }: Choice, output: Output): void {
+  if (asked !== 'quickjs') return;
+  for (const { what, file, line } of uses) {
+    output.warn({
+      code: 'build.lacking',
+      message: `QuickJS lacks ${what}, or has it only in part`,
+      hint: 'JavaScript compatibility in the docs says what; --engine auto takes the engine that fits',
+      location: { file, line },
+    });
   }
 }
 
 /** Shows what a check of the component found. */
 export function reportFindings(findings: readonly ComponentFinding[], output: Output): void {
   for (const { severity, code, message, hint } of findings) {
-    if (severity === 'warning') output.warn(`${message} [${code}]`);
-    else output.note(`${output.paint('31', 'error')} ${message} [${code}]`);
-    output.note(`${output.paint('36', '  → ')}${hint}`);
+    if (severity === 'warning') output.warn({ code, message, hint });
+    else output.problem({ code, message, hint });
   }
 }

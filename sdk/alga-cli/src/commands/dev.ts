@@ -16,12 +16,12 @@ import { readLimits } from '../dev/usage.js';
 import { ProjectWatcher } from '../dev/watcher.js';
 import type { Environment } from '../environment.js';
 import { Failure } from '../failure.js';
-import type { Output } from '../output.js';
+import { described, type Output } from '../output.js';
 import { hasHandler, openProject } from '../project/project.js';
 import { ApiClient } from '../server/client.js';
 import { SourceMaps } from '../server/source-maps.js';
 import { systemFailure } from '../system-failure.js';
-import { reportFindings } from './build.js';
+import { reportFindings, warnOfLacking } from './build.js';
 import { followLogs } from './logs.js';
 
 interface DevOptions {
@@ -37,6 +37,7 @@ export function registerDev(program: Command, environment: Environment): void {
     'Build, run on a local algad with production limits, and rebuild on every change',
     environment,
     async ({ options, output, project }) => {
+      output.goOn();
       // A project that cannot be read is reported before anything is started.
       const first = await openProject(project);
       const algad = findAlgad(environment, options.algad);
@@ -60,6 +61,7 @@ export function registerDev(program: Command, environment: Environment): void {
         await session.stop();
       }
     },
+    { project: true, json: 'print events, one JSON document a line, instead of text' },
   )
     .option('--algad <file>', 'server program (default: ALGAD, then PATH)')
     .option(
@@ -142,8 +144,8 @@ class DevSession {
     if (first === 'interrupted') return;
     const watcher = watchFiles
       ? new ProjectWatcher(this.root, (files) => {
-          const names = files.map((file) => relative(this.root, file)).join(', ');
-          this.output.note(`\n${names} changed`);
+          const names = files.map((file) => relative(this.root, file));
+          this.output.event({ event: 'changed', files: names });
           this.#changes = this.#changes.then(() => this.#rebuild(signal));
         })
       : undefined;
@@ -180,17 +182,18 @@ class DevSession {
       if (hasHandler(project.manifest)) {
         const built = await buildProject(project, this.output, this.#componentizer);
         reportFindings(built.findings, this.output);
+        if (built.engine !== undefined) warnOfLacking(built.engine, this.output);
       }
       const install = await this.output.during('Publishing and installing', () =>
         this.deployment.deploy(project, settings),
       );
       const milliseconds = Math.round(performance.now() - started);
-      this.output.print(`Ready at ${this.proxy.url} (${install.version}, ${milliseconds} ms)`);
-      if (project.manifest.ui !== undefined) {
-        this.output.print(`Page in a host: ${this.proxy.url}/__alga/host`);
+      const { url } = this.proxy;
+      const page = project.manifest.ui === undefined ? {} : { host_page: `${url}/__alga/host` };
+      this.output.event({ event: 'ready', url, install, milliseconds, ...page });
+      for (const message of missingSettings(project.manifest, settings)) {
+        this.output.warn({ code: 'dev.missing_setting', message });
       }
-      for (const line of missingSettings(project.manifest, settings)) this.output.warn(line);
-      this.output.event({ event: 'ready', url: this.proxy.url, install, milliseconds });
       await this.#promises?.stop();
       this.#promises = new PromiseCheck(project);
       void this.#promises.report(this.output);
@@ -201,10 +204,7 @@ class DevSession {
           ? error
           : (systemFailure(error) ??
             new Failure('internal', error instanceof Error ? error.message : String(error)));
-      this.output.fail(failure);
-      if (this.deployment.install !== undefined) {
-        this.output.note('The version before goes on running.');
-      }
+      this.output.problem(described(failure), this.deployment.install?.version);
     }
   }
 

@@ -66,6 +66,7 @@ export function registerDoctor(program: Command, environment: Environment): void
       }
       output.result({ findings });
     },
+    { project: true },
   ).option('--url <url>', 'server to check (default: ALGA_URL, then the last login)');
 }
 

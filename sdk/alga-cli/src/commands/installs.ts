@@ -41,6 +41,10 @@ interface ChangeAnswer {
   warnings?: string[];
 }
 
+function warnOf({ warnings = [] }: ChangeAnswer, output: Output): void {
+  for (const message of warnings) output.warn({ code: 'install.doubtful', message });
+}
+
 export function registerInstallCommands(program: Command, environment: Environment): void {
   addServerCommand<InstallOptions>(
     program,
@@ -62,7 +66,7 @@ export function registerInstallCommands(program: Command, environment: Environme
         },
       });
       const { install, capability_difference: difference } = answer;
-      for (const warning of answer.warnings ?? []) output.warn(warning);
+      warnOf(answer, output);
       if (options.grantDeclared === true && (difference?.withheld.length ?? 0) > 0) {
         const capabilities = difference?.requested ?? [];
         const granted = await client.json<ChangeAnswer>(`${installPath(install)}/grants`, {
@@ -76,6 +80,7 @@ export function registerInstallCommands(program: Command, environment: Environme
       await noteMissingSettings(client, install, output);
       output.result({ ...answer });
     },
+    { project: true },
   )
     .option('--version <version>', 'version to install (default: the newest)')
     .option('-g, --grant <capability>', 'grant a capability (repeatable, or with commas)', collect)
@@ -95,7 +100,7 @@ export function registerInstallCommands(program: Command, environment: Environme
         method: 'POST',
         json: { version: options.version },
       });
-      for (const warning of answer.warnings ?? []) output.warn(warning);
+      warnOf(answer, output);
       output.print(
         `${answer.install.slug} is now ${answer.install.version} (was ${install.version})`,
       );
@@ -149,7 +154,7 @@ export function registerInstallCommands(program: Command, environment: Environme
           method: 'PUT',
           json: changes,
         });
-        for (const warning of answer.warnings ?? []) output.warn(warning);
+        warnOf(answer, output);
         install = answer.install;
       }
       output.print(`${install.slug} ${install.version} (${install.id})`);
@@ -241,7 +246,10 @@ function warnOfNothingToRevoke(install: Install, options: GrantOptions, output: 
     ...checkCapabilities(revoke).filter((name) => !install.granted.includes(name)),
     ...revokeEgress.filter((rule) => !install.egress.includes(rule)),
   ];
-  for (const what of absent) output.warn(`"${what}" was not granted: there is nothing to revoke`);
+  for (const what of absent) {
+    const message = `"${what}" was not granted: there is nothing to revoke`;
+    output.warn({ code: 'grant.not_granted', message });
+  }
 }
 
 function checkCapabilities(names: readonly string[]): string[] {

@@ -2,10 +2,12 @@ import { setTimeout } from 'node:timers/promises';
 
 import { Option, type Command } from 'commander';
 
-import { authorError, unfold, type AuthorError } from '../author-error.js';
+import { authorError, unfold } from '../author-error.js';
 import { count } from '../command.js';
 import type { Environment } from '../environment.js';
-import { Failure, formatLocation } from '../failure.js';
+import { logLine } from '../event-text.js';
+import type { LogEvent } from '../events.js';
+import { Failure } from '../failure.js';
 import type { Output } from '../output.js';
 import { readEvents } from '../server/events.js';
 import type { ApiClient } from '../server/client.js';
@@ -20,9 +22,6 @@ interface LogOptions {
   limit: number;
 }
 
-const COLOURS: Record<string, string> = { debug: '90', info: '36', warn: '33', error: '31' };
-/** What the runtime writes before each call of the host. */
-const HOST_CALL = 'host call ';
 /** Lines remembered so as not to show them twice. */
 const REMEMBERED = 2000;
 /** Waits between attempts to take up a stream again, in milliseconds. */
@@ -40,17 +39,21 @@ export function registerLogs(program: Command, environment: Environment): void {
       if (options.level !== undefined) query.set('level', options.level);
       if (options.request !== undefined) query.set('request', options.request);
       if (options.follow !== true) {
-        const printer = new LogPrinter(output, new SourceMaps(client));
+        const maps = new SourceMaps(client);
         const { lines } = await client.json<{ lines: LogLine[] }>(`/api/logs?${query.toString()}`);
         const shown = [];
-        for (const line of lines) shown.push(await printer.print(line));
+        for (const line of lines) shown.push(await explained(line, maps));
+        const paint = (colour: string, text: string) => output.paint(colour, text);
+        for (const text of shown.flatMap((line) => logLine(line, paint))) output.print(text);
         if (lines.length === 0) output.note(nothingFound(options));
         output.result({ lines: shown });
         return;
       }
+      output.goOn();
       const maps = new SourceMaps(client);
       await followLogs(client, query, maps, output, environment.signal);
     },
+    { json: 'print one JSON document; with --follow, one a line' },
   )
     .option('-f, --follow', 'go on and show new lines as they come')
     .addOption(
@@ -79,7 +82,6 @@ export async function followLogs(
   signal: AbortSignal,
   since = 0,
 ): Promise<void> {
-  const printer = new LogPrinter(output, maps);
   // A stream that is taken up again starts with lines that were shown already.
   const shown = new Set<string>();
   query.set('follow', '1');
@@ -94,7 +96,7 @@ export async function followLogs(
         if (shown.size <= REMEMBERED) break;
         shown.delete(oldest);
       }
-      output.event({ event: 'log', ...(await printer.print(line)) });
+      output.event({ event: 'log', ...(await explained(line, maps)) });
     }
   };
   await resume(read, signal, output);
@@ -116,7 +118,8 @@ async function resume(
       if (signal.aborted) return;
       if (isFinal(error) || (isUnreachable(error) && !heard)) throw error;
       heard ||= !isUnreachable(error);
-      output.note(`log stream: ${error instanceof Error ? error.message : String(error)}`);
+      const message = error instanceof Error ? error.message : String(error);
+      output.event({ event: 'reconnecting', message });
     }
     if (Date.now() - started > 30_000) attempt = 0;
     const pause = RECONNECT[Math.min(attempt, RECONNECT.length - 1)] ?? 10_000;
@@ -146,57 +149,11 @@ function nothingFound({ request, level }: LogOptions): string {
   return `No log lines${which} of request ${request}; the whole id is in the answer's x-request-id header`;
 }
 
-/** Prints log lines, with stack traces mapped to the author's files. */
-export class LogPrinter {
-  readonly #output: Output;
-  readonly #maps: SourceMaps;
-
-  constructor(output: Output, maps: SourceMaps) {
-    this.#output = output;
-    this.#maps = maps;
-  }
-
-  /** Returns the line as it was shown, for `--json`. */
-  async print(line: LogLine): Promise<Record<string, unknown>> {
-    const { level } = line;
-    const message = unfold(line.message);
-    const map = /main\.js:\d+:\d+/.test(message)
-      ? await this.#maps.get(line.extension ?? '', line.version ?? '')
-      : undefined;
-    const mapped = map === undefined ? undefined : authorError(message, map);
-    const at = formatTime(line.at);
-    const label = this.#output.paint(COLOURS[level] ?? '0', level.padEnd(5));
-    const cut = line.truncated === true ? ' …' : '';
-    const text = message.startsWith(HOST_CALL)
-      ? describeCall(message, mapped)
-      : (mapped?.stack ?? message);
-    this.#output.print(`${at} ${label} ${indent(sanitize(text))}${cut}`);
-    if (level === 'error' && mapped?.frame !== undefined && mapped.location !== undefined) {
-      this.#output.print(`  at ${formatLocation(mapped.location)}`);
-      this.#output.print(mapped.frame);
-    }
-    return { ...line, ...(mapped === undefined ? {} : { author_error: mapped }) };
-  }
-}
-
-/** A host call as one line: what was called, and from where. */
-function describeCall(message: string, mapped: AuthorError | undefined): string {
-  const [call = ''] = message.split('\n');
-  return mapped?.location === undefined ? call : `${call}  (${formatLocation(mapped.location)})`;
-}
-
-/** Continued lines stand apart, so that no message can look like a line of the log. */
-function indent(text: string): string {
-  return text.replace(/\n(?! {4})/g, '\n    ');
-}
-
-function formatTime(at: string | number): string {
-  const time = new Date(at);
-  return Number.isNaN(time.getTime()) ? String(at) : time.toISOString();
-}
-
-/** An extension's output must not command the reader's terminal. */
-function sanitize(text: string): string {
-  // eslint-disable-next-line no-control-regex -- control characters are what this removes
-  return text.replace(/[\u0000-\u0008\u000b-\u001f\u007f-\u009f]/g, '\ufffd');
+/** A line with the error in it, if there is one, in the author's own files. */
+async function explained(line: LogLine, maps: SourceMaps): Promise<Omit<LogEvent, 'event'>> {
+  const message = unfold(line.message);
+  if (!/main\.js:\d+:\d+/.test(message)) return line;
+  const map = await maps.get(line.extension ?? '', line.version ?? '');
+  const mapped = map === undefined ? undefined : authorError(message, map);
+  return mapped === undefined ? line : { ...line, author_error: mapped };
 }

@@ -50,6 +50,7 @@ export function registerPackCommands(program: Command, environment: Environment)
         entries: packed.entries,
       });
     },
+    { project: true },
   )
     .option(
       '-o, --out <file>',

@@ -44,11 +44,12 @@ export function registerPublish(program: Command, environment: Environment): voi
           ? await signatureBeside(environment, file)
           : signBundle(contentHash(archive), key);
       if (signature === undefined) {
-        output.note('The bundle is not signed; name a key with --key or ALGA_SIGNING_KEY_FILE');
+        const hint = 'name a key with --key or ALGA_SIGNING_KEY_FILE';
+        output.warn({ code: 'publish.unsigned', message: 'The bundle is not signed', hint });
       }
       const name = basename(file ?? BUNDLE_FILE);
       const published = await upload(client, archive, signature, name, output);
-      for (const { code, message } of published.warnings ?? []) output.warn(`${message} [${code}]`);
+      for (const { code, message } of published.warnings ?? []) output.warn({ code, message });
       const { extension, version } = published;
       const slug = extension.slug ?? extension.name;
       output.print(`Published ${extension.publisher}/${extension.name} ${version.version}`);
@@ -63,6 +64,7 @@ export function registerPublish(program: Command, environment: Environment): voi
         server_warnings: published.warnings ?? [],
       });
     },
+    { project: true },
   )
     .option('-k, --key <file>', 'private key to sign with (default: ALGA_SIGNING_KEY_FILE)')
     .option('--no-build', 'take dist/ as it is');

@@ -1,6 +1,6 @@
 import type { Command } from 'commander';
 
-import { addCommand, type Invocation } from '../command.js';
+import { addCommand, type Invocation, type ShownOptions } from '../command.js';
 import type { Environment } from '../environment.js';
 import { ExitCode, Failure } from '../failure.js';
 import { nearest } from '../manifest/capabilities.js';
@@ -18,6 +18,7 @@ export function addServerCommand<Options = object>(
   description: string,
   environment: Environment,
   action: (invocation: ServerInvocation<Options>) => Promise<void>,
+  shown: ShownOptions = {},
 ): Command {
   return addCommand<Options & ServerOptions>(
     parent,
@@ -28,6 +29,7 @@ export function addServerCommand<Options = object>(
       const target = await resolveTarget(environment, invocation.options);
       await action({ ...invocation, client: new ApiClient(target, invocation.output) });
     },
+    shown,
   )
     .option('--url <url>', 'server (default: ALGA_URL, then the last login)')
     .option('--tenant <id>', 'tenant, for accounts that see several (default: ALGA_TENANT_ID)');

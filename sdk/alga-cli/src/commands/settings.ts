@@ -64,7 +64,8 @@ export function registerSettingsCommands(program: Command, environment: Environm
         method: 'PATCH',
         json: { set, unset: [] },
       });
-      for (const warning of answer.warnings ?? []) output.warn(warning);
+      for (const message of answer.warnings ?? [])
+        output.warn({ code: 'config.doubtful', message });
       warnOfUndeclared(output, install, 'config', Object.keys(set), answer.declared);
       output.print(`Configuration of ${install.slug} is at version ${answer.version}`);
       output.result({ ...answer });
@@ -85,7 +86,7 @@ export function registerSettingsCommands(program: Command, environment: Environm
         json: { set: {}, unset: keys },
       });
       for (const key of keys.filter((one) => !Object.hasOwn(before, one))) {
-        output.warn(`"${key}" was not set`);
+        output.warn({ code: 'config.not_set', message: `"${key}" was not set` });
       }
       output.print(`Configuration of ${install.slug} is at version ${answer.version}`);
       output.result({ ...answer });

@@ -37,6 +37,7 @@ export function registerTest(program: Command, environment: Environment): void {
       if (interrupted && options.watch === true) return;
       throw interrupted ? endedByUser() : notPassed();
     },
+    { project: true },
   ).option('-w, --watch', 'go on and run again on every change');
 }
 

@@ -1,13 +1,13 @@
 import { setTimeout } from 'node:timers/promises';
 
-import { formatLocation } from '../failure.js';
+import type { AuthorError } from '../author-error.js';
 import type { Output } from '../output.js';
 import type { ApiClient } from '../server/client.js';
 import { explainRequest } from '../server/explain.js';
 import { refusalHint } from '../server/gateway-refusal.js';
 import type { SourceMaps } from '../server/source-maps.js';
 import type { ProxiedCall } from './proxy.js';
-import { formatUsage, usageOf, type Limits, type Metrics } from './usage.js';
+import { usageOf, type Limits, type Metrics } from './usage.js';
 
 interface Execution {
   request_id: string;
@@ -37,44 +37,28 @@ export class CallReport {
   }
 
   /**
-   * One line per call: what came out, how long it took, and what of its limits it used. After it,
-   * why the gateway refused it, or why the host ended it; what the handler threw stands in the log.
+   * What came out of a call, how long it took, and what of its limits it used; why the gateway
+   * refused it, or why the host ended it. What the handler threw stands in the log.
    */
-  async call(call: ProxiedCall): Promise<void> {
-    const { method, path, status, milliseconds, refusal, requestId } = call;
-    const head = `${method} ${path} → ${status} in ${milliseconds} ms`;
+  async call({ requestId, refusal, ...call }: ProxiedCall): Promise<void> {
+    const made = { event: 'call', ...call, request_id: requestId } as const;
     if (refusal !== undefined) {
-      this.#output.print(`${head}  the gateway refused it: ${refusal.message} [${refusal.code}]`);
-      this.#hint(refusalHint(refusal.code, true));
-      this.#output.event({ event: 'call', ...call });
+      this.#output.event({ ...made, refusal, hint: refusalHint(refusal.code, true) });
       return;
     }
     const execution = await this.#execution(requestId).catch(() => undefined);
-    const usage = usageOf(execution?.metrics ?? {}, this.#limits);
-    const end = execution?.end_class ?? 'ok';
-    this.#output.print(
-      [head, ...(end === 'ok' ? [] : [end]), formatUsage(usage)].join('  ').trimEnd(),
-    );
     const { end_class, code, metrics } = execution ?? {};
-    const ended = end === 'ok' ? undefined : await this.#explainEnd(requestId);
-    this.#output.event({ event: 'call', ...call, end_class, code, metrics, usage, ...ended });
+    const usage = usageOf(metrics ?? {}, this.#limits);
+    const ended = end_class === undefined || end_class === 'ok' ? {} : await this.#end(requestId);
+    this.#output.event({ ...made, end_class, code, metrics, usage, ...ended });
   }
 
-  /** Prints why the host ended an execution; returns it for scripts. */
-  async #explainEnd(requestId = ''): Promise<Record<string, unknown> | undefined> {
+  /** Why the host ended an execution, where it did. */
+  async #end(requestId = ''): Promise<{ explanation?: AuthorError; hint?: string }> {
     const explained = await explainRequest(this.#client, this.#maps, requestId);
-    if (explained?.ended !== true) return undefined;
+    if (explained?.ended !== true) return {};
     const { error, hint } = explained;
-    this.#output.print(`${this.#output.paint('31', 'error')} ${error.message}`);
-    if (error.location !== undefined && error.frame !== undefined) {
-      this.#output.print(`  at ${formatLocation(error.location)}\n${error.frame}`);
-    }
-    this.#hint(hint);
-    return { explanation: error.message, hint };
-  }
-
-  #hint(hint: string | undefined): void {
-    if (hint !== undefined) this.#output.print(`${this.#output.paint('36', '  → ')}${hint}`);
+    return { explanation: error, ...(hint === undefined ? {} : { hint }) };
   }
 
   async #execution(requestId: string | undefined): Promise<Execution | undefined> {

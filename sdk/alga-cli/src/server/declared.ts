@@ -30,10 +30,10 @@ export function warnOfUndeclared(
     if (Object.hasOwn(declared, name)) continue;
     const near = nearest(name, known);
     const advice = near === undefined ? '' : `; did you mean "${near}"?`;
-    output.warn(
+    const message =
       `"${name}" is set, but ${install.slug} ${install.version} does not declare it ` +
-        `(${WORDS[kind]} in its manifest: ${known.join(', ')})${advice}`,
-    );
+      `(${WORDS[kind]} in its manifest: ${known.join(', ')})${advice}`;
+    output.warn({ code: `${kind}.undeclared`, message });
   }
 }
 
