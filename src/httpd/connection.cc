@@ -1,9 +1,7 @@
 #include "httpd/connection.h"
 
-#include <boost/asio/as_tuple.hpp>
 #include <boost/asio/bind_cancellation_slot.hpp>
 #include <boost/asio/co_spawn.hpp>
-#include <boost/asio/experimental/awaitable_operators.hpp>
 #include <boost/asio/post.hpp>
 #include <boost/system/system_error.hpp>
 #include <exception>
@@ -17,7 +15,6 @@ namespace {
 
 constexpr std::size_t kReadSize = 16U << 10U;
 constexpr std::chrono::milliseconds kLookForClient{200};
-constexpr auto kAsTuple = boost::asio::as_tuple(boost::asio::use_awaitable);
 
 std::string_view text_of(const boost::beast::flat_buffer& buffer) {
   return {static_cast<const char*>(buffer.data().data()), buffer.size()};
@@ -54,6 +51,7 @@ Connection::Connection(std::shared_ptr<ServerCore> core, boost::asio::io_context
       transport_(std::move(transport)),
       pass_(std::move(pass)),
       drain_signal_(context_, SteadyTime::max()),
+      look_(context_),
       // A whole head and then some of the body; the head's own limit is enforced before.
       buffer_(core_->options.head.max_bytes + kReadSize) {}
 
@@ -239,19 +237,14 @@ async::Task<Response> Connection::respond(Exchange* exchange) {
 }
 
 async::Task<Response> Connection::call(const Handler* handler, Request request, bool watch) {
-  using namespace boost::asio::experimental::awaitable_operators;
   const std::string request_id = request.request_id;
-  auto work = async::guarded(invoke(handler, std::move(request)));
-  Result<Response> outcome;
-  if (watch) {
-    auto first = co_await (std::move(work) || client_leaves());
-    if (first.index() == 1) {
-      core_->refused("client_left");
-      throw boost::system::system_error(boost::asio::error::operation_aborted);
-    }
-    outcome = std::move(std::get<0>(first));
-  } else {
-    outcome = co_await std::move(work);
+  watching_ = watch;
+  if (watching_ && !looking_) look_for_client();
+  Result<Response> outcome = co_await async::guarded(invoke(handler, std::move(request)));
+  watching_ = false;
+  if (client_left_) {
+    core_->refused("client_left");
+    throw boost::system::system_error(boost::asio::error::operation_aborted);
   }
   if (outcome) co_return std::move(*outcome);
   core_->services.log.error("handler threw",
@@ -259,16 +252,24 @@ async::Task<Response> Connection::call(const Handler* handler, Request request, 
   co_return problem_response(500, "http.internal", "internal error", request_id);
 }
 
-/// Ends when the client has closed. Reading would tell sooner, but what is read may be the next
-/// request, and with TLS the end hides behind bytes of the protocol.
-async::Task<void> Connection::client_leaves() {
-  boost::asio::steady_timer timer(context_);
-  while (!transport_->peer_has_left()) {
-    timer.expires_after(kLookForClient);
-    // Cancelled for every answer: an exception each time would cost more than the rest of this.
-    const auto [stopped] = co_await timer.async_wait(kAsTuple);
-    if (stopped) co_return;
-  }
+/// Cancels everything when the client has closed while a handler works for it. Reading would tell
+/// sooner, but what is read may be the next request, and with TLS the end hides behind bytes of the
+/// protocol. The timer runs on from one request to the next: most are answered before it is due.
+void Connection::look_for_client() {
+  looking_ = true;
+  look_.expires_after(kLookForClient);
+  look_.async_wait([weak = weak_from_this()](const boost::system::error_code& error) {
+    const std::shared_ptr<Connection> self = weak.lock();
+    if (error || !self) return;
+    self->looking_ = false;
+    if (!self->watching_) return;
+    if (self->transport_->peer_has_left()) {
+      self->client_left_ = true;
+      self->abort_signal_.emit(boost::asio::cancellation_type::terminal);
+    } else {
+      self->look_for_client();
+    }
+  });
 }
 
 std::string Connection::new_request_id() const {

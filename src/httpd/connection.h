@@ -60,7 +60,7 @@ class Connection : public std::enable_shared_from_this<Connection> {
   async::Task<bool> serve_one(RequestHead head);
   async::Task<Response> respond(Exchange* exchange);
   async::Task<Response> call(const Handler* handler, Request request, bool watch);
-  async::Task<void> client_leaves();
+  void look_for_client();
 
   // Bodies in (body.cc)
   std::optional<HeadFault> begin_body(Incoming* incoming);
@@ -92,6 +92,10 @@ class Connection : public std::enable_shared_from_this<Connection> {
   async::Gate::Pass pass_;
   boost::asio::cancellation_signal abort_signal_;
   boost::asio::steady_timer drain_signal_;  // never expires; cancelled by drain()
+  boost::asio::steady_timer look_;          // runs while looking_
+  bool looking_ = false;
+  bool watching_ = false;  // a handler is to be cancelled when the client leaves
+  bool client_left_ = false;
   boost::beast::flat_buffer buffer_;
   std::string head_text_;  // the raw head of the current request
   Peer peer_;

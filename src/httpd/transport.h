@@ -15,7 +15,8 @@
 namespace alga::httpd {
 
 struct Transferred {
-  boost::system::error_code error;  ///< `eof` at the orderly end, `timeout` at the deadline
+  boost::system::error_code
+      error;  ///< `eof` at the orderly end, `operation_aborted` at the deadline
   std::size_t bytes = 0;
 };
 
