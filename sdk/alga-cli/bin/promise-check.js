@@ -1,5 +1,5 @@
-// Worker thread of `alga build`, `alga dev` and `alga validate`: asks the project's own TypeScript for
-// promises that nobody awaits. The compiler needs a second or two of processor time, which here blocks
+// Worker thread of `alga build`, `alga dev` and `alga validate`: asks TypeScript for promises that
+// nobody awaits. The compiler needs a second or two of processor time, which here blocks
 // neither progress nor the making of the component.
 import { parentPort, workerData } from 'node:worker_threads';
 

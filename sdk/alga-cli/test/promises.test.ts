@@ -1,4 +1,4 @@
-import { symlink } from 'node:fs/promises';
+import { rm, symlink } from 'node:fs/promises';
 import { createRequire } from 'node:module';
 import { dirname, join } from 'node:path';
 
@@ -59,6 +59,34 @@ describe('an author is told of a promise that nobody awaits', { timeout: 300_000
     const told = { code: 'build.floating_promise', location };
     expect([code, warnings]).toEqual([0, [expect.objectContaining(told)]]);
     expect(warnings[0]?.hint).toContain('void in front of it');
+  });
+
+  test.each(['src/index.js', 'src/index.mjs'])(
+    'in plain JavaScript, in a project without TypeScript (%s)',
+    async (entry) => {
+      await rm(join(folder.path, 'src'), { recursive: true });
+      await rm(join(folder.path, 'node_modules', 'typescript'));
+      const plain = SOURCE.replace('path: string): Promise<void>', 'path)');
+      await writeProject(folder.path, { [entry]: plain });
+      for (const command of ['validate', 'build']) {
+        const { code, err } = await alga(command);
+        const told = `warning ${entry}:8:3 nobody awaits remember(request.path)`;
+        expect([code, err]).toEqual([0, expect.stringContaining(told)]);
+      }
+    },
+  );
+
+  test('in the style of the reference, with a JSDoc type', async () => {
+    await rm(join(folder.path, 'src'), { recursive: true });
+    const source = `/** @type {import('@alga/extension-runtime').Handler} */
+export const handler = async (request, host) => {
+  host.storage.delete('n', 'k');
+  return { status: 204, headers: [] };
+};
+`;
+    await writeProject(folder.path, { 'src/index.js': source });
+    const { code, err } = await alga('validate');
+    expect([code, err]).toEqual([0, expect.stringContaining('src/index.js:3:3 nobody awaits')]);
   });
 
   test('and not of one that is awaited', async () => {

@@ -2,10 +2,13 @@ import { mkdir, mkdtemp, rm, symlink, writeFile } from 'node:fs/promises';
 import { createRequire } from 'node:module';
 import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
+import { fileURLToPath } from 'node:url';
 
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 
 import { findFloatingPromises } from './floating-promises.js';
+
+const RUNTIME = fileURLToPath(new URL('../../../runtime-bindings', import.meta.url));
 
 // The compiler reads its libraries anew for each project.
 const SLOW = 120_000;
@@ -36,7 +39,7 @@ describe('promises that nobody awaits', { timeout: SLOW }, () => {
     const entry = join(root, 'index.ts');
     await writeFile(entry, source.join('\n'));
     const marked = source.flatMap((text, at) => (text.endsWith('// floats') ? [at + 1] : []));
-    const found = (findFloatingPromises(root, entry) ?? []).map(({ line }) => line);
+    const found = findFloatingPromises(root, entry).map(({ line }) => line);
     return { marked, found };
   }
 
@@ -97,15 +100,141 @@ describe('promises that nobody awaits', { timeout: SLOW }, () => {
     expect(findFloatingPromises(root, join(root, 'index.ts'))).toEqual([
       expect.objectContaining({ file: 'inner.ts', line: 3, column: 3, dropped: false }),
     ]);
-    const [found] = findFloatingPromises(root, join(root, 'index.ts')) ?? [];
+    const [found] = findFloatingPromises(root, join(root, 'index.ts'));
     expect(found?.expression).toMatch(/^save\( 'x+…$/);
   });
 
-  test('are not looked for in JavaScript that says nothing of types, nor without TypeScript', async () => {
-    await writeFile(join(root, 'plain.js'), 'export const f = (g) => { g(); };');
-    expect(findFloatingPromises(root, join(root, 'plain.js'))).toEqual([]);
+  test('are looked for by the TypeScript of this package where the project has none', async () => {
     const bare = await mkdtemp(join(tmpdir(), 'alga-bare-'));
-    expect(findFloatingPromises(bare, join(bare, 'index.ts'))).toBeUndefined();
+    const native = join(bare, 'node_modules', 'typescript');
+    for (const installed of [false, true]) {
+      if (installed) {
+        // The native version has a command and no interface for programs.
+        await mkdir(native, { recursive: true });
+        await writeFile(join(native, 'package.json'), '{"version":"7.0.0","main":"index.js"}');
+        await writeFile(join(native, 'index.js'), "exports.version = '7.0.0';");
+      }
+      await writeFile(join(bare, 'index.ts'), 'async function f() {}\nf();\nexport {};');
+      const found = findFloatingPromises(bare, join(bare, 'index.ts'));
+      expect(found).toEqual([expect.objectContaining({ file: 'index.ts', line: 2 })]);
+    }
     await rm(bare, { recursive: true });
+  });
+});
+
+describe('promises that nobody awaits in plain JavaScript', { timeout: SLOW }, () => {
+  let root: string;
+
+  beforeAll(async () => {
+    root = await mkdtemp(join(tmpdir(), 'alga-promises-js-'));
+    const installed = join(root, 'node_modules', '@alga');
+    await mkdir(installed, { recursive: true });
+    await symlink(RUNTIME, join(installed, 'extension-runtime'));
+    await writeFile(join(root, 'package.json'), '{"type":"module"}');
+  });
+
+  afterAll(() => rm(root, { recursive: true, force: true }));
+
+  /** `file:line` of those marked `// floats`, and of those that were found. */
+  async function search(files: Record<string, string[]>) {
+    const marked = [];
+    for (const [name, lines] of Object.entries(files)) {
+      await writeFile(join(root, name), lines.join('\n'));
+      for (const [at, text] of lines.entries()) {
+        if (text.endsWith('// floats')) marked.push(`${name}:${at + 1}`);
+      }
+    }
+    const entry = Object.keys(files)[0] ?? '';
+    const found = findFloatingPromises(root, join(root, entry));
+    return { marked, found: found.map(({ file, line }) => `${file}:${line}`) };
+  }
+
+  const HANDLER = "import { handler, json } from '@alga/extension-runtime';";
+
+  test.each(['index.js', 'index.mjs'])('of own functions and of the host (%s)', async (name) => {
+    const { marked, found } = await search({
+      [name]: [
+        HANDLER,
+        "import { save, later } from './store.js';",
+        'async function remember(path) {',
+        "  if (path === '') throw new Error('nothing to remember');",
+        '}',
+        'const note = async (text) => text.length;',
+        'class Store {',
+        '  async put() {}',
+        '  size() { return 1; }',
+        '}',
+        'export default handler(async ({ request, storage, secrets, log }) => {',
+        '  remember(request.path); // floats',
+        "  note('a'); // floats",
+        '  new Store().put(); // floats',
+        "  storage.put('n', 'k', new Uint8Array()); // floats",
+        "  secrets.get('k').then((key) => key.length); // floats",
+        "  fetch('https://api.example.com/'); // floats",
+        "  ['b'].forEach(async (one) => { await note(one); }); // floats",
+        "  ['c'].map(remember); // floats",
+        '  later(); // floats',
+        '  save(storage, request.path); // floats',
+        "  log.info('answered'); new Store().size();",
+        '  return json({ ok: true });',
+        '});',
+      ],
+      'store.js': [
+        'export async function save(store, path) {',
+        "  store.put('n', path, new Uint8Array()); // floats",
+        '  await drop({ store }, [path]);',
+        '}',
+        'async function drop({ store }, [path]) {',
+        "  const records = store; records.delete('n', path); // floats",
+        '}',
+        'export const later = () => Promise.resolve(1);',
+      ],
+    });
+    expect(marked).toHaveLength(12);
+    expect(found.sort()).toEqual(marked.sort());
+  });
+
+  test('and not where somebody hears of their end, or nothing is known', async () => {
+    const { found } = await search({
+      'index.js': [
+        HANDLER,
+        'async function remember(path) { return path; }',
+        'function each(list, call) { for (const one of list) call(one); }',
+        '/** @param {{ put(): void }} store */',
+        'function typed(store) { store.put(); }',
+        'export default handler(async ({ request, storage }) => {',
+        '  await remember(request.path);',
+        "  void remember('a');",
+        "  remember('b').catch(() => undefined);",
+        "  remember('c').then(() => 1, () => 2);",
+        "  const kept = remember('d');",
+        "  const all = ['e'].map(remember);",
+        '  await Promise.all([kept, ...all]);',
+        "  each(['f'], (one) => one.length);",
+        '  typed({ put() {} });',
+        "  globalThis.unknown?.('g');",
+        "  request.path.split('/');",
+        '  const { size } = { size: 1 }; size;',
+        "  return json(await storage.get('n', 'k'));",
+        '});',
+      ],
+    });
+    expect(found).toEqual([]);
+  });
+
+  test('in code that calls itself for ever', async () => {
+    const { marked, found } = await search({
+      'index.js': [
+        'export default function loop(a) { a(); loop(a); other(a); }',
+        'function other(b) { b(); loop(b); }',
+        'async function work() {}',
+        'export const start = () => { once(work); };',
+        'function once(c) { c(); } // called with work',
+        'const d = d2, d2 = d; d();',
+        'work(); // floats',
+      ],
+    });
+    expect(marked).toHaveLength(1);
+    expect(found).toEqual(['index.js:5', ...marked]);
   });
 });

@@ -3,6 +3,8 @@ import { join, relative } from 'node:path';
 
 import type ts from 'typescript';
 
+import { InferredTypes } from './inferred-types.js';
+
 /** A promise of the author's code that nobody waits for. Line and column start at 1. */
 export interface FloatingPromise {
   /** Relative to the project. */
@@ -17,47 +19,53 @@ export interface FloatingPromise {
   source: string;
 }
 
-/** What is asked of the compiler where the project has no tsconfig.json. */
-const DEFAULTS = { allowJs: true, strict: true, skipLibCheck: true, noEmit: true };
+/** What is asked of the compiler where the project has no settings of its own. */
+const DEFAULTS = { strict: true, skipLibCheck: true };
+/** Whatever a project says: JavaScript counts, nothing is written, and of its packages one layer. */
+const ALWAYS = { allowJs: true, noEmit: true, maxNodeModuleJsDepth: 1 };
 
 /**
  * Finds promises that are neither awaited, returned, kept nor caught, in the entry module and what it
- * imports of the project. `void` in front of one says that it may be lost. Undefined where the
- * project has no TypeScript with a type checker to ask.
+ * imports of the project, TypeScript or JavaScript. `void` in front of one says that it may be lost.
  *
  * @param root folder of the project
  * @param entry absolute path of the author's module
  */
-export function findFloatingPromises(root: string, entry: string): FloatingPromise[] | undefined {
+export function findFloatingPromises(root: string, entry: string): FloatingPromise[] {
   const compiler = loadTypeScript(root);
-  if (compiler === undefined) return undefined;
   const program = compiler.createProgram([entry], compilerOptions(compiler, root));
-  const finder = new Finder(compiler, program.getTypeChecker(), root);
-  for (const file of program.getSourceFiles()) {
-    if (!file.isDeclarationFile && !program.isSourceFileFromExternalLibrary(file)) {
-      finder.search(file);
-    }
-  }
+  const own = program
+    .getSourceFiles()
+    .filter((file) => !file.isDeclarationFile && !program.isSourceFileFromExternalLibrary(file));
+  const finder = new Finder(compiler, program.getTypeChecker(), root, own);
+  for (const file of own) finder.search(file);
   return finder.found;
 }
 
-/** The TypeScript that the project installed; its native version has no such interface. */
-function loadTypeScript(root: string): typeof ts | undefined {
+/**
+ * The TypeScript that the project installed, or the one that this package depends upon: where the
+ * project has none, or its native version, which has no such interface.
+ */
+function loadTypeScript(root: string): typeof ts {
+  const own = createRequire(import.meta.url);
   try {
     const module = createRequire(join(root, 'package.json'))('typescript') as Partial<typeof ts>;
-    return typeof module.createProgram === 'function' ? module : undefined;
+    if (typeof module.createProgram === 'function') return module as typeof ts;
   } catch {
-    return undefined;
+    // Plain JavaScript needs none.
   }
+  return own('typescript-compiler-api') as typeof ts;
 }
 
 function compilerOptions(compiler: typeof ts, root: string): ts.CompilerOptions {
-  const file = join(root, 'tsconfig.json');
   const host = { ...compiler.sys, onUnRecoverableConfigFileDiagnostic: () => undefined };
-  const parsed = compiler.getParsedCommandLineOfConfigFile(file, {}, host);
-  if (parsed !== undefined) return { ...parsed.options, allowJs: true, noEmit: true };
+  for (const name of ['tsconfig.json', 'jsconfig.json']) {
+    const parsed = compiler.getParsedCommandLineOfConfigFile(join(root, name), {}, host);
+    if (parsed !== undefined) return { ...parsed.options, ...ALWAYS };
+  }
   return {
     ...DEFAULTS,
+    ...ALWAYS,
     target: compiler.ScriptTarget.ES2022,
     module: compiler.ModuleKind.ESNext,
     moduleResolution: compiler.ModuleResolutionKind.Bundler,
@@ -71,11 +79,19 @@ class Finder {
   readonly found: FloatingPromise[] = [];
   readonly #ts: typeof ts;
   readonly #checker: ts.TypeChecker;
+  readonly #types: InferredTypes;
   readonly #root: string;
 
-  constructor(compiler: typeof ts, checker: ts.TypeChecker, root: string) {
+  /** @param files the author's own */
+  constructor(
+    compiler: typeof ts,
+    checker: ts.TypeChecker,
+    root: string,
+    files: readonly ts.SourceFile[],
+  ) {
     this.#ts = compiler;
     this.#checker = checker;
+    this.#types = new InferredTypes(compiler, checker, files);
     this.#root = root;
   }
 
@@ -114,7 +130,8 @@ class Finder {
       return this.#floats(expression.whenTrue) || this.#floats(expression.whenFalse);
     }
     if (compiler.isBinaryExpression(expression)) return this.#operatorFloats(expression);
-    if (!this.#isPromise(this.#checker.getTypeAtLocation(expression), expression)) return false;
+    const types = this.#types.of(expression);
+    if (!types.some((one) => this.#isPromise(one, expression))) return false;
     return !compiler.isCallExpression(expression) || !this.#isHandled(expression);
   }
 
@@ -156,7 +173,7 @@ class Finder {
     if (!compiler.isPropertyAccessExpression(called) || called.name.text !== 'forEach')
       return false;
     if (callback === undefined) return false;
-    const signatures = this.#checker.getTypeAtLocation(callback).getCallSignatures();
+    const signatures = this.#types.of(callback).flatMap((one) => one.getCallSignatures());
     return signatures.some((one) => this.#isPromise(one.getReturnType(), callback));
   }
 

@@ -31,7 +31,7 @@ export class PromiseCheck {
     this.#found = this.#worker === undefined ? Promise.resolve([]) : answer(this.#worker);
   }
 
-  /** Warns of what was found; a project without TypeScript is not checked. */
+  /** Warns of what was found. */
   async report(output: Output): Promise<void> {
     const found = await this.#found;
     for (const { file, line, column, expression, dropped, source } of found.slice(0, MOST_SHOWN)) {
@@ -68,7 +68,7 @@ export class PromiseCheck {
 /** Nothing, too, when the compiler fails: what it says about the code is not the build's business. */
 function answer(worker: Worker): Promise<readonly FloatingPromise[]> {
   return new Promise((resolve) => {
-    worker.once('message', (found: FloatingPromise[] | undefined) => resolve(found ?? []));
+    worker.once('message', (found: FloatingPromise[]) => resolve(found));
     worker.once('error', () => resolve([]));
     worker.once('exit', () => resolve([]));
   });

@@ -22,8 +22,10 @@ const ENTRIES = [
   'src/index.ts',
   'src/index.tsx',
   'src/index.js',
+  'src/index.mjs',
   'src/handler.ts',
   'src/handler.js',
+  'src/handler.mjs',
 ];
 
 export async function openProject(directory: string): Promise<Project> {
