@@ -65,10 +65,13 @@ Scheduler::Options small() {
   return options;
 }
 
+// What jobs look at is declared before their scheduler, whose destructor waits for the threads that
+// run them.
+
 TEST(Scheduler, AnIdleJobLivesUntilItIsWokenThoughNobodyElseHoldsIt) {
-  Scheduler scheduler({}, [] {});
   std::latch waiting(1), over(1);
   std::atomic<int> round{0};
+  Scheduler scheduler({}, [] {});
   std::weak_ptr<Job> weak;
   {
     auto job = std::make_shared<ScriptedJob>(
@@ -93,9 +96,9 @@ TEST(Scheduler, AnIdleJobLivesUntilItIsWokenThoughNobodyElseHoldsIt) {
 
 TEST(Scheduler, AWakeDuringTheStepIsNotLost) {
   Scheduler* self = nullptr;
+  std::latch over(1);
   Scheduler scheduler({}, [] {});
   self = &scheduler;
-  std::latch over(1);
   std::shared_ptr<ScriptedJob> job;
   job = std::make_shared<ScriptedJob>(
       "t",
@@ -114,8 +117,8 @@ TEST(Scheduler, WhatComesWhileAThreadConcludesWaitsForThatThread) {
   Scheduler::Options options;
   options.threads = 2;
   options.slice = std::chrono::milliseconds{2000};  // the pulse does not interfere
-  Scheduler scheduler(options, [] {});
   std::latch both(2), over(2), concluding(1), submitted(1);
+  Scheduler scheduler(options, [] {});
   for (int i = 0; i < 2; ++i) {
     scheduler.submit(std::make_shared<ScriptedJob>("t", [&] {
       both.arrive_and_wait();
@@ -151,8 +154,8 @@ TEST(Scheduler, WhatComesWhileAThreadConcludesWaitsForThatThread) {
 TEST(Scheduler, AConclusionWithoutEndHoldsNobodyUp) {
   Scheduler::Options options;
   options.threads = 2;
-  Scheduler scheduler(options, [] {});
   std::latch concluding(1), second_over(1);
+  Scheduler scheduler(options, [] {});
   auto first = std::make_shared<ScriptedJob>("t", [] { return Job::Step::finished; });
   first->conclusion = [&] {
     concluding.count_down();
@@ -172,8 +175,9 @@ TEST(Scheduler, AHogMakesRoomForAnotherTenantBeforeItsSliceIsOver) {
   options.threads = 1;
   options.slice = std::chrono::hours{1};
   std::atomic<int> ticks{0};
-  Scheduler scheduler(options, [&] { ++ticks; });
   std::atomic<bool> long_step{false};
+  std::latch over(1);
+  Scheduler scheduler(options, [&] { ++ticks; });
   scheduler.submit(std::make_shared<ScriptedJob>("greedy", [&] {
     if (!long_step.exchange(true)) return Job::Step::again;
     const int seen = ticks.load();
@@ -186,7 +190,6 @@ TEST(Scheduler, AHogMakesRoomForAnotherTenantBeforeItsSliceIsOver) {
   scheduler.submit(own);
   std::this_thread::sleep_for(std::chrono::milliseconds{20});
   EXPECT_EQ(ticks.load(), before);  // its own tenant's job waits
-  std::latch over(1);
   scheduler.submit(std::make_shared<ScriptedJob>(
       "other", [] { return Job::Step::finished; }, [&] { over.count_down(); }));
   over.wait();
@@ -194,8 +197,8 @@ TEST(Scheduler, AHogMakesRoomForAnotherTenantBeforeItsSliceIsOver) {
 }
 
 TEST(Scheduler, EndsAJobThatWaitsBeyondItsWallTime) {
-  Scheduler scheduler({}, [] {});
   std::latch over(1);
+  Scheduler scheduler({}, [] {});
   auto job = std::make_shared<ScriptedJob>(
       "t", [] { return Job::Step::wait; }, [&] { over.count_down(); });
   job->wall = std::chrono::milliseconds{5};
@@ -205,8 +208,8 @@ TEST(Scheduler, EndsAJobThatWaitsBeyondItsWallTime) {
 }
 
 TEST(Scheduler, TheTenantsShareIsABoundAndTheWaitToo) {
-  Scheduler scheduler(small(), [] {});
   std::latch refused(2);
+  Scheduler scheduler(small(), [] {});
   auto running = std::make_shared<ScriptedJob>("t", [] { return Job::Step::wait; });
   auto waits = std::make_shared<ScriptedJob>(
       "t", [] { return Job::Step::finished; }, [&] { refused.count_down(); });
@@ -228,8 +231,8 @@ TEST(Scheduler, WhoWaitsForAPlaceInTheProcessIsToldThatItWaited) {
   Scheduler::Options options = small();
   options.max_running = 1;
   options.max_waiting = 1;
-  Scheduler scheduler(options, [] {});
   std::latch refused(2);
+  Scheduler scheduler(options, [] {});
   auto running = std::make_shared<ScriptedJob>("t", [] { return Job::Step::wait; });
   auto waits = std::make_shared<ScriptedJob>(
       "u", [] { return Job::Step::finished; }, [&] { refused.count_down(); });
@@ -291,8 +294,8 @@ TEST(Scheduler, StopTellsAllWhoWaitAtOnceAndLetsWhatRunsEnd) {
 TEST(Scheduler, AWaitingJobIsAdmittedWhenItsTenantHasRoomAgain) {
   Scheduler::Options options = small();
   options.queue_wait = std::chrono::seconds{60};
-  Scheduler scheduler(options, [] {});
   std::latch over(2);
+  Scheduler scheduler(options, [] {});
   auto first = std::make_shared<ScriptedJob>(
       "t", [] { return Job::Step::wait; }, [&] { over.count_down(); });
   auto second = std::make_shared<ScriptedJob>(
@@ -309,11 +312,13 @@ TEST(Scheduler, TenantsTakeTurnsHoweverManyJobsOneOfThemHas) {
   options.threads = 1;
   options.max_running = 64;
   options.max_running_per_tenant = 32;
-  Scheduler scheduler(options, [] {});
   std::atomic<bool> stop{false};
   std::atomic<int> hog_steps{0};
   std::vector<std::shared_ptr<ScriptedJob>> hogs;
   std::latch over(21);
+  std::atomic<int> hog_steps_at_start{-1};
+  std::atomic<int> hog_steps_at_end{0};
+  Scheduler scheduler(options, [] {});
   for (int i = 0; i < 20; ++i) {
     hogs.push_back(std::make_shared<ScriptedJob>(
         "hog",
@@ -325,8 +330,6 @@ TEST(Scheduler, TenantsTakeTurnsHoweverManyJobsOneOfThemHas) {
     scheduler.submit(hogs.back());
   }
   while (hog_steps.load() < 100) std::this_thread::yield();
-  std::atomic<int> hog_steps_at_start{-1};
-  std::atomic<int> hog_steps_at_end{0};
   std::shared_ptr<ScriptedJob> neighbour;
   neighbour = std::make_shared<ScriptedJob>(
       "neighbour",

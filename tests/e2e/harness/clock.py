@@ -9,11 +9,12 @@ from .tap import Skip
 #: Moves the clock of the calendar, as every program of the process sees it, by the seconds that a file holds.
 CLOCK = r"""
 #define _GNU_SOURCE
-#include <dlfcn.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <sys/syscall.h>
 #include <sys/time.h>
 #include <time.h>
+#include <unistd.h>
 static long moved(void) {
   long by = 0;
   FILE *file = fopen(getenv("MOVED_CLOCK"), "re");
@@ -24,9 +25,8 @@ static long moved(void) {
   return by;
 }
 int clock_gettime(clockid_t which, struct timespec *at) {
-  static int (*real)(clockid_t, struct timespec *);
-  if (real == NULL) real = (int (*)(clockid_t, struct timespec *))dlsym(RTLD_NEXT, "clock_gettime");
-  int status = real(which, at);
+  // The kernel's own: looking the library's up would allocate, and a sanitizer's allocator looks at the clock.
+  int status = (int)syscall(SYS_clock_gettime, which, at);
   if (status == 0 && which == CLOCK_REALTIME) at->tv_sec += moved();
   return status;
 }
@@ -52,7 +52,7 @@ class MovedClock:
             raise Skip("no C compiler")
         source = self.folder / "clock.c"
         source.write_text(CLOCK)
-        subprocess.run([compiler, "-shared", "-fPIC", "-O2", "-o", self._library, source, "-ldl"], check=True)
+        subprocess.run([compiler, "-shared", "-fPIC", "-O2", "-o", self._library, source], check=True)
         self.move(0)
 
     @property
