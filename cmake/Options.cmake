@@ -7,6 +7,7 @@ set(CMAKE_POSITION_INDEPENDENT_CODE ON)
 
 option(ALGA_TESTS "Build the tests" ON)
 option(ALGA_FUZZ "Build the fuzzers (libFuzzer) too" OFF)
+option(ALGA_LATE "What follows an answer comes late (base/late.h)" OFF)
 set(ALGA_SANITIZE "" CACHE STRING "Sanitizers, as for -fsanitize=")
 
 find_program(CCACHE ccache)

@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "async/thread_name.h"
+#include "base/late.h"
 
 namespace alga::async {
 
@@ -56,6 +57,7 @@ void BlockingPool::work() {
       job = std::move(jobs_.front());
       jobs_.pop_front();
     }
+    come_late(std::chrono::milliseconds{4});
     job();
   }
 }

@@ -1,9 +1,12 @@
 #include "control_plane/record_writer.h"
 
+#include <algorithm>
 #include <map>
+#include <variant>
 
 #include "async/await_callback.h"
 #include "async/thread_name.h"
+#include "base/late.h"
 #include "control_plane/quotas.h"
 #include "control_plane/record_rows.h"
 
@@ -169,6 +172,12 @@ void RecordWriter::run() {
       }
     }
     std::size_t size = batch.size();
+    // Somebody waits for a start to be on record, and for nothing else.
+    if (comes_late() && std::ranges::none_of(batch, [](const auto& item) {
+          return std::holds_alternative<Starting>(item);
+        })) {
+      come_late(std::chrono::milliseconds{400});
+    }
     write(std::move(batch));
     {
       std::lock_guard lock(mutex_);

@@ -4,6 +4,7 @@
 #include <array>
 
 #include "async/thread_name.h"
+#include "base/late.h"
 #include "domain/warmup_token.h"
 
 namespace alga::control_plane {
@@ -93,6 +94,7 @@ Result<Answer> WarmUps::attempt(Lane& lane, const ContentHash& bundle) const {
 }
 
 void WarmUps::perform(Lane& lane, const ContentHash& bundle) {
+  come_late(std::chrono::milliseconds{500});
   const SteadyTime began = core_.steady();
   Result<Answer> answer = attempt(lane, bundle);
   if (!answer) {

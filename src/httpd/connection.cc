@@ -9,6 +9,7 @@
 
 #include "async/deadline.h"
 #include "base/ids.h"
+#include "base/late.h"
 #include "httpd/forwarded.h"
 namespace alga::httpd {
 namespace {
@@ -176,6 +177,9 @@ async::Task<bool> Connection::serve_one(RequestHead head) {
                             !(exchange.incoming.parser && exchange.incoming.parser->is_done());
   if (body_pending || draining()) exchange.keep_alive = false;
   const bool written = co_await write_answer(std::move(response), &exchange);
+  if (comes_late()) {
+    co_await async::sleep_for(core_->services.clock, std::chrono::milliseconds{80});
+  }
 
   const RouteMetrics& metrics = exchange.match.handler != nullptr
                                     ? core_->route_metrics[exchange.match.route]

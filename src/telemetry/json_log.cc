@@ -9,6 +9,7 @@
 #include <utility>
 
 #include "async/thread_name.h"
+#include "base/late.h"
 #include "telemetry/json_text.h"
 
 namespace alga::telemetry {
@@ -145,7 +146,8 @@ void JsonLog::run() {
     wake_.wait(lock, [this] { return closed_ || !queue_.empty(); });
     if (queue_.empty()) return;
     // One write for all lines of a moment: waking up for each would cost more than the line.
-    if (!closed_) wake_.wait_for(lock, options_.linger, [this] { return closed_; });
+    const auto linger = comes_late() ? std::chrono::milliseconds{400} : options_.linger;
+    if (!closed_) wake_.wait_for(lock, linger, [this] { return closed_; });
     std::string batch = std::exchange(queue_, {});
     const std::uint64_t lines = std::exchange(dropped_lines_, 0);
     const std::size_t size = batch.size();

@@ -4,6 +4,7 @@
 #include <utility>
 
 #include "async/thread_name.h"
+#include "base/late.h"
 
 namespace alga::telemetry {
 namespace {
@@ -47,6 +48,7 @@ void RecordShipper::run() {
   while (!stopping()) {
     auto batch = spool_.next(batch_bytes_, std::chrono::steady_clock::now() + kLook);
     if (!batch) continue;
+    come_late(std::chrono::milliseconds{400});
     const Status status = deliver_(*batch);
     if (status) {
       delivered_.add(static_cast<double>(batch->records));
