@@ -18,8 +18,9 @@ SOON = 30
 class World:
     def __init__(self, folder):
         self.author = Author(folder)
-        self.author.run("new", "hello", "--dir", "hello")
-        self.project = self.author.link(Path(folder) / "hello")
+        # A name as people give their folders: letters beyond ASCII, spaces, and what shells read.
+        self.author.run("new", "hello", "--dir", "Möbel & Söhne's")
+        self.project = self.author.link(Path(folder) / "Möbel & Söhne's")
         self.source = self.project / "src" / "index.ts"
         settings = {"config": {"api_url": "http://127.0.0.1:9"}, "secrets": {"alga_api_key": "k"}, "headers": ["x-signature"]}
         (self.project / "alga.dev.json").write_text(json.dumps(settings))

@@ -36,8 +36,8 @@ START_SECONDS = 600
 # Commands that go on until they are interrupted, and what they print once they work.
 GOES_ON = {
     r"alga dev\b(?!.*--no-watch$)": "Ready at",
-    r"alga logs .*--follow": "",
-    r"alga test .*--watch": "",
+    r"alga logs .*--follow": "greeting",
+    r"alga test .*--watch": "Waiting for file changes",
 }
 # Commands whose purpose on their page is to show a failure: exit status and a part of the output.
 SHOWS_FAILURE = {
@@ -119,10 +119,7 @@ def start(world, step, line, cwd, ready):
             start_new_session=True,
         )
     world.running.append((step, process, log))
-    if ready:
-        eventually(lambda: ready in log.read_text() or process.poll() is not None, START_SECONDS, f"{line} says {ready!r}")
-    else:
-        time.sleep(3)
+    eventually(lambda: ready in log.read_text() or process.poll() is not None, START_SECONDS, f"{line} says {ready!r}")
     expect(process.poll() is None, f"{line} ended with {process.poll()}:\n{log.read_text()[-3000:]}")
     if "dev" not in line:
         world.stop()

@@ -192,10 +192,10 @@ for _name, _expected in THROWN.items():
 @test("a component of QuickJS is a fifth of the size, and both say their size and times")
 def sizes(world):
     starling, quick = world.built["starlingmonkey"], world.built["quickjs"]
-    expect(quick["componentBytes"] * 4 < starling["componentBytes"], f"{quick['componentBytes']} bytes")
+    expect(quick["component_bytes"] * 4 < starling["component_bytes"], f"{quick['component_bytes']} bytes")
     for engine, built in world.built.items():
         expect_equal(built["engine"]["engine"], engine, "engine")
-        expect(built["bundleBytes"] > 1000 and built["timings"]["bundle"] > 0, f"{built}")
+        expect(built["bundle_bytes"] > 1000 and built["timings"]["bundle"] > 0, f"{built}")
 
 
 def run():

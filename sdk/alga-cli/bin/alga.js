@@ -8,11 +8,15 @@ if (Number(version.split('.')[0]) < 20) {
   );
   process.exitCode = 1;
 } else {
-  // `alga logs | head`: whoever reads has read enough.
   process.stdout.on('error', function (error) {
-    if (error.code !== 'EPIPE') throw error;
-    process.exit();
+    // `alga logs | head`: whoever reads has read enough.
+    if (error.code === 'EPIPE') process.exit();
+    console.error('error Cannot write the output: ' + error.message + ' [system.output]');
+    console.error('  → make room, or send it somewhere else');
+    process.exit(1);
   });
+  // Nobody is left to be told.
+  process.stderr.on('error', function () {});
   import('../dist/main.js')
     .then(function (alga) {
       return alga.main(process.argv.slice(2));

@@ -23,7 +23,7 @@ export function cliReference(program: Command): string {
     '| 2 | the command line is wrong |',
     '| 3 | the server refused, or cannot be reached |',
     '| 4 | nobody is logged in, or the account may not do that |',
-    '| 130 | interrupted |',
+    '| 130 | interrupted; mostly without a word or a document (143: ended by SIGTERM) |',
     '',
   ];
   for (const command of leaves(program)) {

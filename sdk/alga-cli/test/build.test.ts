@@ -253,7 +253,7 @@ describe('alga build', () => {
   test('does nothing when nothing changed', async () => {
     const environment = testEnvironment(folder.path);
     expect(await main(['build', '--json'], environment)).toBe(0);
-    expect(JSON.parse(environment.out)).toMatchObject({ ok: true, upToDate: true });
+    expect(JSON.parse(environment.out)).toMatchObject({ ok: true, up_to_date: true });
   });
 
   test('packs the same bytes every time, with the source map beside the component', async () => {

@@ -1,5 +1,6 @@
 import { writeFile } from 'node:fs/promises';
 import { request } from 'node:http';
+import { connect } from 'node:net';
 import { join } from 'node:path';
 
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
@@ -40,11 +41,14 @@ describe('what alga dev says about a call', () => {
     const report = new CallReport(client, maps, new Map(), new Output(environment, false));
     const seen = new Promise<ProxiedCall>((onCall) => {
       const page = () => undefined;
+      const onBadRequest = () => undefined;
       const base = () => '/api/ext/i1';
-      void DevProxy.start({ client, base, page, onCall, port: 0 }).then(async (proxy) => {
-        await fetch(`${proxy.url}${path}`).then((answer) => answer.text());
-        await proxy.stop();
-      });
+      void DevProxy.start({ client, base, page, onCall, onBadRequest, port: 0 }).then(
+        async (proxy) => {
+          await fetch(`${proxy.url}${path}`).then((answer) => answer.text());
+          await proxy.stop();
+        },
+      );
     });
     await report.call(await seen);
     return environment.out;
@@ -93,6 +97,7 @@ describe('what alga dev says about a call', () => {
       base: () => '/api/ext/i1',
       page: () => undefined,
       onCall: () => undefined,
+      onBadRequest: () => undefined,
       port: 0,
     });
     const status = await new Promise((resolve, reject) => {
@@ -105,6 +110,34 @@ describe('what alga dev says about a call', () => {
     });
     await proxy.stop();
     expect(status).toBe(200);
+  });
+
+  test.each([
+    ['GET /hello?name=Jürgen HTTP/1.1\r\nhost: localhost\r\n\r\n', 'must be percent-encoded'],
+    ['nonsense\r\n\r\n', 'no request of HTTP'],
+    [`GET / HTTP/1.1\r\nx: ${'x'.repeat(20_000)}\r\n\r\n`, 'larger than 16 KiB'],
+  ])('what is no request is answered in words, and told (%#)', async (text, why) => {
+    const told: string[] = [];
+    const proxy = await DevProxy.start({
+      client,
+      base: () => '/api/ext/i1',
+      page: () => undefined,
+      onCall: () => undefined,
+      onBadRequest: (message) => told.push(message),
+      port: 0,
+    });
+    const answer = await new Promise<string>((resolve, reject) => {
+      let said = '';
+      const socket = connect(Number(new URL(proxy.url).port), '127.0.0.1', () =>
+        socket.write(text),
+      );
+      socket.setEncoding('utf8').on('data', (part: string) => (said += part));
+      socket.once('error', reject).once('close', () => resolve(said));
+    });
+    await proxy.stop();
+    expect(answer).toMatch(/^HTTP\/1\.1 400 [^]*\r\n\r\nalga dev: .*\n$/);
+    expect(answer).toContain(why);
+    expect(told).toEqual([expect.stringContaining(why)]);
   });
 
   test('lines of an earlier run are not shown again', async () => {

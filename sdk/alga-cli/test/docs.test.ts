@@ -55,6 +55,23 @@ describe('documentation', () => {
     expect(named.sort()).toEqual([...names, 'cache-control', 'x-ext-'].sort());
   });
 
+  test('the handler guide names every method of every capability', () => {
+    const source = readFileSync(
+      join(PACKAGE_ROOT, '../runtime-bindings/src/capabilities.ts'),
+      'utf8',
+    );
+    const guide = read('handler-guide.md');
+    for (const capability of ['Config', 'Secrets', 'Storage', 'Ui', 'User']) {
+      const [, body = ''] =
+        new RegExp(`interface ${capability} \\{([^]*?)\\n\\}`).exec(source) ?? [];
+      const methods = [...body.matchAll(/^ {2}(\w+)[<(]/gm)].map(([, name = '']) => name);
+      expect(methods.length, capability).toBeGreaterThan(0);
+      for (const method of methods) {
+        expect(guide).toContain(`| \`${capability.toLowerCase()}.${method}(`);
+      }
+    }
+  });
+
   test('there are examples to check', () => {
     expect(pages.flatMap(examples).length).toBeGreaterThan(30);
   });

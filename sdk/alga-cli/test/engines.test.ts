@@ -18,7 +18,7 @@ const PAGE = join(
 interface Built {
   ok: boolean;
   error?: { code: string; message: string; hint: string };
-  componentBytes: number;
+  component_bytes: number;
   engine: { engine: string; uses: { what: string; file: string; line: number }[] };
   warnings?: { message: string; location: object }[];
 }
@@ -49,7 +49,7 @@ describe('alga build --engine', { timeout: 300_000 }, () => {
   return json({ drawn, q: request.query.get('q'), now: Date.now() });`;
     const built = await build({ 'src/index.ts': source(body) }, '--engine', 'auto');
     expect(built.engine).toEqual({ engine: 'quickjs', asked: 'auto', uses: [] });
-    expect(built.componentBytes).toBeLessThan(4 << 20);
+    expect(built.component_bytes).toBeLessThan(4 << 20);
     const component = await loadComponent(await readFile(join(folder.path, 'dist', 'main.wasm')));
     try {
       const call = async () => {

@@ -1,5 +1,5 @@
 import { spawnSync } from 'node:child_process';
-import { readdirSync, readFileSync } from 'node:fs';
+import { existsSync, readdirSync, readFileSync } from 'node:fs';
 import { createServer, type AddressInfo } from 'node:net';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
@@ -191,7 +191,14 @@ describe('likely mistakes are answered with what, where and what to do', () => {
     const { port } = taken.address() as AddressInfo;
     const client = new ApiClient({ url: beside.url, token: undefined, tenant: undefined });
     const nothing = () => undefined;
-    const options = { client, base: nothing, page: nothing, onCall: nothing, port };
+    const options = {
+      client,
+      base: nothing,
+      page: nothing,
+      onCall: nothing,
+      onBadRequest: nothing,
+      port,
+    };
     const failed = await DevProxy.start(options).catch((error: unknown) => error);
     taken.close();
     expect(failed).toMatchObject({ code: 'dev.port_in_use' });
@@ -209,6 +216,19 @@ describe('likely mistakes are answered with what, where and what to do', () => {
     });
     expect(piped.stdout.split('\n').filter(Boolean)).toHaveLength(1);
     expect(piped.stderr).toBe('');
+  });
+
+  test.skipIf(!existsSync('/dev/full'))('output that cannot be written', () => {
+    const line = '"$0" "$1" doctor --json > /dev/full';
+    const alga_ = [process.execPath, join(HERE, '../bin/alga.js')];
+    const done = spawnSync('bash', ['-c', line, ...alga_], {
+      encoding: 'utf8',
+      cwd: beside.folder,
+    });
+    expect(done.status).toBe(1);
+    expect(done.stderr).toMatch(
+      /^error Cannot write the output: .*ENOSPC.* \[system\.output\]\n {2}→ .*\n$/,
+    );
   });
 
   test('a Node.js that is too old', () => {

@@ -369,6 +369,15 @@ describe('wrong input to every command says what, where and what to do', () => {
 describe('a server that cannot be reached', () => {
   const beside = new BesideServer();
 
+  test('an address that no server has', async () => {
+    const { code, err } = await beside.alga(['list', '--url', 'ftp://example.com']);
+    expect([code, err]).toEqual([
+      2,
+      expect.stringContaining('"ftp://example.com" is no address of a server'),
+    ]);
+    expect(err).toContain('→ for example: --url https://');
+  });
+
   test('a port that speaks no TLS', async () => {
     const url = beside.url.replace('http:', 'https:');
     const { code, err } = await beside.alga(['list', '--url', url]);

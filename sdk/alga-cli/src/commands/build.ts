@@ -55,7 +55,18 @@ export function registerBuildCommands(program: Command, environment: Environment
           warnOfLacking(built.engine, output);
         }
         await promises.finish(output);
-        output.result({ ...built, component, ui: page });
+        const { componentBytes, bundleBytes, timings, upToDate, engine, findings, inputs } = built;
+        output.result({
+          component,
+          component_bytes: componentBytes,
+          bundle_bytes: bundleBytes,
+          timings,
+          up_to_date: upToDate,
+          engine,
+          findings,
+          inputs,
+          ui: page,
+        });
       } finally {
         await promises.stop();
       }

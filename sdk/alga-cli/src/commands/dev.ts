@@ -122,6 +122,7 @@ class DevSession {
         base,
         page,
         onCall: (call) => void report.call(call),
+        onBadRequest: (message) => output.warn({ code: 'dev.bad_request', message }),
         port,
       });
       return new DevSession(root, server, client, deployment, proxy, output);

@@ -24,6 +24,8 @@ export interface ProxyOptions {
   /** Address of the extension's page, when it has one. */
   page: () => string | undefined;
   onCall: (call: ProxiedCall) => void;
+  /** Hears of what is no request of HTTP, in the words that were answered. */
+  onBadRequest: (why: string) => void;
   port: number;
 }
 
@@ -61,6 +63,19 @@ export class DevProxy {
         if (!response.headersSent) response.writeHead(502, { 'content-type': 'text/plain' });
         response.end(`alga dev: ${message}\n`);
       });
+    });
+    this.#server.on('clientError', (error: NodeJS.ErrnoException, socket) => {
+      if (!socket.writable || error.code === 'ECONNRESET') {
+        socket.destroy();
+        return;
+      }
+      const why = badRequest(error);
+      options.onBadRequest(why);
+      const text = `alga dev: ${why}\n`;
+      socket.end(
+        'HTTP/1.1 400 Bad Request\r\nconnection: close\r\ncontent-type: text/plain; charset=utf-8\r\n' +
+          `content-length: ${Buffer.byteLength(text)}\r\n\r\n${text}`,
+      );
     });
   }
 
@@ -144,6 +159,18 @@ export class DevProxy {
       requestId: answer.headers.get('x-request-id') ?? undefined,
       ...(refusal === undefined ? {} : { refusal }),
     });
+  }
+}
+
+/** The most likely mistake by hand is an address with letters that no address has. */
+function badRequest({ code, message }: NodeJS.ErrnoException): string {
+  switch (code) {
+    case 'HPE_INVALID_URL':
+      return 'the address holds characters that must be percent-encoded, for example %C3%BC for ü';
+    case 'HPE_HEADER_OVERFLOW':
+      return 'the headers of the request are larger than 16 KiB';
+    default:
+      return `this is no request of HTTP/1.1: ${message}`;
   }
 }
 

@@ -66,6 +66,12 @@ export function normalizeUrl(text: string): string {
       exitCode: ExitCode.Usage,
     });
   }
+  if (!['http:', 'https:'].includes(url.protocol)) {
+    throw new Failure('server.bad_url', `"${text}" is no address of a server`, {
+      hint: 'for example: --url https://extensions.example.com',
+      exitCode: ExitCode.Usage,
+    });
+  }
   const loopback = /^(localhost|127(\.\d+){3}|\[::1\])$/.test(url.hostname);
   if (url.protocol !== 'https:' && !(url.protocol === 'http:' && loopback)) {
     throw new Failure('server.insecure_url', `${url.origin} would see the token in clear`, {
@@ -75,6 +81,7 @@ export function normalizeUrl(text: string): string {
   }
   if (url.username !== '' || url.password !== '') {
     throw new Failure('server.bad_url', 'The URL must not contain a user name or password', {
+      hint: 'log in with a token: alga login --url https://…',
       exitCode: ExitCode.Usage,
     });
   }
