@@ -9,12 +9,12 @@ KeysCommand::KeysCommand(CLI::App& cli, const std::function<CLI::App*(CLI::App*)
       envelopes_(with_settings(keys_->add_subcommand(
           "envelopes", "The keys of sealed:v1 envelopes, in which secrets travel to runners"))),
       artefacts_(with_settings(keys_->add_subcommand(
-          "artefacts", "The key that signs compiled code, which runners believe"))) {
+          "artefacts",
+          "Print the public half of the key that signs compiled code: what runners are to "
+          "believe"))) {
   add_envelopes(*envelopes_);
-  artefacts_
-      ->add_flag("--rotate", rotate_artefacts_,
-                 "Make a new key; control planes sign with it from their next start")
-      ->required();
+  artefacts_->add_flag("--rotate", rotate_artefacts_,
+                       "Make a new key; control planes sign with it from their next start");
 }
 
 void KeysCommand::add_envelopes(CLI::App& envelopes) {
@@ -37,7 +37,7 @@ EnvelopeKeyStep KeysCommand::step() const {
 
 int KeysCommand::run(const std::string& config_file, const Flags& flags, bool as_json) const {
   if (*rotate_) return rotate_keys(config_file, flags, as_json);
-  if (*artefacts_) return replace_artefact_key(config_file, flags, as_json);
+  if (*artefacts_) return tell_artefact_key(config_file, flags, rotate_artefacts_, as_json);
   return change_envelope_keys(config_file, flags, step(), used_envelope_key_, as_json);
 }
 

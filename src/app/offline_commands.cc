@@ -159,11 +159,19 @@ int change_envelope_keys(const std::string& config_file, const Flags& flags, Env
   return 0;
 }
 
-int replace_artefact_key(const std::string& config_file, const Flags& flags, bool as_json) {
+int tell_artefact_key(const std::string& config_file, const Flags& flags, bool rotate,
+                      bool as_json) {
   std::optional<config::Config> config = load_config(config_file, flags);
   if (!config) return 2;
   Workbench bench(*config);
   if (Status opened = bench.open_secrets(); !opened) return complain(opened.error());
+  if (!rotate) {
+    auto current = load_or_make_signing_key(bench.secrets(), artefact_key_secret);
+    if (!current) return complain(current.error());
+    const std::string key = (*current)->public_key().base64();
+    print({{"artefact_key", key}}, as_json, key);
+    return 0;
+  }
   auto made = replace_signing_key(bench.secrets(), artefact_key_secret);
   if (!made) return complain(made.error());
   const std::string key = made->base64();

@@ -100,8 +100,11 @@ Result<std::unique_ptr<ArtefactStore>> ArtefactStore::open(Options options, Rand
 ArtefactStore::ArtefactStore(Options options, Random& random, Metrics& metrics, Logger log)
     : options_(std::move(options)),
       random_(random),
-      tampered_(metrics.counter("alga_artefacts_tampered_total",
-                                "Artefacts on disk that failed authentication")),
+      tampered_(
+          metrics.counter("alga_artefacts_tampered_total", "Artefacts that failed authentication")),
+      untrusted_(metrics.counter("alga_artefacts_untrusted_total",
+                                 "Artefacts whose signature names a key that is not trusted: those "
+                                 "of a former key, after its exchange")),
       evicted_(metrics.counter("alga_artefacts_evicted_total",
                                "Artefacts removed from disk to make room")),
       metrics_(metrics),
@@ -167,10 +170,7 @@ bool ArtefactStore::adopt(const ContentHash& bundle) {
   }
   if (Status good = verify(bundle, made->file, made->path, *signature); !good) {
     discard(*made);
-    tampered_.add();
-    log_.error(
-        "a shared artefact failed authentication and was not taken",
-        {{"bundle", bundle.hex()}, {"code", good.error().code}, {"reason", good.error().message}});
+    note_refusal("a shared artefact failed authentication and was not taken", bundle, good.error());
     return false;
   }
   return settle(bundle, *made, *signature).has_value();
@@ -191,10 +191,7 @@ Result<std::optional<File>> ArtefactStore::find_here(const ContentHash& bundle) 
     signature = signature_beside(path);
   }
   if (Status good = verify(bundle, file, path, signature); !good) {
-    tampered_.add();
-    log_.error(
-        "a compiled artefact failed authentication and was removed",
-        {{"bundle", bundle.hex()}, {"code", good.error().code}, {"reason", good.error().message}});
+    note_refusal("a compiled artefact failed authentication and was removed", bundle, good.error());
     std::lock_guard lock(mutex_);
     if (!names(path, file)) return std::nullopt;  // another has taken its place
     std::error_code ignored;
@@ -232,7 +229,9 @@ Status ArtefactStore::verify(const ContentHash& bundle, const File& file, const 
   json::Object root = document.root();
   TRY(std::string encoded, root.string("signature"));
   const crypto::PublicKey* key = signer_of(root);
-  if (key == nullptr) return bad("signed by a key that is not trusted");
+  if (key == nullptr) {
+    return fail(Kind::denied, "engine.artefact_untrusted", "signed by a key that is not trusted");
+  }
   std::optional<std::string> signature = base64_decode(encoded);
   if (!signature) return bad("the signature is not base64");
   TRY(Measured measured, measure(file, path));
@@ -241,6 +240,14 @@ Status ArtefactStore::verify(const ContentHash& bundle, const File& file, const 
     return bad("the signature is not of these bytes, this bundle and this engine");
   }
   return {};
+}
+
+void ArtefactStore::note_refusal(std::string_view what, const ContentHash& bundle,
+                                 const Error& error) {
+  const bool unknown_key = error.kind == Kind::denied;
+  (unknown_key ? untrusted_ : tampered_).add();
+  log_.emit(unknown_key ? LogLevel::warn : LogLevel::error, what,
+            {{"bundle", bundle.hex()}, {"code", error.code}, {"reason", error.message}});
 }
 
 Result<ArtefactStore::Draft> ArtefactStore::draft() {

@@ -23,7 +23,9 @@ namespace alga::engine {
 
 /// Compiled components on disk, signed. An artefact is native code: none is opened that is not
 /// signed by a trusted key for exactly this bundle, engine, size and digest, and what is opened is
-/// the very descriptor that was checked. A file that fails is removed and counted as tampering.
+/// the very descriptor that was checked. A file that fails is removed and counted as tampering, or,
+/// when its signature names a key that is not trusted, as untrusted: what an exchange of the key
+/// leaves behind.
 ///
 /// Files: `<bundle>-<compat>.cwasm` and beside it `.sig` (docs/contracts/artefact.md). Both are
 /// written to a temporary name and renamed, the signature first, so that a crash leaves either a
@@ -48,6 +50,8 @@ class ArtefactStore {
   /// A verified artefact, or none when there is none (any more), neither here nor among the shared
   /// ones.
   [[nodiscard]] Result<std::optional<File>> find(const ContentHash& bundle);
+  /// The same without a look at the shared ones: waits for the disk, and for nobody else.
+  [[nodiscard]] Result<std::optional<File>> find_here(const ContentHash& bundle);
 
   /// Whether there is an artefact whose signature names a trusted key: among the shared ones where
   /// artefacts are shared, else here. Says nothing about the artefact, which is not read. Errors:
@@ -77,7 +81,6 @@ class ArtefactStore {
  private:
   ArtefactStore(Options options, Random& random, Metrics& metrics, Logger log);
   [[nodiscard]] std::filesystem::path path_of(const ContentHash& bundle) const;
-  [[nodiscard]] Result<std::optional<File>> find_here(const ContentHash& bundle);
   /// Takes a verified artefact from the shared ones; false when there is none.
   bool adopt(const ContentHash& bundle);
   /// Writes the signature and gives both their names, the signature first: an artefact without one
@@ -86,6 +89,8 @@ class ArtefactStore {
   [[nodiscard]] Status verify(const ContentHash& bundle, const File& file,
                               const std::filesystem::path& path,
                               const std::string& signature) const;
+  /// Counts and logs what verify() refused.
+  void note_refusal(std::string_view what, const ContentHash& bundle, const Error& error);
   /// Null for a signature that is none, or of a key that is not trusted.
   [[nodiscard]] const crypto::PublicKey* signer_of(json::Object& signature) const;
   [[nodiscard]] std::string statement(const ContentHash& bundle, std::string_view digest,
@@ -97,6 +102,7 @@ class ArtefactStore {
   const Options options_;
   Random& random_;
   Counter& tampered_;
+  Counter& untrusted_;
   Counter& evicted_;
   Metrics& metrics_;
   Logger log_;

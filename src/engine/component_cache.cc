@@ -21,6 +21,8 @@ constexpr std::string_view incompatible = "engine.artefact_incompatible";
 /// How long a bundle that cannot run is not compiled again, and how many of them are remembered.
 constexpr std::chrono::minutes failure_time{1};
 constexpr std::size_t most_failures = 1000;
+/// When to come back to a process that may not compile.
+constexpr std::uint32_t retry_after_uncompiled_s = 5;
 constexpr std::array<double, 8> compile_buckets{0.1, 0.5, 1, 2, 5, 10, 30, 120};
 
 }  // namespace
@@ -251,7 +253,8 @@ void ComponentCache::preload(SteadyTime deadline) {
   for (const ContentHash& bundle : store_->recent()) {
     const bool full = ready.size() >= options_.max_components || bytes > options_.max_image_bytes;
     if (full || std::chrono::steady_clock::now() >= deadline) break;
-    auto artefact = store_->find(bundle);
+    // The start waits for no bundle store.
+    auto artefact = store_->find_here(bundle);
     if (!artefact) continue;
     const std::optional<File> file = *std::move(artefact);
     if (!file) continue;
@@ -299,8 +302,10 @@ Status ComponentCache::compile(const ContentHash& bundle, const std::filesystem:
     if (present) return {};
   }
   if (!store_->can_sign()) {
-    return fail(Kind::unavailable, "engine.unavailable",
-                "no compiled artefact is there and this process may not compile");
+    // Who may is at it, after an upgrade or an exchange of its key.
+    return fail(Error{Kind::unavailable, "engine.unavailable",
+                      "no compiled artefact is there and this process may not compile",
+                      retry_after_uncompiled_s});
   }
   File input{::open(wasm.c_str(), O_RDONLY | O_CLOEXEC | O_NOFOLLOW)};
   struct stat facts{};

@@ -89,7 +89,8 @@ class ComponentCache {
   /// Null unless it is in memory.
   [[nodiscard]] std::shared_ptr<Component> find_ready(const ContentHash& bundle);
 
-  /// Verifies and links what was used last, as far as it fits and until `deadline`. Blocks.
+  /// Verifies and links what was used last and is on the disk, as far as it fits and until
+  /// `deadline`. Blocks.
   void preload(SteadyTime deadline);
 
   /// See ArtefactStore::is_offered().

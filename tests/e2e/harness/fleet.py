@@ -82,6 +82,7 @@ class Fleet(Platform):
         """Starts a process again that was ended or killed; the wires lead to where it listens now."""
         server.start()
         if server is self.server:
+            self.operator = self.client(self.operator.headers["authorization"].removeprefix("Bearer "))
             for name, wire in self.wires.items():
                 if name.startswith(("runner", "gateway")):
                     wire.targets = [internal_port(server)]
