@@ -1,6 +1,9 @@
 #include "app/world.h"
 
 #include <algorithm>
+#include <condition_variable>
+#include <mutex>
+#include <stop_token>
 #include <thread>
 #include <utility>
 
@@ -9,6 +12,22 @@
 #include "app/world_parts.h"
 
 namespace alga::app {
+
+namespace {
+
+/// Aborts the store at `deadline`, unless this has ended by then: what is in hand may finish, and
+/// nobody waits for a silent store any longer.
+std::jthread abort_at(SteadyTime deadline, domain::BundleStore& store) {
+  return std::jthread([deadline, &store](const std::stop_token& over) {
+    std::mutex mutex;
+    std::condition_variable_any ended;
+    std::unique_lock lock(mutex);
+    ended.wait_until(lock, over, deadline, [] { return false; });
+    if (!over.stop_requested()) store.abort();
+  });
+}
+
+}  // namespace
 
 Roles Roles::of(const config::Config& config) {
   Roles roles;
@@ -104,6 +123,8 @@ std::uint16_t World::port() const { return parts_->server->port(); }
 void World::stop() {
   SteadyTime deadline = parts_->clock->steady() + parts_->config.duration("server.drain_time");
   parts_->log.info("stopping");
+  std::jthread patience;
+  if (parts_->store) patience = abort_at(deadline, *parts_->store);
   // Before the listeners wait for what is in hand: another server may have a place right now.
   if (parts_->engine) parts_->engine->refuse_waiting();
   parts_->drain_listeners(deadline);
@@ -111,6 +132,7 @@ void World::stop() {
   if (parts_->engine) parts_->engine->stop(deadline);
   SteadyTime last = std::max(deadline, parts_->clock->steady() + std::chrono::seconds{5});
   if (parts_->control_plane) parts_->control_plane->stop(last);
+  if (parts_->store) parts_->store->abort();
   if (parts_->spool) parts_->spool->flush(last);
   if (parts_->shipper && !parts_->spool->wait_delivered(last)) {
     parts_->log.warn("records are left for the next start");

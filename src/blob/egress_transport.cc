@@ -33,7 +33,8 @@ Result<ObjectResponse> EgressTransport::send(const ObjectRequest& request, std::
                                                            ? kNoLimit
                                                            : std::max(max_bytes, kMaxErrorBody),
                                  .tls = tls_,
-                                 .sink_success_only = true};
+                                 .sink_success_only = true,
+                                 .stop = stop_.get_token()};
   std::uint64_t received = 0;
   auto response = client_.send_blocking(std::move(outgoing),
                                         [&sink, &received, max_bytes](ByteSpan piece) -> Status {

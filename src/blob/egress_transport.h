@@ -1,5 +1,7 @@
 #pragma once
 
+#include <stop_token>
+
 #include "blob/object_transport.h"
 #include "egress/http_client.h"
 
@@ -14,9 +16,11 @@ class EgressTransport final : public ObjectTransport {
 
   Result<ObjectResponse> send(const ObjectRequest& request, std::uint64_t max_bytes,
                               domain::ByteSink& sink) override;
+  void abort() noexcept override { stop_.request_stop(); }
 
  private:
   egress::HttpClient& client_;
+  std::stop_source stop_;
   egress::ClientTls tls_;
 };
 

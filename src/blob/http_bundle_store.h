@@ -21,6 +21,7 @@ class HttpBundleStore final : public domain::BundleStore {
   [[nodiscard]] Result<bool> exists(std::string_view key) override;
   /// The server answers at all, whatever it says: a listing is often forbidden.
   Status probe() override;
+  void abort() noexcept override { transport_.abort(); }
 
  private:
   [[nodiscard]] ObjectRequest request(std::string method, std::string_view key) const;

@@ -36,6 +36,8 @@ class ObjectTransport {
   /// timeout is `blob.unavailable`.
   virtual Result<ObjectResponse> send(const ObjectRequest& request, std::uint64_t max_bytes,
                                       domain::ByteSink& sink) = 0;
+  /// See BundleStore::abort().
+  virtual void abort() noexcept {}
 };
 
 }  // namespace alga::blob

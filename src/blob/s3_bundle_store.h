@@ -45,6 +45,7 @@ class S3BundleStore final : public domain::BundleStore {
   Status remove(std::string_view key) override;
   [[nodiscard]] Result<bool> exists(std::string_view key) override;
   Status probe() override;
+  void abort() noexcept override { transport_.abort(); }
 
  private:
   struct Target;

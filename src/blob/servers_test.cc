@@ -4,6 +4,8 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <fstream>
+
 #include "archive/testing.h"
 #include "base/testing_process.h"
 #include "blob/egress_transport.h"
@@ -125,6 +127,26 @@ TEST_F(Servers, StopAtTheBoundWhateverTheServerAnnounces) {
   });
   HttpBundleStore store("http://127.0.0.1:" + std::to_string(upstream.port()), transport_, {});
   EXPECT_EQ(testing::read_object(store, "a", 100'000).error().code, "blob.too_large");
+}
+
+TEST_F(Servers, ThatNeverAnswerAreNotWaitedForWhenTheTransportAborts) {
+  egress::TestingUpstream silent([this](egress::TestingUpstream::Connection& connection) {
+    connection.read_head();
+    transport_.abort();
+    connection.wait_closed();
+  });
+  const std::string origin = "http://127.0.0.1:" + std::to_string(silent.port());
+  const auto s3 = *S3BundleStore::make(
+      {.endpoint = origin, .bucket = "bundles", .timeout = std::chrono::hours(1)},
+      [] { return S3Credentials{"key", Secret("secret"), {}}; }, transport_, clock_);
+  EXPECT_EQ(testing::read_object(*s3, "a").error().code, "blob.unavailable");
+  const fs::path file = directory_.path() / "file";
+  std::ofstream(file) << "bytes";
+  EXPECT_EQ(s3->put_file("a", file.string()).error().code, "blob.unavailable");
+  EXPECT_EQ(s3->exists("a").error().code, "blob.unavailable");
+  HttpBundleStore http(origin, transport_, {});
+  EXPECT_EQ(testing::read_object(http, "a").error().code, "blob.unavailable");
+  EXPECT_EQ(silent.accepted(), 1) << "nothing more is asked";
 }
 
 }  // namespace

@@ -30,6 +30,7 @@ void KeepCompiled::stop() {
   wake_.notify_all();
   if (!thread_.joinable()) return;
   core_.deps().compiler->abort();
+  core_.deps().bundles->abort();
   thread_.join();
 }
 

@@ -31,8 +31,8 @@ class KeepCompiled {
   void start();
   /// What an install is about to use. Never blocks.
   void order(const ContentHash& bundle);
-  /// Has the compiler abort, so that a compile that is under way (a publisher's, too) ends without
-  /// its work done; the next start does it.
+  /// Has the compiler and the bundle store abort, so that a compile or a transfer that is under way
+  /// (a publisher's, too) ends without its work done; the next start does it.
   void stop();
 
   static constexpr std::chrono::seconds before_next_attempt{60};

@@ -72,6 +72,39 @@ class Compiler final : public domain::ArtefactCompiler {
   bool aborted_ = false;
 };
 
+/// A bundle store whose downloads last until abort().
+class SilentStore final : public domain::BundleStore {
+ public:
+  Status get(std::string_view, std::uint64_t, domain::ByteSink) override {
+    std::unique_lock lock(mutex_);
+    asked_ = true;
+    changed_.notify_all();
+    EXPECT_TRUE(changed_.wait_for(lock, 60s, [this] { return aborted_; }))
+        << "who stops waits for the store";
+    return fail(Kind::unavailable, "blob.unavailable", "aborted");
+  }
+  Status put_file(std::string_view, const std::string&) override { return silence(); }
+  Status remove(std::string_view) override { return silence(); }
+  Result<bool> exists(std::string_view) override { return std::unexpected(silence().error()); }
+  Status probe() override { return silence(); }
+  void abort() noexcept override {
+    const std::scoped_lock lock(mutex_);
+    aborted_ = true;
+    changed_.notify_all();
+  }
+  void wait_until_asked() {
+    std::unique_lock lock(mutex_);
+    EXPECT_TRUE(changed_.wait_for(lock, 10s, [this] { return asked_; }));
+  }
+
+ private:
+  static Status silence() { return fail(Kind::unavailable, "blob.unavailable", "no answer"); }
+  std::mutex mutex_;
+  std::condition_variable changed_;
+  bool asked_ = false;
+  bool aborted_ = false;
+};
+
 /// Notes what it is told.
 class Runner final : public domain::WarmUpTarget {
  public:
@@ -116,7 +149,8 @@ class AfterAnUpgrade : public ::testing::Test {
     after_ = std::make_unique<Platform>(
         open(), [](Options&) {}, before_.secrets(),
         [this](Dependencies& deps) {
-          deps.bundles = &before_.bundles();
+          deps.bundles =
+              silent_ ? static_cast<domain::BundleStore*>(silent_.get()) : &before_.bundles();
           deps.compiler = &compiler_;
           deps.warm_up = {&runner_};
         });
@@ -128,6 +162,7 @@ class AfterAnUpgrade : public ::testing::Test {
   sql::testing::TemporaryFolder folder_;
   Platform before_{open()};
   Compiler compiler_;
+  std::unique_ptr<SilentStore> silent_;
   Runner runner_;
   std::string admin_, install_, first_, second_;
   std::unique_ptr<Platform> after_;
@@ -179,6 +214,17 @@ TEST_F(AfterAnUpgrade, StopsInTheMiddleOfACompileAndDoesItAfterTheNextStart) {
   compiler_.holds = false;
   restart();
   EXPECT_THAT(compiler_.attempts(2), ElementsAre(first_, first_));
+  EXPECT_TRUE(runner_.was_told(first_));
+}
+
+TEST_F(AfterAnUpgrade, StopsWhileTheBundleStoreIsSilentAndDoesItAfterTheNextStart) {
+  silent_ = std::make_unique<SilentStore>();
+  restart();
+  silent_->wait_until_asked();
+  after_.reset();
+  silent_.reset();
+  restart();
+  EXPECT_THAT(compiler_.attempts(1), ElementsAre(first_));
   EXPECT_TRUE(runner_.was_told(first_));
 }
 

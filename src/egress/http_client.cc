@@ -11,6 +11,11 @@ namespace {
 constexpr std::size_t kMaxIdleHandles = 16;
 constexpr const char* kPool = "own";
 
+/// curl asks about once a second while nothing happens.
+int has_to_stop(void* stop, curl_off_t, curl_off_t, curl_off_t, curl_off_t) {
+  return static_cast<const std::stop_token*>(stop)->stop_requested() ? 1 : 0;
+}
+
 }  // namespace
 
 HttpClient::HttpClient(std::shared_ptr<CurlLoop> loop) : loop_(std::move(loop)) {}
@@ -61,15 +66,26 @@ async::Task<Result<domain::HttpResponse>> HttpClient::fetch(ClientRequest reques
 
 Result<domain::HttpResponse> HttpClient::send_blocking(ClientRequest request,
                                                        domain::ByteSink sink) {
+  const std::stop_token stop = request.stop;
+  const auto cancelled = [] {
+    return fail(Kind::unavailable, "egress.cancelled", "the request was cancelled");
+  };
+  if (stop.stop_requested()) return cancelled();
   TRY(TransferSpec spec, prepare(std::move(request)));
   spec.sink = std::move(sink);
   Transfer transfer(std::move(spec));
   CURL* easy = borrow();
   Status prepared = transfer.prepare(easy);
+  if (prepared && stop.stop_possible()) {
+    ALGA_CHECK(curl_easy_setopt(easy, CURLOPT_XFERINFOFUNCTION, has_to_stop) == CURLE_OK &&
+               curl_easy_setopt(easy, CURLOPT_XFERINFODATA, &stop) == CURLE_OK &&
+               curl_easy_setopt(easy, CURLOPT_NOPROGRESS, 0L) == CURLE_OK);
+  }
   Result<domain::HttpResponse> outcome =
       prepared ? transfer.finish(easy, curl_easy_perform(easy))
                : Result<domain::HttpResponse>(std::unexpected(std::move(prepared).error()));
   give_back(easy);
+  if (!outcome && stop.stop_requested()) return cancelled();
   return outcome;
 }
 

@@ -5,6 +5,7 @@
 #include <memory>
 #include <mutex>
 #include <optional>
+#include <stop_token>
 #include <string>
 #include <vector>
 
@@ -32,6 +33,8 @@ struct ClientRequest {
   std::string address;
   /// With a sink: only the body of a 2xx answer goes there, any other to HttpResponse::body.
   bool sink_success_only = false;
+  /// Ends the request with `egress.cancelled` within about a second; send_blocking() only.
+  std::stop_token stop;
 };
 
 /// Our own outgoing HTTP. Certificates are verified; redirects, proxies and cookies are not

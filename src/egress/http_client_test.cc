@@ -7,6 +7,7 @@
 #include "async/spawn.h"
 #include "base/testing_folder.h"
 #include "egress/addresses_of.h"
+#include "egress/testing_upstream.h"
 #include "httpd/testing_server.h"
 #include "tls/testing_authority.h"
 
@@ -73,6 +74,24 @@ TEST_F(HttpClientTest, AnswersInThreeWays) {
   std::promise<Result<domain::HttpResponse>> promise;
   client_.send(post, [&](Result<domain::HttpResponse> outcome) { promise.set_value(outcome); });
   EXPECT_EQ(promise.get_future().get()->body, "POST hi");
+}
+
+TEST_F(HttpClientTest, EndsABlockingRequestThatIsToldToStop) {
+  std::stop_source stop;
+  // Takes the request, and by then is told to stop; never answers.
+  TestingUpstream silent{[&](TestingUpstream::Connection& connection) {
+    connection.read_head();
+    stop.request_stop();
+    connection.wait_closed();
+  }};
+  ClientRequest request{.url = "http://127.0.0.1:" + std::to_string(silent.port()) + "/",
+                        .timeout = 1h,
+                        .stop = stop.get_token()};
+  const auto ended = client_.send_blocking(request);
+  ASSERT_FALSE(ended);
+  EXPECT_EQ(ended.error().code, "egress.cancelled");
+  EXPECT_EQ(client_.send_blocking(request).error().code, "egress.cancelled") << "and later ones";
+  EXPECT_EQ(client_.send_blocking(to("/missing"))->status, 404) << "others go on";
 }
 
 TEST_F(HttpClientTest, TakesEveryStatusForAnAnswer) {

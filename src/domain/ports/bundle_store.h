@@ -27,6 +27,9 @@ class BundleStore {
   [[nodiscard]] virtual Result<bool> exists(std::string_view key) = 0;
   /// Cheap reachability check for readiness.
   virtual Status probe() = 0;
+  /// For stopping, from another thread: what waits for a server far away ends within about a second
+  /// with `blob.unavailable`, and so does every later call. Does not wait for them.
+  virtual void abort() noexcept {}
 };
 
 }  // namespace alga::domain
