@@ -363,7 +363,8 @@ void add_control_plane(std::vector<Setting>& all) {
                     "`exact` refuses components that import an interface whose capability the "
                     "manifest does not declare");
   publishing.flag("require_signatures", false,
-                  "Refuses bundles without a valid signature of their publisher");
+                  "Refuses bundles without a valid signature of their publisher: to publish, to "
+                  "install, and to run what was published before");
   publishing.text(
       "legacy_modules_until", Type::text, "",
       "Core modules of the legacy ABI are accepted until this RFC 3339 moment; empty: refused");

@@ -1,9 +1,11 @@
 #include "control_plane/api.h"
 
 #include <charconv>
+#include <set>
 
 #include "base/bytes.h"
 #include "base/token_lines.h"
+#include "httpd/url.h"
 
 namespace alga::control_plane {
 namespace {
@@ -18,6 +20,35 @@ std::optional<std::string> token_of(const httpd::Request& request) {
   }
   if (auto key = request.header("x-api-key")) return std::string(*key);
   return std::nullopt;
+}
+
+/// Somebody in front of us may have read the one, and we the other.
+Status ambiguous(std::string_view what) {
+  return fail(Kind::invalid, "request.ambiguous", std::string(what) + " may stand once");
+}
+
+/// Who asks, and for which tenant, can be read in one way only.
+Status check_identity(const httpd::Request& request) {
+  std::set<std::string, std::less<>> seen;
+  for (const domain::Header& header : request.headers) {
+    for (std::string_view name : {"authorization", "x-api-key", "x-tenant-id"}) {
+      if (!iequals(header.name, name)) continue;
+      if (!seen.emplace(name).second) return ambiguous(name);
+    }
+  }
+  const auto key = request.header("x-api-key");
+  if (key && seen.contains("authorization") && token_of(request) != *key) {
+    return ambiguous("a token, in authorization or x-api-key,");
+  }
+  return {};
+}
+
+Status check_query(const httpd::Request& request) {
+  std::set<std::string> seen;
+  for (auto& [name, value] : httpd::parse_query(request.query)) {
+    if (!seen.insert(name).second) return ambiguous("a parameter of the query");
+  }
+  return {};
 }
 
 struct Route {
@@ -38,6 +69,7 @@ async::Task<Result<httpd::Response>> perform(const Route* route, const httpd::Re
   auto principal = co_await authenticate(route->core, route->keys, request);
   if (!principal) co_return fail(std::move(principal).error());
   CO_TRY_VOID(authorise(*principal, route->access));
+  CO_TRY_VOID(check_query(*request));
   Call call{*request, {std::move(*principal), request->request_id}};
   co_return co_await route->core->deps().blocking->run(
       [route, &call] { return route->action(call); });
@@ -53,6 +85,8 @@ async::Task<httpd::Response> serve(std::shared_ptr<const Route> route, httpd::Re
 async::Task<httpd::Response> serve_open(const Core* core, const LeaseHolders* leases,
                                         Api::OpenAction action, ActionOptions options,
                                         httpd::Request request) {
+  const Status readable = check_query(request);
+  if (!readable) co_return options.error(readable.error(), request.request_id);
   Result<httpd::Response> outcome =
       co_await core->deps().blocking->run([&action, &request] { return action(request); });
   if (!outcome) co_return written(outcome, options.error, request.request_id);
@@ -123,6 +157,7 @@ void Api::add_open(std::string_view method, std::string_view pattern, OpenAction
 
 async::Task<Result<domain::Principal>> authenticate(const Core* core, const ApiKeys* keys,
                                                     const httpd::Request* request) {
+  CO_TRY_VOID(check_identity(*request));
   auto token = token_of(*request);
   if (!token) {
     co_return fail(Kind::unauthenticated, "auth.missing_token", "this needs a token");

@@ -72,7 +72,7 @@ class Api {
 };
 
 /// The principal behind `Authorization: Bearer` or `x-api-key`. Errors: `auth.missing_token`,
-/// `auth.invalid_token`.
+/// `auth.invalid_token`, and `request.ambiguous` for one or the tenant named twice.
 async::Task<Result<domain::Principal>> authenticate(const Core* core, const ApiKeys* keys,
                                                     const httpd::Request* request);
 /// Error: `auth.forbidden`.

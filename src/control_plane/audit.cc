@@ -157,12 +157,14 @@ Status append_audit(sql::Executor& sql, const Core& core, const Caller& caller, 
 }
 
 Result<std::vector<boost::json::object>> list_audit(const Core& core, const std::string& tenant,
-                                                    std::uint32_t limit) {
+                                                    std::uint32_t limit,
+                                                    const std::string& before) {
   return core.db().read([&](sql::Executor& sql) -> Result<std::vector<boost::json::object>> {
     TRY(sql::Rows rows,
         sql.query("SELECT id, at, actor, action, target, request_id, details, batch FROM "
-                  "extension_audit_log WHERE tenant = $1 ORDER BY id DESC LIMIT $2",
-                  {tenant, limit}));
+                  "extension_audit_log WHERE tenant = $1 AND ($2 = '' OR id < $2) ORDER BY id DESC "
+                  "LIMIT $3",
+                  {tenant, before, limit}));
     std::vector<boost::json::object> events;
     for (const sql::Row& row : rows) {
       auto [id, at, actor, action, target, request, details, batch] =

@@ -22,10 +22,12 @@ struct AuditEvent {
 /// Writes the event in the transaction of what it tells about: neither exists without the other.
 Status append_audit(sql::Executor& sql, const Core& core, const Caller& caller, AuditEvent event);
 
-/// One event as `GET /api/v1/audit` shows it, newest first.
+/// Events as `GET /api/v1/audit` shows them, newest first; those older than `before`, the id of
+/// one, unless it is empty.
 [[nodiscard]] Result<std::vector<boost::json::object>> list_audit(const Core& core,
                                                                   const std::string& tenant,
-                                                                  std::uint32_t limit);
+                                                                  std::uint32_t limit,
+                                                                  const std::string& before);
 
 /// Seals what was appended: the waiting events of each tenant become a batch, its hash continues
 /// the tenant's chain and is signed. Called every second and at shutdown; safe on several hosts at

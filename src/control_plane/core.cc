@@ -34,11 +34,32 @@ std::unexpected<Error> invalid(std::string message) {
   return fail(Kind::invalid, "request.invalid", std::move(message));
 }
 
+namespace {
+
+/// Control characters, and what makes the text around it look like another one: marks, embeddings,
+/// overrides and isolates of writing directions, separators of lines and paragraphs.
+bool steers(std::string_view text) {
+  for (std::size_t at = 0; at < text.size(); ++at) {
+    const auto byte = [&](std::size_t next) {
+      return at + next < text.size() ? static_cast<unsigned char>(text[at + next]) : 0U;
+    };
+    const unsigned first = byte(0), second = byte(1), third = byte(2);
+    if (first < 0x20 || first == 0x7F) return true;
+    if (first == 0xC2 && second < 0xA0) return true;
+    if (first != 0xE2) continue;
+    if (second == 0x80 && (third == 0x8E || third == 0x8F)) return true;
+    if (second == 0x80 && third >= 0xA8 && third <= 0xAE) return true;
+    if (second == 0x81 && third >= 0xA6 && third <= 0xA9) return true;
+  }
+  return false;
+}
+
+}  // namespace
+
 Result<std::string> checked_text(std::string text, std::string_view field, std::size_t max) {
   if (trim(text).empty()) return invalid(fmt::format("{} is empty", field));
   if (text.size() > max) return invalid(fmt::format("{} is longer than {} bytes", field, max));
-  bool control = std::ranges::any_of(text, [](unsigned char c) { return c < 0x20 || c == 0x7F; });
-  if (control || !is_utf8(text)) {
+  if (!is_utf8(text) || steers(text)) {
     return invalid(fmt::format("{} has control characters or is not UTF-8", field));
   }
   return text;

@@ -47,7 +47,8 @@ class Core {
   mutable std::atomic<std::uint64_t> last_id_{0};
 };
 
-/// Text of at most `max` bytes, UTF-8, without control characters, not blank. Error:
+/// Text of at most `max` bytes, UTF-8, not blank, without control characters and without those that
+/// turn the direction of writing. Error:
 /// `request.invalid` naming `field`.
 [[nodiscard]] Result<std::string> checked_text(std::string text, std::string_view field,
                                                std::size_t max);

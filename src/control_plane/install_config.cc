@@ -3,7 +3,6 @@
 #include <algorithm>
 
 #include "base/bytes.h"
-#include "control_plane/publishers.h"
 #include "domain/envelope.h"
 #include "domain/grant.h"
 
@@ -19,26 +18,19 @@ auto must_parse(const std::string& text) {
   return *id;
 }
 
-Status check_trust(sql::Executor& sql, const InstallRow& install) {
-  if (!install.version.signature_key_id) return {};
-  TRY(auto key, trusted_key(sql, install.version.publisher_id, *install.version.signature_key_id));
-  if (key) return {};
-  return fail(Kind::denied, "extension.untrusted",
-              "the key that signed this version has been revoked");
-}
-
 struct Loaded {
   InstallRow install;
   ConfigState config;
   std::vector<domain::Endpoint> endpoints;
 };
 
-Result<Loaded> load(sql::Executor& sql, const TenantId& tenant, const std::string& ref) {
+Result<Loaded> load(sql::Executor& sql, const PublishPolicy& policy, const TenantId& tenant,
+                    const std::string& ref) {
   TRY(InstallRow install, find_install(sql, tenant, ref));
   if (!install.active()) {
     return fail(Kind::not_found, "install.not_found", "there is no such install");
   }
-  TRY_VOID(check_trust(sql, install));
+  TRY_VOID(check_trust(sql, policy, install.version, install.content_hash));
   TRY(ConfigState config, load_config(sql, install));
   TRY(auto endpoints, load_endpoints(sql, install.version.id));
   return Loaded{std::move(install), std::move(config), std::move(endpoints)};
@@ -48,7 +40,9 @@ Result<Loaded> load(sql::Executor& sql, const TenantId& tenant, const std::strin
 
 Result<std::shared_ptr<const domain::InstallConfig>> InstallConfigAssembler::assemble(
     const TenantId& tenant, const std::string& ref) const {
-  TRY(Loaded loaded, core_.db().read([&](sql::Executor& sql) { return load(sql, tenant, ref); }));
+  TRY(Loaded loaded, core_.db().read([&](sql::Executor& sql) {
+    return load(sql, core_.options().publishing, tenant, ref);
+  }));
   const InstallRow& install = loaded.install;
   WallTime now = core_.now();
   domain::InstallConfig config{

@@ -139,7 +139,8 @@ Result<Installs::Outcome> Installs::create(const Caller& caller, const TenantId&
   std::string id = core_.new_id();
   TRY(InstallRow made, core_.db().write([&](sql::Executor& sql) -> Result<InstallRow> {
     TRY_VOID(require_tenant(sql, tenant));
-    TRY(auto version, find_version(sql, tenant, request.extension, request.version));
+    TRY(auto version,
+        find_version(sql, core_.options().publishing, tenant, request.extension, request.version));
     TRY_VOID(insert_install(sql, core_, tenant, id, version, request));
     InstallRow install{.tenant = tenant.str(), .id = id, .version = version};
     TRY_VOID(store_capabilities(sql, core_, caller, install, granted, {}));
@@ -161,7 +162,8 @@ Result<Installs::Outcome> Installs::update(const Caller& caller, const TenantId&
                                            const std::string& ref, const std::string& version) {
   TRY(InstallRow changed, core_.db().write([&](sql::Executor& sql) -> Result<InstallRow> {
     TRY(InstallRow install, find_install(sql, tenant, ref));
-    TRY(auto next, find_version(sql, tenant, install.version.extension_id, version));
+    TRY(auto next, find_version(sql, core_.options().publishing, tenant,
+                                install.version.extension_id, version));
     TRY_VOID(
         sql.execute("UPDATE tenant_extension_install SET version_id = $1, content_hash = $2 "
                     "WHERE tenant = $3 AND id = $4",

@@ -172,10 +172,11 @@ Result<boost::json::array> read_executions(const Core& core, const ExecutionQuer
         "tenant = $1 AND ($2 = '' OR install_id = $2) AND ($3 = '' OR request_id = $3) AND ($4 = "
         "'' "
         "OR status = $4) AND ($5 = '' OR id = $5) AND (CAST($6 AS BIGINT) = 0 OR started_at < "
-        "CAST($6 AS BIGINT)) ORDER BY "
-        "started_at DESC, id DESC LIMIT $7",
+        "CAST($6 AS BIGINT)) AND ($7 = '' OR (started_at, id) < (SELECT o.started_at, o.id FROM "
+        "extension_execution_log o WHERE o.tenant = $1 AND o.id = $7)) ORDER BY "
+        "started_at DESC, id DESC LIMIT $8",
         {query.tenant, query.install, query.request, query.status, query.id,
-         query.before.value_or(WallTime{}), query.limit});
+         query.before.value_or(WallTime{}), query.older_than, query.limit});
   }));
   boost::json::array executions;
   for (const sql::Row& row : rows) {

@@ -47,6 +47,7 @@ struct ExecutionQuery {
   TenantId tenant;
   std::string id, install, request, status;
   std::optional<WallTime> before;  ///< started earlier than this
+  std::string older_than;          ///< the id of an execution, for the next page; or empty
   std::uint32_t limit = 50;
 };
 

@@ -78,5 +78,31 @@ TEST_F(Policy, AcceptsCoreModulesUntilTheirDate) {
   EXPECT_EQ(late.string("/error/code"), "COMPONENT_REQUIRED");
 }
 
+TEST_F(Policy, RunsNothingUnsignedOnceSignaturesAreRequired) {
+  auto before = platform({});
+  const Reply published = before->publish(before->publisher("acme"),
+                                          Platform::bundle(Platform::manifest("hello", "1.0.0")));
+  ASSERT_EQ(published.status, 200) << published.text;
+  const std::string admin = before->admin_of("t1");
+  const object wanted{{"extension", "acme.hello"}};
+  const Reply made = before->call("POST", "/api/v1/installs", admin, wanted);
+  ASSERT_EQ(made.status, 201) << made.text;
+  const auto load = [&](Platform& p) {
+    return p.call("POST", "/internal/runner/install-config", "",
+                  object{{"tenantId", "t1"}, {"extensionId", made.string("/install/id")}},
+                  {{"x-runner-auth", "token-of-config"}});
+  };
+  EXPECT_EQ(load(*before).status, 200);
+
+  auto database = sql::open_database("sqlite:" + folder_.path() + "/test.db");
+  Platform strict(
+      std::move(*database), [](Options& options) { options.publishing.require_signatures = true; },
+      before->secrets());
+  EXPECT_EQ(load(strict).status, 403) << "installed before";
+  EXPECT_EQ(load(strict).string("/code"), "extension.untrusted");
+  const Reply refused = strict.call("POST", "/api/v1/installs", before->admin_of("t2"), wanted);
+  EXPECT_EQ(refused.string("/error/code"), "extension.untrusted") << "published before";
+}
+
 }  // namespace
 }  // namespace alga::control_plane

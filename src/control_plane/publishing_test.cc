@@ -199,6 +199,22 @@ TEST_P(PublishingContract, BelievesRegisteredKeysOnly) {
                     {{"x-runner-auth", "token-of-config"}});
   };
   EXPECT_EQ(config().status, 200);
+
+  // Whoever writes to the database makes no other bundle of it.
+  const auto put = [&](const std::string& hash) {
+    p().clock().advance(std::chrono::minutes{1});  // longer than an answer is used again
+    return p().database().write([&](sql::Executor& sql) -> Status {
+      TRY(auto changed,
+          sql.execute("UPDATE tenant_extension_install SET content_hash = $1", {hash}));
+      EXPECT_EQ(changed, 1U);
+      return {};
+    });
+  };
+  ASSERT_TRUE(put(crypto::sha256_hex("another bundle")));
+  EXPECT_EQ(config().status, 403);
+  ASSERT_TRUE(put(crypto::sha256_hex(unsigned_archive)));
+  EXPECT_EQ(config().status, 200);
+
   EXPECT_EQ(
       p().call("DELETE", "/api/v1/publishers/acme/keys/" + key.public_key().id(), token_).status,
       204);

@@ -87,6 +87,16 @@ Result<httpd::Response> logs(Services& services, const Call& call) {
   return response;
 }
 
+/// The id of an execution of the tenant, as the end of a page.
+Result<std::string> known_execution(Services& services, const TenantId& tenant,
+                                    const std::string& id) {
+  if (is_identifier(id)) {
+    TRY(auto rows, read_executions(services.core, {.tenant = tenant, .id = id}));
+    if (!rows.empty()) return id;
+  }
+  return invalid("before must be an RFC 3339 date-time or the id of an execution");
+}
+
 Result<httpd::Response> executions(Services& services, const Call& call) {
   TRY(TenantId tenant, call.tenant());
   ExecutionQuery query{.tenant = tenant};
@@ -98,7 +108,9 @@ Result<httpd::Response> executions(Services& services, const Call& call) {
              {"started", "ok", "upstream_error", "error", "timeout", "policy_denied"}));
   if (auto before = call.request.query_param("before")) {
     query.before = parse_rfc3339(*before);
-    if (!query.before) return invalid("before must be an RFC 3339 date-time");
+    if (!query.before) {
+      TRY(query.older_than, known_execution(services, tenant, *before));
+    }
   }
   TRY(query.limit, call.limit(50, 1'000));
   TRY(auto rows, read_executions(services.core, query));
@@ -122,7 +134,10 @@ Result<httpd::Response> audit(Services& services, const Call& call) {
     TRY(TenantId tenant, call.tenant());
     trail = tenant.str();
   }
-  TRY(auto events, list_audit(services.core, trail, limit));
+  const std::string before = call.request.query_param("before").value_or("");
+  if (!before.empty() && !is_identifier(before))
+    return invalid("before must be the id of an event");
+  TRY(auto events, list_audit(services.core, trail, limit, before));
   boost::json::array array;
   for (auto& event : events) array.push_back(std::move(event));
   return json_answer(200, boost::json::object{{"events", std::move(array)}});

@@ -216,6 +216,30 @@ TEST_P(Records, SealsTheAuditTrailAndFindsEveryAlteration) {
   }
 }
 
+TEST_P(Records, PagesThroughTheAuditTrailWithoutLosingOrRepeatingAnEvent) {
+  const auto page = [&](const std::string& query) {
+    std::vector<std::string> ids;
+    const Reply reply = p().call("GET", "/api/v1/audit?" + query, admin_);
+    EXPECT_EQ(reply.status, 200) << reply.text;
+    for (const auto& event : reply.at("/events").as_array()) {
+      ids.emplace_back(event.at("id").as_string());
+    }
+    return ids;
+  };
+  for (const char* key : {"a", "b", "c", "d"}) {
+    p().call("PATCH", "/api/v1/installs/" + install_ + "/config", admin_,
+             object{{"set", {{key, "v"}}}});
+  }
+  const std::vector<std::string> all = page("limit=1000");
+  ASSERT_GE(all.size(), 5U);
+  std::vector<std::string> paged;
+  for (auto ids = page("limit=2"); !ids.empty(); ids = page("limit=2&before=" + ids.back())) {
+    paged.insert(paged.end(), ids.begin(), ids.end());
+  }
+  EXPECT_EQ(paged, all);
+  EXPECT_EQ(p().call("GET", "/api/v1/audit?before=%27%3b--", admin_).status, 400);
+}
+
 TEST_P(Records, TakesDeliveriesOfOtherProcessesOnce) {
   std::string lines =
       telemetry::encode_record({"d1", domain::GuestLogLine{.who = who("remote"),

@@ -5,6 +5,7 @@
 #include "base/bytes.h"
 #include "control_plane/audit.h"
 #include "control_plane/publishers.h"
+#include "control_plane/publishing.h"
 
 namespace alga::control_plane {
 namespace {
@@ -21,7 +22,8 @@ std::unexpected<Error> extension_not_found() {
 
 constexpr std::string_view kVersionColumns =
     "SELECT v.id, v.extension_id, e.publisher_id, e.slug, v.version, b.content_hash, "
-    "v.capabilities, v.egress, v.endpoints_declared, v.client_portal, b.signature_key_id "
+    "v.capabilities, v.egress, v.endpoints_declared, v.client_portal, b.signature_key_id, "
+    "b.signature "
     "FROM extension_version v JOIN extension_registry e ON e.id = v.extension_id "
     "JOIN extension_bundle b ON b.version_id = v.id ";
 
@@ -29,11 +31,14 @@ PublishedVersion read_version(const sql::Row& row) {
   PublishedVersion version;
   std::string capabilities;
   std::string egress;
+  std::optional<sql::Blob> signature;
   std::tie(version.id, version.extension_id, version.publisher_id, version.slug, version.version,
            version.content_hash, capabilities, egress, version.endpoints_declared,
-           version.client_portal, version.signature_key_id) =
+           version.client_portal, version.signature_key_id, signature) =
       row.as<std::string, std::string, std::string, std::string, std::string, std::string,
-             std::string, std::string, bool, bool, std::optional<std::string>>();
+             std::string, std::string, bool, bool, std::optional<std::string>,
+             std::optional<sql::Blob>>();
+  if (signature) version.signature = std::move(signature->bytes);
   for (const std::string& name : strings_of(capabilities)) {
     // A name that this program no longer knows grants nothing.
     if (auto capability = domain::parse_capability(name)) version.requested.insert(*capability);
@@ -137,6 +142,9 @@ Status Registry::restrict_to(const Caller& caller, const std::string& ref,
     TRY_VOID(sql.execute("DELETE FROM extension_pilot_tenant WHERE extension_id = $1", {id}));
     boost::json::array names;
     for (const std::string& tenant : tenants.value_or(std::vector<std::string>{})) {
+      if (!TenantId::parse(tenant)) return invalid("tenants: not the id of a tenant");
+      TRY(auto known, sql.find("SELECT id FROM tenants WHERE id = $1", {tenant}));
+      if (!known) return fail(Kind::not_found, "tenant.not_found", "there is no such tenant");
       TRY_VOID(
           sql.execute("INSERT INTO extension_pilot_tenant (tenant, extension_id, created_at) "
                       "VALUES ($1, $2, $3) ON CONFLICT DO NOTHING",
@@ -151,8 +159,26 @@ Status Registry::restrict_to(const Caller& caller, const std::string& ref,
   });
 }
 
-Result<PublishedVersion> find_version(sql::Executor& sql, const TenantId& tenant,
-                                      const std::string& ref, const std::string& version) {
+Status check_trust(sql::Executor& sql, const PublishPolicy& policy, const PublishedVersion& version,
+                   const std::string& content_hash) {
+  const auto untrusted = [](std::string why) {
+    return fail(Kind::denied, "extension.untrusted", std::move(why));
+  };
+  if (!version.signature_key_id) {
+    if (!policy.require_signatures) return {};
+    return untrusted("this version is not signed, and signatures are required");
+  }
+  TRY(auto key, trusted_key(sql, version.publisher_id, *version.signature_key_id));
+  if (!key) return untrusted("the key that signed this version has been revoked");
+  if (!key->verify(as_bytes(bundle_signature_text(content_hash)), as_bytes(version.signature))) {
+    return untrusted("the signature is not of this bundle");
+  }
+  return {};
+}
+
+Result<PublishedVersion> find_version(sql::Executor& sql, const PublishPolicy& policy,
+                                      const TenantId& tenant, const std::string& ref,
+                                      const std::string& version) {
   TRY(sql::Rows rows,
       sql.query(std::string(kVersionColumns) +
                     "WHERE (e.id = $1 OR e.slug = $2) AND (e.restricted = 0 OR EXISTS (SELECT 1 "
@@ -164,13 +190,7 @@ Result<PublishedVersion> find_version(sql::Executor& sql, const TenantId& tenant
   for (const sql::Row& row : rows) {
     PublishedVersion found = read_version(row);
     if (!version.empty() && found.version != version) continue;
-    if (found.signature_key_id) {
-      TRY(auto key, trusted_key(sql, found.publisher_id, *found.signature_key_id));
-      if (!key) {
-        return fail(Kind::denied, "extension.untrusted",
-                    "the key that signed this version has been revoked");
-      }
-    }
+    TRY_VOID(check_trust(sql, policy, found, found.content_hash));
     return found;
   }
   return fail(Kind::not_found, "extension.version_not_found", "the extension has no such version");

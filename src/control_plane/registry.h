@@ -24,6 +24,7 @@ struct PublishedVersion {
   bool endpoints_declared = false;
   bool client_portal = false;
   std::optional<std::string> signature_key_id;
+  std::string signature;  ///< bytes; empty without `signature_key_id`
 };
 
 /// What has been published. Reading is open to every authenticated caller, except that restricted
@@ -53,11 +54,16 @@ class Registry {
 };
 
 /// The version named, or the newest release when `version` is empty, of an extension that `tenant`
-/// may install. Errors: `extension.not_found`, `extension.version_not_found`, and
-/// `extension.untrusted` when the publisher's key that signed it has been revoked.
-[[nodiscard]] Result<PublishedVersion> find_version(sql::Executor& sql, const TenantId& tenant,
-                                                    const std::string& ref,
+/// may install. Errors: `extension.not_found`, `extension.version_not_found`,
+/// `extension.untrusted`.
+[[nodiscard]] Result<PublishedVersion> find_version(sql::Executor& sql, const PublishPolicy& policy,
+                                                    const TenantId& tenant, const std::string& ref,
                                                     const std::string& version);
+/// Whether the bundle `content_hash` may be installed, or be run, as this version: it is signed by
+/// a key that its publisher still stands for, or unsigned where signatures are not required. Error:
+/// `extension.untrusted`.
+[[nodiscard]] Status check_trust(sql::Executor& sql, const PublishPolicy& policy,
+                                 const PublishedVersion& version, const std::string& content_hash);
 /// By its id; it exists.
 [[nodiscard]] Result<PublishedVersion> load_version(sql::Executor& sql, const std::string& id);
 [[nodiscard]] Result<std::vector<domain::Endpoint>> load_endpoints(sql::Executor& sql,

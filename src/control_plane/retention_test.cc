@@ -157,6 +157,18 @@ TEST_P(Retained, FindsExecutionsByIdRequestStatusAndTime) {
   EXPECT_EQ(ids("?status=started&limit=1"), "x2;");
   EXPECT_EQ(ids("?status=ok"), "");
   EXPECT_EQ(ids("?before=" + format_rfc3339(between)), "x1;");
+  // Page by page, of which some began in the same moment.
+  execution("t1", "x3");
+  execution("t1", "x4");
+  EXPECT_EQ(ids("?limit=2"), "x4;x3;");
+  EXPECT_EQ(ids("?limit=2&before=x3"), "x2;x1;");
+  EXPECT_EQ(ids("?before=x1"), "");
+  for (const char* none : {"2030-01-01", "x9", "", "%27%3b--", "x1%00"}) {
+    const std::string path = std::string("/api/v1/executions?before=") + none;
+    EXPECT_EQ(p().call("GET", path, admins_["t1"]).string("/error/code"), "request.invalid")
+        << none;
+  }
+  EXPECT_EQ(p().call("GET", "/api/v1/executions?before=x1", admins_["t2"]).status, 400);
   Reply one = p().call("GET", "/api/v1/executions/x2", admins_["t1"]);
   EXPECT_EQ(one.string("/execution/request_id"), "request-x2");
   EXPECT_EQ(p().call("GET", "/api/v1/executions/x2", admins_["t2"]).string("/error/code"),

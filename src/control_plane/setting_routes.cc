@@ -1,4 +1,5 @@
 #include "control_plane/services.h"
+#include "control_plane/setting_text.h"
 
 namespace alga::control_plane {
 namespace {
@@ -35,20 +36,13 @@ httpd::Response names_response(const Services& services, const TenantId& tenant,
   return json_answer(200, answer);
 }
 
-/// As in the reference: text stays, null is empty, everything else is written as JSON.
 Result<std::map<std::string, std::string>> read_settings(json::Object& root) {
   std::map<std::string, std::string> settings;
   const json::Value* set = root.raw("set");
   if (set == nullptr) return settings;
   if (!set->is_object()) return invalid("set is not an object");
   for (const auto& [key, value] : set->get_object()) {
-    std::string text;
-    if (value.is_string()) {
-      text = std::string(value.get_string());
-    } else if (!value.is_null()) {
-      text = to_text(value);
-    }
-    settings.emplace(std::string(key), std::move(text));
+    settings.emplace(std::string(key), setting_text(value));
   }
   return settings;
 }

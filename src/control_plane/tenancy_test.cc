@@ -174,8 +174,45 @@ TEST_P(Tenancy, ShowsAPilotToItsTenantsOnly) {
   EXPECT_EQ(
       p().call("POST", "/api/v1/installs", thief_, object{{"extension", "acme.hello"}}).status,
       404);
+  // A misspelt tenant leaves everything as it was.
+  for (const char* nobody : {"victin", "*", "", "Victim", "vi\u202etim"}) {
+    EXPECT_NE(pilot({{"tenants", {"thief", nobody}}}), 200) << nobody;
+  }
+  EXPECT_EQ(p().call("GET", "/api/v1/extensions/acme.hello", thief_).status, 404);
   EXPECT_EQ(pilot({}), 200);
   EXPECT_EQ(p().call("GET", "/api/v1/extensions/acme.hello", thief_).status, 200);
+}
+
+TEST_P(Tenancy, RefusesRequestsThatNameACallerATenantOrAParameterTwice) {
+  const auto refusal = [&](const std::string& path, const testing::HeaderMap& headers) {
+    const Reply reply = p().send("GET", path, victim_, "", headers);
+    return std::to_string(reply.status) + " " + reply.string("/error/code");
+  };
+  const std::string ambiguous = "400 request.ambiguous";
+  const std::string installs = "/api/v1/installs";
+  EXPECT_EQ(refusal(installs, {{"Authorization", "Bearer " + thief_}}), ambiguous);
+  EXPECT_EQ(refusal(installs, {{"authorization", "Bearer " + victim_}}), ambiguous);
+  EXPECT_EQ(refusal(installs, {{"x-api-key", thief_}}), ambiguous);
+  EXPECT_EQ(refusal(installs, {{"x-tenant-id", "victim"}, {"X-Tenant-Id", "thief"}}), ambiguous);
+  EXPECT_EQ(refusal("/api/logs?limit=1&limit=2", {}), ambiguous);
+  EXPECT_EQ(refusal("/api/logs?install=" + install_ + "&%69nstall=" + install_, {}), ambiguous);
+  EXPECT_EQ(p().send("GET", installs, victim_, "", {{"x-api-key", victim_}}).status, 200)
+      << "the same key, twice said";
+}
+
+TEST_P(Tenancy, TakesNoNamesThatLookLikeOthers) {
+  for (const char* name :
+       {"Ac\u202eme", "Acme\u2028Ltd", "Acme\u200f", "Ac\u2067me", "Acme\u0085"}) {
+    const Reply tenant = p().call("POST", "/api/v1/tenants", p().operator_token(),
+                                  object{{"id", "another"}, {"name", name}});
+    EXPECT_EQ(tenant.status, 400) << name;
+    const Reply key = p().call("POST", "/api/v1/api-keys", victim_,
+                               object{{"label", name}, {"role", "tenant_user"}});
+    EXPECT_EQ(key.status, 400) << name;
+  }
+  const Reply tenant = p().call("POST", "/api/v1/tenants", p().operator_token(),
+                                object{{"id", "another"}, {"name", "Ärzte & Söhne – 会社 😀"}});
+  EXPECT_EQ(tenant.status, 201) << tenant.text;
 }
 
 ALGA_ON_EVERY_DATABASE(Tenancy);
