@@ -18,6 +18,7 @@ using domain::ExecuteRequest;
 using domain::ExecuteResponse;
 
 constexpr std::chrono::milliseconds kDefaultLimit{30'000};
+constexpr int kAttempts = 3;
 
 boost::json::object string_map(const std::map<std::string, std::string>& map) {
   boost::json::object object;
@@ -212,7 +213,16 @@ Result<egress::ClientRequest> HttpRunner::prepare(const ExecuteRequest& request)
 }
 
 async::Task<ExecuteResponse> HttpRunner::execute(ExecuteRequest request) {
-  auto outgoing = prepare(request);
+  // It closes its connection, so that the next attempt is a new one, to whoever takes connections.
+  for (int attempt = 1;; ++attempt) {
+    ExecuteResponse answer = co_await send(&request);
+    const bool ends = answer.status == 503 && answer.code == "runner.draining";
+    if (!ends || attempt == kAttempts) co_return std::move(answer);
+  }
+}
+
+async::Task<ExecuteResponse> HttpRunner::send(const ExecuteRequest* request) {
+  auto outgoing = prepare(*request);
   if (!outgoing) co_return failed(502, "runner.no_token", std::string(outgoing.error().code));
   auto response = co_await client_.fetch(std::move(*outgoing));
   if (!response) {

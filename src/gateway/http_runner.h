@@ -21,8 +21,9 @@ namespace alga::gateway {
 [[nodiscard]] Result<domain::ExecuteResponse> execute_response_from_json(const json::Value& value);
 
 /// Runs extensions on runners of other processes. Connections are kept. A runner that cannot be
-/// reached, answers nonsense or refuses us is an ExecuteResponse with a `runner.*` code; nothing is
-/// sent twice, because a guest may have run. Thread-safe.
+/// reached, answers nonsense or refuses us is an ExecuteResponse with a `runner.*` code. Nothing is
+/// sent twice, because a guest may have run, but for what a runner refuses because it is about to
+/// end: another one takes it. Thread-safe.
 class HttpRunner final : public domain::Runner {
  public:
   struct Options {
@@ -42,6 +43,8 @@ class HttpRunner final : public domain::Runner {
 
  private:
   Result<egress::ClientRequest> prepare(const domain::ExecuteRequest& request) const;
+  /// One attempt; `request` outlives it.
+  async::Task<domain::ExecuteResponse> send(const domain::ExecuteRequest* request);
   Options options_;
   egress::HttpClient& client_;
 };

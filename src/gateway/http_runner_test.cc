@@ -140,6 +140,27 @@ TEST_F(HttpRunnerTest, PassesOnThatItMustWait) {
   EXPECT_EQ(answer.retry_after_s, 1U);
 }
 
+TEST_F(HttpRunnerTest, AsksAnotherRunnerWhenOneIsAboutToEnd) {
+  int asked = 0;
+  const auto after = [&](int refusals) {
+    asked = 0;
+    return run([&](const httpd::Request&) {
+      if (++asked <= refusals) {
+        return httpd::error_response({Kind::unavailable, "runner.draining", "", 1}, "r");
+      }
+      return httpd::json_response(200, R"({"status":200,"headers":{},"body_b64":"aGk="})");
+    });
+  };
+  EXPECT_EQ(after(1).body, "hi");
+  EXPECT_EQ(asked, 2);
+  EXPECT_EQ(after(2).body, "hi");
+  // Not for ever.
+  const auto refused = after(100);
+  EXPECT_EQ(refused.code, "runner.draining");
+  EXPECT_EQ(refused.status, 503);
+  EXPECT_EQ(asked, 3);
+}
+
 TEST_F(HttpRunnerTest, TurnsEveryTroubleIntoAnAnswer) {
   const auto code = [this](std::uint16_t status, std::string body) {
     const auto answer =

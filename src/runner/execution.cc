@@ -416,6 +416,8 @@ void RunnerRole::Call::conclude(const Response& response) {
   }
   // What an unauthorised caller claims is in the log; it is not that tenant's execution.
   if (!authorised_ || replayed_ || role_.use_.records == nullptr) return;
+  // A gateway gives the same execution to another runner, whose record it is.
+  if (request_.execution_id && response.code == "runner.draining") return;
   role_.use_.records->execution({.id = request_.execution_id
                                            ? *request_.execution_id
                                            : uuid_v7(*role_.use_.clock, *role_.use_.random),

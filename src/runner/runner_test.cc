@@ -324,6 +324,12 @@ TEST_F(RunnerTest, SaysWhenToComeBack) {
   EXPECT_EQ(stopping.status, 503);
   EXPECT_EQ(stopping.code, "runner.draining");
   EXPECT_EQ(stopping.retry_after_s, 3U);
+  // What a gateway gives to another runner is on record there.
+  const std::size_t recorded = records_.executions.size();
+  auto of_a_gateway = request();
+  of_a_gateway.execution_id = "gateways-id";
+  EXPECT_EQ(execute(role(drop_in()), of_a_gateway).code, "runner.draining");
+  EXPECT_EQ(records_.executions.size(), recorded);
   engine_.never_ready = true;
   Options options = drop_in();
   options.cold_wait = std::chrono::milliseconds{5};
