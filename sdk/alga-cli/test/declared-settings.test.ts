@@ -69,6 +69,12 @@ describe('names that the installed version declares', () => {
       expect(JSON.parse(right.out)).not.toHaveProperty('warnings');
     });
 
+    test('with --json what is missing stands in the document of the install', async () => {
+      const { out } = await alga(['update', SLUG, '--version', '1.0.0', '--json']);
+      const missing = { config: ['api_url'], secrets: ['alga_api_key'] };
+      expect(JSON.parse(out)).toMatchObject({ ok: true, missing });
+    });
+
     test('what is required and not set is said after the install, and where settings are shown', async () => {
       expect(said).toContain('It needs values that are not set yet:');
       expect(said).toContain(`alga config set ${SLUG} api_url=…   (Address of the API)`);

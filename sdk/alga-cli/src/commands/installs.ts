@@ -73,12 +73,13 @@ export function registerInstallCommands(program: Command, environment: Environme
           method: 'PUT',
           json: { capabilities },
         });
-        answer = { install: granted.install };
+        warnOf(granted, output);
+        answer = granted;
       }
       output.print(`Installed ${install.slug} ${install.version} as ${install.id}`);
       showGrants(answer.install, output);
-      await noteMissingSettings(client, install, output);
-      output.result({ ...answer });
+      const missing = await noteMissingSettings(client, install, output);
+      output.result({ ...answer, missing });
     },
     { project: true },
   )
@@ -105,10 +106,10 @@ export function registerInstallCommands(program: Command, environment: Environme
         `${answer.install.slug} is now ${answer.install.version} (was ${install.version})`,
       );
       showGrants(answer.install, output);
-      await noteMissingSettings(client, answer.install, output);
-      output.result({ ...answer });
+      const missing = await noteMissingSettings(client, answer.install, output);
+      output.result({ ...answer, missing });
     },
-  ).requiredOption('--version <version>', 'version to move to');
+  ).requiredOption('--version <version>', 'version to move to (must be named)');
 
   addServerCommand(
     program,
@@ -217,7 +218,11 @@ async function listInstalls(
     return (await client.json<{ installs: Install[] }>('/api/v1/installs')).installs;
   } catch (error) {
     if (!(error instanceof Failure) || error.exitCode !== ExitCode.Denied) throw error;
-    output.note('This account may not see installs.');
+    output.warn({
+      code: 'list.no_installs',
+      message: 'This account may not see installs',
+      hint: "an account of the tenant may; a publisher's sees extensions",
+    });
     return [];
   }
 }

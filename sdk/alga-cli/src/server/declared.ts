@@ -37,6 +37,11 @@ export function warnOfUndeclared(
   }
 }
 
+/** Names of the required values that are not set. */
+function missingNames(declared: Declared, set: readonly string[]): string[] {
+  return Object.keys(declared).filter((name) => declared[name]?.required && !set.includes(name));
+}
+
 /** A line for each required value that is not set: what it is, and the command that sets it. */
 export function missingSettings(
   reference: string,
@@ -44,9 +49,9 @@ export function missingSettings(
   declared: Declared = {},
   set: readonly string[],
 ): string[] {
-  return Object.entries(declared)
-    .filter(([name, { required }]) => required && !set.includes(name))
-    .map(([name, { description }]) => {
+  return missingNames(declared, set)
+    .map((name) => [name, declared[name]?.description ?? ''] as const)
+    .map(([name, description]) => {
       const command =
         kind === 'config'
           ? `alga config set ${reference} ${name}=…`
@@ -55,12 +60,15 @@ export function missingSettings(
     });
 }
 
-/** Says what an install still needs before it can work. Best effort: the install itself is made. */
+/**
+ * Says what an install still needs before it can work, and returns its names. Best effort: the install
+ * itself is made, and an account that may not read settings gets undefined.
+ */
 export async function noteMissingSettings(
   client: ApiClient,
   install: Install,
   output: Output,
-): Promise<void> {
+): Promise<Record<SettingKind, string[]> | undefined> {
   const path = `/api/v1/installs/${encodeURIComponent(install.id)}`;
   type Config = { config: Record<string, string>; declared?: Declared };
   type Secrets = { names: string[]; declared?: Declared };
@@ -73,7 +81,12 @@ export async function noteMissingSettings(
     ];
     if (commands.length > 0) output.note('It needs values that are not set yet:');
     for (const command of commands) output.note(`  ${command}`);
+    return {
+      config: missingNames(declared ?? {}, Object.keys(config)),
+      secrets: missingNames(secrets.declared ?? {}, secrets.names),
+    };
   } catch {
     // Whoever may install but not read settings is told by the extension itself.
+    return undefined;
   }
 }
