@@ -59,6 +59,7 @@ describe.skipIf(noChromium)(titled('a page in a host, in Chromium', noChromium),
       base: () => '/api/ext/ui-hello',
       page: () => `http://127.0.0.1:${String(port(pages))}/index.html`,
       onCall: () => undefined,
+      onBadRequest: () => undefined,
       port: 0,
     });
     browser = await chromium.launch({ executablePath: CHROMIUM, args: ['--no-sandbox'] });
