@@ -49,6 +49,19 @@ fn ten_thousand_executions_leak_nothing() {
     assert!(grown < 2048, "{grown} KiB more after 10,000 executions");
 }
 
+/// A guest that fills two pages and whatever it can grow to with a mark, and then ends as `ending` says.
+fn plant(ending: &str) -> Vec<u8> {
+    plain(&format!(
+        "(local $i i32)
+        (drop (memory.grow (i32.const 30)))
+        (local.set $i (i32.const 4096))
+        (loop $l (i32.store (local.get $i) (i32.const 0x59524e43))
+            (local.set $i (i32.add (local.get $i) (i32.const 4)))
+            (br_if $l (i32.lt_u (local.get $i) (i32.const 2097152))))
+        {ending}"
+    ))
+}
+
 fn memory_left_by_one_execution_is_not_seen_by_the_next() {
     let mut config = host::default_config();
     // The next one gets the very same slot.
@@ -56,16 +69,11 @@ fn memory_left_by_one_execution_is_not_seen_by_the_next() {
     for keep_resident in [0, 1 << 20, 16 << 20] {
         config.memory_keep_resident = keep_resident;
         let engine = Engine::with(&config);
-        // Fills two pages and whatever it can grow to with a mark.
-        let plant = engine.load(&plain(
-            "(local $i i32)
-            (drop (memory.grow (i32.const 30)))
-            (local.set $i (i32.const 4096))
-            (loop $l (i32.store (local.get $i) (i32.const 0x59524e43))
-                (local.set $i (i32.add (local.get $i) (i32.const 4)))
-                (br_if $l (i32.lt_u (local.get $i) (i32.const 2097152))))
-            (call $answer (i32.const 200) (i32.const 0) (i32.const 0))",
-        ));
+        let answers =
+            engine.load(&plant("(call $answer (i32.const 200) (i32.const 0) (i32.const 0))"));
+        let traps = engine.load(&plant("unreachable"));
+        let grows = engine.load(&plant("(drop (memory.grow (i32.const 100))) unreachable"));
+        let loops = engine.load(&plant("(loop $e (br $e)) unreachable"));
         // Another component of the same shape: answers 200 when all it sees is zero.
         let look = engine.load(&plain(
             "(local $i i32)
@@ -76,9 +84,24 @@ fn memory_left_by_one_execution_is_not_seen_by_the_next() {
                 (br_if $l (i32.lt_u (local.get $i) (i32.const 2097152))))
             (call $answer (i32.const 200) (i32.const 0) (i32.const 0))",
         ));
+        let clean = |after: &str| {
+            assert_eq!(Run::get("/").finish(&look).status, 200, "a mark was left by {after}");
+        };
         for _ in 0..20 {
-            assert_eq!(Run::get("/").finish(&plant).status, 200);
-            assert_eq!(Run::get("/").finish(&look).status, 200, "a mark was left behind");
+            assert_eq!(Run::get("/").finish(&answers).status, 200);
+            clean("one that answered");
+            assert_eq!(Run::get("/").finish(&traps).end, AbEnd::GuestTrap);
+            clean("one that trapped");
+            let tight = |limits: &mut AbLimits| limits.memory_bytes = 4 << 20;
+            assert_eq!(Run::get("/").limits(tight).finish(&grows).end, AbEnd::MemoryLimit);
+            clean("one that wanted more memory than it may have");
+            // As a time-out and a client that leaves end it: in the middle.
+            let mut run = Run::get("/");
+            run.max_yields = Some(2);
+            let mut exec = run.start(&loops);
+            exec.run();
+            exec.free();
+            clean("one that was stopped");
         }
     }
 }

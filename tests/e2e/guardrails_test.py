@@ -117,14 +117,6 @@ def slow_host_call(world):
     expect(answer.status == 504 or answer.json() == {"err": "timeout"}, f"answered {answer.status}: {answer.text()[:300]}")
 
 
-@test("no execution finds the mark that another one left in memory")
-def canary_memory(world):
-    expect_equal(world.call("/plant").json(), {"planted": 100}, "planting")
-    for tenant in ("hog", "neighbour"):
-        answer = world.call("/bytes", tenant)
-        expect(b"CANARY" not in answer.body, "memory of another execution")
-
-
 @test("while one tenant loops, its neighbour is served")
 def fairness(world):
     over, ended = threading.Event(), []
