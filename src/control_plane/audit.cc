@@ -239,9 +239,8 @@ Result<AuditVerification> verify_audit(sql::Database& database, const std::strin
         AuditVerification report;
         for (const sql::Row& row : tenants) {
           auto name = row.at<std::string>(0);
-          if (tenant.empty() || tenant == name) {
-            TRY_VOID(ChainVerifier(sql, name, report).run());
-          }
+          if (!tenant.empty() && tenant != name) continue;
+          TRY_VOID(ChainVerifier(sql, name, report).run());
         }
         return report;
       },

@@ -148,10 +148,10 @@ Result<CachedInstallConfigs::Answer> CachedInstallConfigs::confirm_blocking(
 }
 
 CachedInstallConfigs::Answer CachedInstallConfigs::for_request(Answer answer) const {
-  const bool brokered = answer->envelope && domain::is_broker_token(*answer->envelope);
-  if (!brokered) return answer;
+  const auto& envelope = answer->envelope;
+  if (!envelope || !domain::is_broker_token(*envelope)) return answer;
   domain::InstallConfig own = *answer;
-  broker_.mint({own.tenant, own.install}, *own.envelope);
+  if (own.envelope) broker_.mint({own.tenant, own.install}, *own.envelope);
   return std::make_shared<const domain::InstallConfig>(std::move(own));
 }
 

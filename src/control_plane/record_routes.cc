@@ -144,8 +144,12 @@ Result<httpd::Response> audit(Services& services, const Call& call) {
 }
 
 Result<httpd::Response> verify(Services& services, const Call& call) {
-  std::string tenant;
-  if (!call.caller.principal.is_operator()) tenant = call.caller.principal.tenant->str();
+  const domain::Principal& principal = call.caller.principal;
+  std::string tenant;  // empty: every trail
+  if (!principal.is_operator()) {
+    ALGA_CHECK(principal.tenant.has_value());
+    tenant = principal.tenant->str();
+  }
   TRY(AuditVerification report, verify_audit(services.core.db(), tenant));
   return json_answer(200, boost::json::object{{"intact", report.faults.empty()},
                                               {"batches", report.batches},
@@ -168,6 +172,7 @@ Result<httpd::Response> usage(Services& services, const Call& call) {
         "extension_quota_usage WHERE tenant = $1 AND install_id = $2",
         {tenant, install.id});
   }));
+  ALGA_CHECK(row.has_value());  // a sum is one row
   auto [invocations, cpu_us, memory, egress] =
       row->as<std::uint64_t, std::uint64_t, std::uint64_t, std::uint64_t>();
   const StorageLimits& limits = services.storage_records.limits();

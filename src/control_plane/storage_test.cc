@@ -1,3 +1,7 @@
+#define PROBE
+#include <map>
+#include <mutex>
+#include <span>
 #include <thread>
 
 #include "base/bytes.h"
@@ -14,7 +18,9 @@ class ExtensionStorageContract : public OnPlatform {
  protected:
   void SetUp() override {
     OnPlatform::SetUp();
-    if (!platform_) return;
+    if (platform_) install();
+  }
+  void install() {
     publish_hello();
     admin_ = p().admin_of("t1");
     install_ = install_hello(admin_, {{"capabilities", {"cap:storage.kv"}}});
@@ -370,7 +376,163 @@ TEST_P(StorageSchemaContract, LetsNothingPastASchemaThatBecomesActiveMeanwhile) 
   EXPECT_EQ(late, 0);
 }
 
+/// Counts the hits of limits, by the limit's name, and forgets the rest.
+class LimitHits final : public Metrics {
+ public:
+  Counter& counter(std::string_view name, std::string_view help, Labels labels) override {
+    if (name != domain::limit_hits_metric) return others_.counter(name, help, labels);
+    const std::scoped_lock lock(mutex_);
+    return hits_[std::string(labels.begin()->second)];
+  }
+  Gauge& gauge(std::string_view name, std::string_view help, Labels labels) override {
+    return others_.gauge(name, help, labels);
+  }
+  Histogram& histogram(std::string_view name, std::string_view help,
+                       std::span<const double> buckets, Labels labels) override {
+    return others_.histogram(name, help, buckets, labels);
+  }
+  /// `storage_keys 1` and so on, one after the other in the order of the names.
+  [[nodiscard]] std::string text() const {
+    const std::scoped_lock lock(mutex_);
+    std::string all;
+    for (const auto& [name, hit] : hits_) {
+      all += (all.empty() ? "" : ", ") + name + " " + std::to_string(hit.count.load());
+    }
+    return all;
+  }
+
+ private:
+  struct Hit final : Counter {
+    void add(double amount) noexcept override { count += static_cast<int>(amount); }
+    std::atomic<int> count = 0;
+  };
+  NoMetrics others_;
+  mutable std::mutex mutex_;
+  std::map<std::string, Hit> hits_;
+};
+
+/// Each limit so small that a test reaches it, to the byte.
+class SmallStorageContract : public ExtensionStorageContract {
+ protected:
+  void SetUp() override {
+    OnEveryDatabase::SetUp();
+    if (!database_) return;
+    platform_ = std::make_unique<testing::Platform>(
+        std::move(database_),
+        [](Options& options) {
+          for (auto [limit, value] : {std::pair{domain::Limit::storage_metadata, 20},
+                                      std::pair{domain::Limit::storage_bulk_items, 3},
+                                      std::pair{domain::Limit::storage_bulk_bytes, 100},
+                                      std::pair{domain::Limit::storage_keys, 3},
+                                      std::pair{domain::Limit::storage_bytes, 300}}) {
+            ASSERT_TRUE(options.limits.set_value(limit, static_cast<std::uint64_t>(value)));
+          }
+        },
+        nullptr, [this](Dependencies& deps) { deps.metrics = &hits_; });
+    install();
+  }
+  void TearDown() override { platform_.reset(); }
+
+  Reply put_in(std::string_view ns, std::string_view key, boost::json::value value,
+               object more = {}) {
+    more["namespace"] = ns;
+    return put(key, std::move(value), std::move(more));
+  }
+  /// A JSON string that takes `bytes`, its quotes included.
+  static boost::json::value sized(std::size_t bytes) { return boost::json::string(bytes - 2, 'v'); }
+  static void expect_too_large(const Reply& reply) {
+    EXPECT_EQ(reply.status, 400) << reply.text;
+    EXPECT_EQ(reply.string("/code"), "LIMIT_EXCEEDED");
+    EXPECT_EQ(reply.string("/details/code"), "storage.too_large");
+  }
+  static void expect_quota(const Reply& reply) {
+    EXPECT_EQ(reply.status, 429) << reply.text;
+    EXPECT_EQ(reply.string("/code"), "QUOTA_EXCEEDED");
+    EXPECT_EQ(reply.string("/details/code"), "storage.quota");
+  }
+  LimitHits hits_;
+};
+
+TEST_P(SmallStorageContract, BoundsTheMetadataOfARecord) {
+  const auto metadata = [](std::size_t bytes) {  // {"m":"..."}
+    return object{{"metadata", object{{"m", boost::json::string(bytes - 8, 'm')}}}};
+  };
+  EXPECT_EQ(put("k", 1, metadata(20)).status, 200);
+  EXPECT_EQ(hits_.text(), "");
+  expect_too_large(put("k", 2, metadata(21)));
+  EXPECT_EQ(hits_.text(), "storage_metadata 1");
+  EXPECT_EQ(get("k").at("/value"), 1) << "a refused write changes nothing";
+}
+
+TEST_P(SmallStorageContract, BoundsTheRecordsOfABulk) {
+  const auto bulk = [&](int records) {
+    boost::json::array items;
+    for (int i = 0; i < records; ++i) {
+      items.push_back(object{{"key", std::to_string(i)}, {"value", i}});
+    }
+    return op({{"operation", "bulkPut"}, {"namespace", "n"}, {"items", items}});
+  };
+  expect_too_large(bulk(4));
+  EXPECT_EQ(hits_.text(), "storage_bulk_items 1");
+  EXPECT_EQ(get("0").status, 404) << "all or nothing";
+  EXPECT_EQ(bulk(3).status, 200);
+  EXPECT_EQ(hits_.text(), "storage_bulk_items 1");
+#ifdef PROBE
+  expect_too_large(bulk(5));
+  EXPECT_EQ(hits_.text(), "storage_bulk_items 2");
+#endif
+}
+
+TEST_P(SmallStorageContract, BoundsTheBytesOfABulk) {
+  const auto bulk = [&](std::size_t first, std::size_t second) {
+    return op({{"operation", "bulkPut"},
+               {"namespace", "n"},
+               {"items", boost::json::array{object{{"key", "a"}, {"value", sized(first)}},
+                                            object{{"key", "b"}, {"value", sized(second)}}}}});
+  };
+  expect_too_large(bulk(50, 51));
+  EXPECT_EQ(hits_.text(), "storage_bulk_bytes 1");
+  EXPECT_EQ(get("a").status, 404) << "all or nothing";
+  EXPECT_EQ(bulk(50, 50).status, 200);
+  EXPECT_EQ(put("c", sized(101)).status, 200) << "one record is held to its own limit";
+  EXPECT_EQ(hits_.text(), "storage_bulk_bytes 1");
+}
+
+TEST_P(SmallStorageContract, BoundsTheKeysOfANamespace) {
+  for (const char* key : {"a", "b", "c"}) EXPECT_EQ(put(key, 1).status, 200);
+  EXPECT_EQ(put("a", 2).at("/revision"), 2) << "what is there may change";
+  EXPECT_EQ(put_in("other", "a", 1).status, 200) << "each namespace has its own";
+  EXPECT_EQ(hits_.text(), "");
+  expect_quota(put("d", 1));
+  EXPECT_EQ(hits_.text(), "storage_keys 1");
+  EXPECT_EQ(get("d").status, 404);
+  auto of_guest = guest_put("d", "1");
+  ASSERT_FALSE(of_guest);
+  EXPECT_EQ(of_guest.error().code, "storage.quota");
+  EXPECT_EQ(hits_.text(), "storage_keys 2");
+  op({{"operation", "delete"}, {"namespace", "n"}, {"key", "b"}});
+  EXPECT_EQ(put("d", 1).status, 200) << "a key that went gave its place";
+  EXPECT_EQ(hits_.text(), "storage_keys 2");
+}
+
+TEST_P(SmallStorageContract, BoundsTheBytesOfAnInstall) {
+  // The key of one byte counts, too.
+  EXPECT_EQ(put_in("one", "a", sized(149)).status, 200);
+  EXPECT_EQ(put_in("two", "b", sized(149)).status, 200);
+  EXPECT_EQ(hits_.text(), "") << "300 bytes";
+  expect_quota(put_in("three", "c", 1));
+  EXPECT_EQ(hits_.text(), "storage_bytes 1");
+  expect_quota(put_in("two", "b", sized(150)));
+  expect_quota(put_in("two", "b", sized(149), {{"metadata", {{"m", 1}}}}));
+  EXPECT_EQ(hits_.text(), "storage_bytes 3") << "metadata counts, too";
+  EXPECT_EQ(put_in("two", "b", sized(147)).at("/revision"), 2) << "less is never refused";
+  EXPECT_EQ(put_in("three", "c", 1).status, 200) << "there is room for a key and a figure again";
+  expect_quota(put_in("three", "c", 12));
+  EXPECT_EQ(hits_.text(), "storage_bytes 4");
+}
+
 ALGA_ON_EVERY_DATABASE(ExtensionStorageContract);
+ALGA_ON_EVERY_DATABASE(SmallStorageContract);
 ALGA_ON_EVERY_DATABASE(StorageSchemaContract);
 
 }  // namespace

@@ -164,8 +164,8 @@ Result<ExecuteResponse> execute_response_from_json(const json::Value& value) {
                            .code = code->value_or(""),
                            .retry_after_s = static_cast<std::uint32_t>(retry->value_or(0)),
                            .end_class = end_class->value_or("")};
-  if (*body) {
-    response.body = base64_decode(**body);
+  if (const auto& encoded = *body; encoded) {
+    response.body = base64_decode(*encoded);
     if (!response.body) return malformed("body_b64");
   }
   return response;
