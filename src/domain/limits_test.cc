@@ -2,13 +2,17 @@
 
 #include <gtest/gtest.h>
 
+#include <array>
 #include <limits>
+#include <optional>
 #include <set>
 
 namespace alga::domain {
 namespace {
 
+constexpr std::uint64_t KiB = 1U << 10U;
 constexpr std::uint64_t MiB = 1U << 20U;
+constexpr std::uint64_t seconds = 1'000;
 
 std::string code_of(std::string_view text) {
   auto limits = parse_requested_limits(json::parse(text).value(), "/limits");
@@ -26,12 +30,69 @@ TEST(Limits, HaveNamesOfTheirOwn) {
   EXPECT_FALSE(parse_limit("nothing"));
 }
 
+/// Written down a second time, apart from the source: what an operator may rely on. Without a
+/// maximum where the architecture leaves it to the machine or the install.
+struct Promised {
+  Limit limit;
+  std::uint64_t value;
+  std::optional<std::uint64_t> maximum;
+};
+constexpr auto promised = std::to_array<Promised>({
+    {Limit::wall_time, 30 * seconds, 120 * seconds},
+    {Limit::cpu_time, 5 * seconds, 60 * seconds},
+    {Limit::memory, 256 * MiB, 1024 * MiB},
+    {Limit::table_elements, 20'000, 100'000},
+    {Limit::component_size, 64 * MiB, 256 * MiB},
+    {Limit::components_in_memory, 256, {}},
+    {Limit::components_on_disk, 10'000, {}},
+    {Limit::request_body, 10 * MiB, 64 * MiB},
+    {Limit::response_body, 10 * MiB, 64 * MiB},
+    {Limit::header_count, 100, 400},
+    {Limit::header_bytes, 64 * KiB, 256 * KiB},
+    {Limit::fetch_calls, 50, 1'000},
+    {Limit::fetch_response, 10 * MiB, 64 * MiB},
+    {Limit::fetch_time, 30 * seconds, 120 * seconds},
+    {Limit::host_calls, 10'000, 1'000'000},
+    {Limit::host_bytes, 64 * MiB, 1024 * MiB},
+    {Limit::log_line, 8 * KiB, 128 * KiB},
+    {Limit::log_lines, 1'000, 16'000},
+    {Limit::log_bytes, 1 * MiB, 16 * MiB},
+    {Limit::stdio_bytes, 256 * KiB, 4 * MiB},
+    {Limit::bundle_archive, 64 * MiB, 200 * MiB},
+    {Limit::bundle_unpacked, 256 * MiB, 1024 * MiB},
+    {Limit::bundle_entries, 10'000, 50'000},
+    {Limit::storage_value, 64 * KiB, {}},
+    {Limit::storage_metadata, 4 * KiB, {}},
+    {Limit::storage_bulk_items, 20, {}},
+    {Limit::storage_bulk_bytes, 512 * KiB, {}},
+    {Limit::storage_namespaces, 32, {}},
+    {Limit::storage_keys, 5'120, {}},
+    {Limit::storage_bytes, 256 * MiB, {}},
+    {Limit::executions, 256, {}},
+    {Limit::executions_per_tenant, 256 / 4, {}},
+    {Limit::queue_wait, 1 * seconds, {}},
+});
+
 TEST(Limits, StartAtTheArchitecturesDefaults) {
-  ServerLimits limits;
-  EXPECT_EQ(limits.value(Limit::wall_time), 30'000U);
-  EXPECT_EQ(limits.maximum(Limit::wall_time), 120'000U);
-  EXPECT_EQ(limits.value(Limit::memory), 256 * MiB);
-  EXPECT_EQ(limits.value(Limit::storage_value), 65'536U);
+  const ServerLimits limits;
+  std::set<Limit> seen;
+  for (const Promised& it : promised) {
+    EXPECT_TRUE(seen.insert(it.limit).second) << info(it.limit).name;
+    EXPECT_EQ(limits.value(it.limit), it.value) << info(it.limit).name;
+    if (it.maximum) EXPECT_EQ(limits.maximum(it.limit), *it.maximum) << info(it.limit).name;
+  }
+  EXPECT_EQ(seen.size(), limit_count) << "every limit stands in the table";
+}
+
+TEST(Limits, MayBeRaisedToTheirMaximumAndNoFurther) {
+  for (const LimitInfo& limit : all_limits()) {
+    ServerLimits limits;
+    EXPECT_TRUE(limits.set_value(limit.limit, limit.maximum)) << limit.name;
+    EXPECT_EQ(limits.value(limit.limit), limit.maximum) << limit.name;
+    EXPECT_FALSE(limits.set_value(limit.limit, limit.maximum + 1)) << limit.name;
+    EXPECT_FALSE(limits.set_maximum(limit.limit, limit.maximum + 1)) << limit.name;
+    EXPECT_EQ(limits.maximum(limit.limit), limit.maximum) << limit.name;
+  }
 }
 
 TEST(Limits, RefuseValuesOutsideTheTable) {
