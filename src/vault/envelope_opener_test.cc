@@ -311,6 +311,22 @@ TEST_F(Opener, StaysWithinItsBounds) {
   EXPECT_EQ(opener_->bytes(), 0U);
 }
 
+TEST_F(Opener, GivesUpTheLeastRecentlyUsedAndNotTheOldest) {
+  make({.max_entries = 3});
+  std::vector<SecretEnvelope> envelopes;
+  for (int i = 0; i < 4; ++i) envelopes.push_back(seal_for(install(i), "x" + std::to_string(i)));
+  const auto ask = [&](int i) { return open(envelopes[static_cast<std::size_t>(i)], install(i)); };
+  for (int i = 0; i < 3; ++i) ASSERT_EQ(ask(i), "x" + std::to_string(i));
+  ASSERT_EQ(ask(0), "x0") << "the oldest one is used once more";
+  ASSERT_EQ(ask(3), "x3") << "one beyond the bound";
+  EXPECT_EQ(opener_->entries(), 3U);
+  keys_ = nullptr;  // from here on only what is kept can be opened
+  EXPECT_EQ(ask(1), "secret.unknown_key") << "nobody has asked for it for the longest time";
+  EXPECT_EQ(ask(0), "x0");
+  EXPECT_EQ(ask(2), "x2");
+  EXPECT_EQ(ask(3), "x3");
+}
+
 TEST_F(Opener, ForgetsIdlePlaintextWhenOthersCome) {
   ASSERT_EQ(open(seal("x", "v1")), "x");
   clock_.advance(std::chrono::seconds(31));
