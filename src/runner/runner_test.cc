@@ -347,6 +347,49 @@ TEST_F(RunnerTest, SaysWhenToComeBack) {
   EXPECT_EQ(busy_compiler.retry_after_s, 30U);
 }
 
+TEST_F(RunnerTest, SaysWhoseFaultItIsThatAComponentDoesNotLoad) {
+  struct Case {
+    Error error;
+    const char* text;
+    const char* end_class;
+  };
+  const Case cases[] = {{{Kind::invalid, "engine.link_error", "no such interface"},
+                         "execute_failed: engine.link_error",
+                         "link_error"},
+                        {{Kind::invalid, "engine.bad_component", "not a component"},
+                         "execute_failed: engine.bad_component",
+                         "bad_component"},
+                        {{Kind::invalid, "engine.compile_too_expensive", "too much to compile"},
+                         "execute_failed: engine.compile_too_expensive",
+                         "bad_component"},
+                        {{Kind::too_large, "engine.component_too_large", "too large"},
+                         "execute_failed: engine.component_too_large",
+                         "bad_component"},
+                        {{Kind::unavailable, "engine.unavailable", "no process"},
+                         "engine_init_failed: engine.unavailable",
+                         "platform"},
+                        {{Kind::internal, "engine.artefact_incompatible", "of another version"},
+                         "engine_init_failed: engine.artefact_incompatible",
+                         "platform"}};
+  for (const Case& it : cases) {
+    engine_.load_error = it.error;
+    records_.executions.clear();
+    const auto answer = execute(role(drop_in()), request());
+    EXPECT_EQ(answer.status, 500) << it.text;
+    EXPECT_EQ(answer.error, it.text);
+    EXPECT_EQ(answer.code, it.error.code);
+    EXPECT_EQ(answer.end_class, it.end_class) << it.text;
+    EXPECT_EQ(answer.retry_after_s, 0U) << it.text;
+    ASSERT_EQ(records_.executions.size(), 1U) << it.text;
+    EXPECT_EQ(records_.executions[0].end_class, it.end_class) << it.text;
+    EXPECT_EQ(records_.executions[0].code, it.error.code);
+    EXPECT_EQ(records_.executions[0].author_error, it.error.message)
+        << "which the public is not told";
+    EXPECT_FALSE(answer.body) << it.text;
+  }
+  EXPECT_TRUE(engine_.invocations.empty());
+}
+
 TEST_F(RunnerTest, FetchesABundleAnewWhoseFilesSomebodyRemoved) {
   auto& runner = role(drop_in());
   ASSERT_EQ(execute(runner, request()).status, 201);
@@ -457,6 +500,40 @@ TEST_F(RunnerHttpTest, RepeatsTheAnswerForAKeyAndRefusesItsMisuse) {
   std::string other = body();
   other.replace(other.find("/p"), 2, "/q");
   EXPECT_THAT(post(keyed, other), HasSubstr(" 422 "));
+  EXPECT_EQ(engine_.invocations.size(), 1U);
+}
+
+TEST_F(RunnerHttpTest, TellsWhatStillRunsFromWhatIsAnotherRequest) {
+  httpd::Router router;
+  role(drop_in()).add_routes(router);
+  const auto ask = [&](std::string text) {
+    httpd::Request request;
+    request.method = "POST";
+    request.path = "/v1/execute";
+    request.headers = {{"x-runner-service-token", "token"},
+                       {"x-alga-tenant", "t1"},
+                       {"x-alga-extension", "e1"},
+                       {"x-idempotency-key", "k1"},
+                       {"content-type", "application/json"}};
+    request.body_size = text.size();
+    request.body = std::move(text);
+    return async::block_on((*router.match("POST", "/v1/execute").handler)(std::move(request)));
+  };
+  std::string another = body();
+  another.replace(another.find("/p"), 2, "/q");
+  httpd::Response same_meanwhile;
+  httpd::Response another_meanwhile;
+  engine_.during = [&] {
+    if (engine_.invocations.size() > 1) return;
+    same_meanwhile = ask(body());
+    another_meanwhile = ask(another);
+  };
+  EXPECT_THAT(ask(body()).body, HasSubstr(R"("status":201)"));
+  EXPECT_EQ(same_meanwhile.status, 409);
+  EXPECT_THAT(same_meanwhile.body, HasSubstr("idempotency.in_progress"));
+  EXPECT_EQ(another_meanwhile.status, 422);
+  EXPECT_THAT(another_meanwhile.body, HasSubstr("idempotency.mismatch"));
+  EXPECT_THAT(ask(body()).body, HasSubstr(R"("status":201)")) << "now it is repeated";
   EXPECT_EQ(engine_.invocations.size(), 1U);
 }
 
