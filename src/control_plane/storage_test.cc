@@ -1,4 +1,3 @@
-#define PROBE
 #include <map>
 #include <mutex>
 #include <span>
@@ -477,10 +476,6 @@ TEST_P(SmallStorageContract, BoundsTheRecordsOfABulk) {
   EXPECT_EQ(get("0").status, 404) << "all or nothing";
   EXPECT_EQ(bulk(3).status, 200);
   EXPECT_EQ(hits_.text(), "storage_bulk_items 1");
-#ifdef PROBE
-  expect_too_large(bulk(5));
-  EXPECT_EQ(hits_.text(), "storage_bulk_items 2");
-#endif
 }
 
 TEST_P(SmallStorageContract, BoundsTheBytesOfABulk) {
