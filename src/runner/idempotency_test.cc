@@ -149,6 +149,18 @@ TEST_F(IdempotencyTest, GivesUpTheOldestAnswersWhenItsBytesAreUsed) {
   EXPECT_LE(store_->bytes(), 300U);
 }
 
+TEST_F(IdempotencyTest, GivesUpTheOldestAnswersForOneThatComesLate) {
+  make({.max_bytes = 300});
+  for (const char* key : {"a", "b"}) run(key, std::string(94, 'x'));
+  ASSERT_EQ(claim("c"), State::fresh);
+  EXPECT_EQ(store_->bytes(), 202U) << "nobody has left for it yet";
+  store_->finish("c", answer(std::string(95, 'x')));
+  EXPECT_EQ(store_->bytes(), 201U);
+  EXPECT_EQ(claim("b"), State::replay);
+  EXPECT_EQ(claim("c"), State::replay);
+  EXPECT_EQ(claim("a"), State::fresh);
+}
+
 TEST_F(IdempotencyTest, TakesNoPlaceFromWhatStillRuns) {
   make({.max_bytes = 10});
   ASSERT_EQ(claim("aaaa"), State::fresh);
