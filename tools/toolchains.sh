@@ -53,24 +53,24 @@ apt_install() {
   return "$status"
 }
 
-need_packages() { # LABEL PACKAGE…
-  local label=$1 missing
+get_packages() { # LABEL PACKAGE…; MISSING holds what had to be installed
+  local label=$1
   shift
-  mapfile -t missing < <(missing_packages "$@")
-  ((${#missing[@]})) || return 0
-  run "install $label: ${#missing[@]} Debian packages" apt_install "${missing[@]}" ||
-    die "these Debian packages are missing and could not be installed: ${missing[*]}
-   as root: apt-get update && apt-get install --no-install-recommends ${missing[*]}"
+  mapfile -t MISSING < <(missing_packages "$@")
+  ((${#MISSING[@]})) || return 0
+  run "install $label: ${#MISSING[@]} Debian packages" apt_install "${MISSING[@]}"
+}
+
+need_packages() { # LABEL PACKAGE…
+  get_packages "$@" ||
+    die "these Debian packages are missing and could not be installed: ${MISSING[*]}
+   as root: apt-get update && apt-get install --no-install-recommends ${MISSING[*]}"
 }
 
 # Like need_packages, for what only some tests look for: those skip where it cannot be had, and say so.
 want_packages() { # LABEL PACKAGE…
-  local label=$1 missing
-  shift
-  mapfile -t missing < <(missing_packages "$@")
-  ((${#missing[@]})) || return 0
-  run "install $label: ${#missing[@]} Debian packages" apt_install "${missing[@]}" ||
-    warn "x: some tests will be skipped, for these Debian packages could not be installed: ${missing[*]}"
+  get_packages "$@" ||
+    warn "x: some tests will be skipped, for these Debian packages could not be installed: ${MISSING[*]}"
 }
 
 rust_version() { (cd / && rustc --version 2>/dev/null | awk '{print $2}') || true; }
