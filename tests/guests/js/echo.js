@@ -67,6 +67,18 @@ const behaviours = {
       missing: attempt(() => storage.get(ns, 'a')),
     });
   },
+  // Every key of a namespace, page by page.
+  '/pages': (_, query) => {
+    const [ns, prefix, limit] = [query.get('ns'), query.get('prefix') ?? undefined, Number(query.get('limit') ?? 25)];
+    const pages = [];
+    let cursor;
+    do {
+      const page = storage.listEntries(ns, { prefix, cursor, limit });
+      pages.push(page.entries.map(({ key }) => key));
+      cursor = page.nextCursor;
+    } while (cursor !== undefined && pages.length < 100);
+    return answer(pages);
+  },
   '/proxy': ({ http }, query) => answer(attempt(() => text(callRoute(query.get('route') ?? '/api/x', http.body)))),
   // The main job in one request: a secret, an allowed call, a stored value, a log line.
   '/main-job': (_, query) => {
