@@ -134,8 +134,22 @@ def sdk(runner):
     if done.status != 0:
         yield Outcome("sdk", failures=[f"tools/prepare-sdk {done.how()}"], output=done.output, seconds=done.seconds)
         return
+    yield held_to_their_sources(runner, folder)
     for workspace in workspaces_with_tests(folder):
         yield vitest(runner, folder, workspace)
+
+
+def held_to_their_sources(runner, folder):
+    """What is generated from wit/ and committed (schema/capabilities.json, types of the bindings) is what would be generated now."""
+    name = "sdk: files generated from wit/"
+    command = ["npm", "run", "--silent", "generate:check", "--workspace", "runtime-bindings"]
+    done = runner.run("sdk generated files", command, SDK_SECONDS, cwd=folder)
+    outcome = Outcome(name, seconds=done.seconds, output=done.output)
+    if done.status == 0:
+        outcome.passed = 1
+    else:
+        outcome.fail(name, done.output)
+    return outcome
 
 
 def workspaces_with_tests(folder):
