@@ -6,7 +6,7 @@
 namespace alga::domain {
 namespace {
 
-constexpr std::array<EndClassInfo, 16> table{{
+constexpr std::array<EndClassInfo, 17> table{{
     {"ok", "", Fault::none, 200, 200, ""},
     {"guest_error", "engine.guest_error", Fault::author, 500, 502,
      "the handler threw or rejected; see the error and the log lines of this request"},
@@ -35,6 +35,8 @@ constexpr std::array<EndClassInfo, 16> table{{
      "have the address allowed in the egress rules of the install"},
     {"bad_component", "engine.bad_component", Fault::author, 500, 502,
      "the bundle does not contain a component that can run"},
+    {"refused", "runner.refused", Fault::caller, 400, 502,
+     "nothing was run; the code says what the request, its grant or its envelope lacks"},
     {"platform", "engine.platform", Fault::platform, 500, 502, "report the request id"},
 }};
 

@@ -22,6 +22,7 @@ enum class EndClass : std::uint8_t {
   capability_denied,  ///< needed a capability in a place where no error can be returned
   egress_denied,      ///< the handler gave up on hearing that the egress policy denies an address
   bad_component,      ///< the bytes are no component that can run
+  refused,            ///< nothing ran: what was asked, or who asked, was not accepted
   platform,           ///< our fault
 };
 

@@ -51,6 +51,8 @@ struct ExecuteRequest {
   ContentHash content_hash;
   std::map<std::string, std::string> config;
   HttpRequest http;
+  /// Its body was not what the wire says a body is; `http` has none, and nothing may run with it.
+  bool malformed_body = false;
   RequestedLimits limits;
   std::optional<SecretEnvelope> envelope;
   std::vector<std::string> providers;  ///< as sent; normalised by domain/capability

@@ -46,7 +46,8 @@ Ending failed(const domain::ExecuteResponse& response, std::string_view request_
   std::uint16_t status = domain::info(end).gateway_status;
   // The runner's own refusals (an envelope, a grant, a limit) say by their status who is to wait.
   const bool says_wait = response.status == 429 || response.status == 503;
-  if (end == domain::EndClass::platform && says_wait) status = response.status;
+  const bool ran = end != domain::EndClass::platform && end != domain::EndClass::refused;
+  if (!ran && says_wait) status = response.status;
   const std::string code =
       response.code.empty() ? std::string("gateway.bad_gateway") : response.code;
   Ending ending{.response = answer(status, word_for(status), code, {}, request_id)};

@@ -402,6 +402,17 @@ TEST_F(GatewayTest, PassesOverloadOnWithItsAdvice) {
   EXPECT_EQ(header(response, "retry-after"), "2");
 }
 
+TEST_F(GatewayTest, TellsWhoIsToWaitFromWhoAskedForWhatNobodyRuns) {
+  const auto refused = [this](std::uint16_t status, const char* code) {
+    runner_.answer = {.status = status, .error = "x", .code = code, .end_class = "refused"};
+    return summary(ask({}));
+  };
+  EXPECT_EQ(refused(503, "idempotency.unavailable"), "503 idempotency.unavailable");
+  EXPECT_EQ(refused(400, "capability.unknown"), "502 capability.unknown");
+  EXPECT_EQ(log_.finished.back().status, "error");
+  EXPECT_EQ(log_.finished.back().error, "capability.unknown");
+}
+
 TEST_F(GatewayTest, DeliversErrorsOfTheGuestAsTheyAre) {
   runner_.answer.status = 422;
   runner_.answer.body = "not like this";

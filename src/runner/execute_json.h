@@ -19,8 +19,8 @@ namespace alga::runner {
 
 /// Reads the body of `POST /v1/execute`, the reference's or our gateway's. Unknown members are
 /// ignored. `http.header_list` and a `http.url` that agrees with `http.path` are preferred to the
-/// maps, which lose repeated names; a `query` map is appended sorted. Errors: `json.*`,
-/// `runner.invalid_request` for identifiers and hashes, `runner.invalid_body` for base64,
+/// maps, which lose repeated names; a `query` map is appended sorted. A body that is no base64 is
+/// left out and marked. Errors: `json.*`, `runner.invalid_request` for identifiers and hashes,
 /// `limit.invalid`, `secret.malformed`. No message repeats a value.
 [[nodiscard]] Result<domain::ExecuteRequest> execute_request_from_json(std::string_view text,
                                                                        std::size_t max_bytes);

@@ -24,9 +24,10 @@ std::uint64_t microseconds(SteadyTime from, SteadyTime to) {
       std::chrono::duration_cast<std::chrono::microseconds>(to - from).count());
 }
 
+/// Of what the caller says by itself, whoever vouches for the rest.
 ExecuteResponse refusal(const Error& error) {
   const auto status = static_cast<std::uint16_t>(http_status(error.kind));
-  return failure(status, execute_failed, error);
+  return failure(status, execute_failed, error, end_of_refusal(error, Vouched::no));
 }
 
 bool has_controls(std::string_view text) {
@@ -69,16 +70,6 @@ bool is_drawn(const std::string& request_id, double share) {
 
 }  // namespace
 
-ExecuteResponse failure(std::uint16_t status, std::string_view prefix, const Error& error,
-                        EndClass end) {
-  return {.status = status,
-          .headers = {},
-          .error = std::string(prefix) + std::string(error.code),
-          .code = std::string(error.code),
-          .retry_after_s = error.retry_after_s,
-          .end_class = std::string(domain::info(end).name)};
-}
-
 RunnerRole::Call::Call(RunnerRole& role, domain::ExecuteRequest request, Once once)
     : role_(role),
       request_(std::move(request)),
@@ -109,7 +100,8 @@ async::Task<ExecuteResponse> RunnerRole::Call::go() {
     if (!cancelled) author_error_ = error.what();
   } catch (const std::exception& error) {
     const domain::EndClassInfo& end = domain::info(EndClass::platform);
-    response = failure(end.status, execute_failed, {.code = end.code, .message = {}});
+    response =
+        failure(end.status, execute_failed, {.code = end.code, .message = {}}, EndClass::platform);
     author_error_ = error.what();
   }
   conclude(response);
@@ -187,7 +179,8 @@ async::Task<ExecuteResponse> RunnerRole::Call::run_once() {
     case Idempotency::State::mismatch:
       co_return refusal({Kind::unprocessable, "idempotency.mismatch", {}});
     case Idempotency::State::full:
-      co_return refusal({Kind::unavailable, "idempotency.unavailable", {}, 1});
+      co_return failure(503, execute_failed, {Kind::unavailable, "idempotency.unavailable", {}, 1},
+                        EndClass::overload);
     case Idempotency::State::fresh: break;
   }
   ClaimGuard guard(role_.idempotency_, key);
@@ -202,6 +195,10 @@ async::Task<ExecuteResponse> RunnerRole::Call::prepare_and_run() {
   if (Refusal refused = settle_capabilities()) co_return std::move(*refused);
   if (Refusal refused = co_await open_secrets()) co_return std::move(*refused);
   if (Refusal refused = co_await load()) co_return std::move(*refused);
+  if (request_.malformed_body) {
+    co_return failure(500, execute_failed, {Kind::invalid, "runner.invalid_body", {}},
+                      EndClass::refused);
+  }
   co_return co_await run();
 }
 
@@ -219,7 +216,8 @@ async::Task<RunnerRole::Call::Refusal> RunnerRole::Call::fetch_bundle() {
   cold_us_ += microseconds(begin, role_.use_.clock->steady());
   if (!bundle) {
     author_error_ = bundle.error().message;
-    co_return failure(502, "bundle_fetch_failed: ", bundle.error());
+    co_return failure(502, "bundle_fetch_failed: ", bundle.error(),
+                      end_of_fetch(bundle.error(), vouched()));
   }
   if (!(*bundle)->component_path()) {
     co_return failure(502, "bundle_fetch_failed: ", {.code = "runner.no_component", .message = {}},
@@ -232,7 +230,7 @@ async::Task<RunnerRole::Call::Refusal> RunnerRole::Call::fetch_bundle() {
 RunnerRole::Call::Refusal RunnerRole::Call::settle_capabilities() {
   auto asked = domain::parse_capabilities(request_.providers);
   if (!asked) {
-    Response response = failure(400, "", asked.error());
+    Response response = failure(400, "", asked.error(), EndClass::refused);
     response.error = asked.error().message;  // `unknown_capabilities: …`: names, bounded
     return response;
   }
@@ -246,7 +244,7 @@ async::Task<RunnerRole::Call::Refusal> RunnerRole::Call::open_secrets() {
   const auto refused = [this](const Error& error) {
     // The reference's status, except where waiting helps: Vault or the broker is away.
     const bool later = error.kind == Kind::unavailable;
-    Response response = failure(later ? 503 : 500, "", error);
+    Response response = failure(later ? 503 : 500, "", error, end_of_refusal(error, vouched()));
     response.error = "secret_decrypt_failed";
     author_error_ = std::string(error.code);
     return response;
@@ -260,7 +258,8 @@ async::Task<RunnerRole::Call::Refusal> RunnerRole::Call::open_secrets() {
     request_.envelope.reset();
     co_return std::nullopt;
   }
-  if (!request_.install || role_.use_.secrets == nullptr) {
+  if (!request_.install) co_return refused({Kind::invalid, "runner.no_secrets", {}});
+  if (role_.use_.secrets == nullptr) {
     co_return refused({Kind::internal, "runner.no_secrets", {}});
   }
   auto opened = co_await async::await_callback<std::shared_ptr<const domain::SecretMap>>(
@@ -307,7 +306,9 @@ async::Task<RunnerRole::Call::Refusal> RunnerRole::Call::load() {
   }
   if (error.kind == Kind::unavailable || error.kind == Kind::internal) {
     // With advice when to come back it is the machine that is busy, and nothing is broken.
-    if (error.retry_after_s == 0) co_return failure(500, "engine_init_failed: ", error);
+    if (error.retry_after_s == 0) {
+      co_return failure(500, "engine_init_failed: ", error, EndClass::platform);
+    }
     co_return failure(503, "engine_init_failed: ", error, EndClass::overload);
   }
   co_return failure(500, execute_failed, error, EndClass::bad_component);
@@ -377,42 +378,41 @@ domain::ExecutionIdentity RunnerRole::Call::identity() const {
 }
 
 void RunnerRole::Call::conclude(const Response& response) {
-  role_.use_.metrics
-      ->counter("alga_runner_executions_total", "Executions by how they ended",
-                {{"end", response.end_class}})
-      .add();
+  role_.count(response);
   const domain::ExecutionIdentity who = identity();
   const WallTime finished = role_.use_.clock->wall();
   const std::string limits = codes_of(outcome_.limits);
   const bool ours = response.end_class == domain::info(EndClass::platform).name;
+  const bool refused = response.end_class == domain::info(EndClass::refused).name;
   const bool logged = response.end_class != domain::info(EndClass::ok).name ||
                       is_drawn(who.request_id, role_.options_.execution_log_sampling);
   if (logged) {
-    role_.use_.log.emit(ours ? LogLevel::warn : LogLevel::info, "execution",
-                        {{"tenant", who.tenant},
-                         {"extension", who.extension},
-                         {"install", who.install},
-                         {"version", who.version},
-                         {"request_id", who.request_id},
-                         {"trace_id", who.trace_id},
-                         {"end_class", response.end_class},
-                         {"code", response.code},
-                         {"limits", limits},
-                         {"status", response.status},
-                         {"replayed", replayed_},
-                         {"duration_ms", (finished - started_).count()},
-                         {"total_us", microseconds(begun_, role_.use_.clock->steady())},
-                         {"grant_us", grant_us_},
-                         {"cold_us", cold_us_},
-                         {"queue_us", outcome_.queue_us},
-                         {"instantiate_us", outcome_.instantiate_us},
-                         {"call_us", outcome_.call_us},
-                         {"cpu_us", outcome_.cpu_us},
-                         {"peak_memory_bytes", outcome_.peak_memory_bytes},
-                         {"host_calls", outcome_.host_calls},
-                         {"host_bytes", outcome_.host_bytes},
-                         {"egress_bytes", outcome_.egress_bytes},
-                         {"reason", ours ? std::string_view(author_error_) : std::string_view{}}});
+    role_.use_.log.emit(
+        ours ? LogLevel::warn : LogLevel::info, "execution",
+        {{"tenant", who.tenant},
+         {"extension", who.extension},
+         {"install", who.install},
+         {"version", who.version},
+         {"request_id", who.request_id},
+         {"trace_id", who.trace_id},
+         {"end_class", response.end_class},
+         {"code", response.code},
+         {"limits", limits},
+         {"status", response.status},
+         {"replayed", replayed_},
+         {"duration_ms", (finished - started_).count()},
+         {"total_us", microseconds(begun_, role_.use_.clock->steady())},
+         {"grant_us", grant_us_},
+         {"cold_us", cold_us_},
+         {"queue_us", outcome_.queue_us},
+         {"instantiate_us", outcome_.instantiate_us},
+         {"call_us", outcome_.call_us},
+         {"cpu_us", outcome_.cpu_us},
+         {"peak_memory_bytes", outcome_.peak_memory_bytes},
+         {"host_calls", outcome_.host_calls},
+         {"host_bytes", outcome_.host_bytes},
+         {"egress_bytes", outcome_.egress_bytes},
+         {"reason", ours || refused ? std::string_view(author_error_) : std::string_view{}}});
   }
   // What an unauthorised caller claims is in the log; it is not that tenant's execution.
   if (!authorised_ || replayed_ || role_.use_.records == nullptr) return;

@@ -8,14 +8,10 @@
 #include "blob/bundle_cache.h"
 #include "domain/ports/records.h"
 #include "domain/trace_context.h"
+#include "runner/refusal.h"
 #include "runner/runner.h"
 
 namespace alga::runner {
-
-/// A failure as the public may see it: the prefix of the reference and our code, nothing else.
-[[nodiscard]] domain::ExecuteResponse failure(std::uint16_t status, std::string_view prefix,
-                                              const Error& error,
-                                              domain::EndClass end = domain::EndClass::platform);
 
 /// One execution on its way through the runner. Lives on the frame of execute().
 class RunnerRole::Call {
@@ -32,6 +28,7 @@ class RunnerRole::Call {
   using Refusal = std::optional<Response>;
 
   async::Task<Response> steps();
+  [[nodiscard]] Vouched vouched() const { return grant_ ? Vouched::yes : Vouched::no; }
   Refusal authorise();
   Refusal check_shape();
   async::Task<Response> run_once();

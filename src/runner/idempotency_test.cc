@@ -10,6 +10,8 @@
 #include <utility>
 #include <vector>
 
+#include "base/testing_metrics.h"
+
 namespace alga::runner {
 namespace {
 
@@ -36,7 +38,7 @@ ExecuteRequest request() {
 class IdempotencyTest : public ::testing::Test {
  protected:
   Idempotency& make(Idempotency::Options options) {
-    store_ = std::make_unique<Idempotency>(options, clock_);
+    store_ = std::make_unique<Idempotency>(options, clock_, metrics_);
     return *store_;
   }
   State claim(const std::string& key, const std::string& digest = "d") {
@@ -51,9 +53,12 @@ class IdempotencyTest : public ::testing::Test {
     store_->finish(key, answer(body));
   }
 
+  double count(const std::string& series) { return metrics_.count(series); }
+
   ManualClock clock_;
+  alga::testing::CountingMetrics metrics_;
   std::unique_ptr<Idempotency> store_ =
-      std::make_unique<Idempotency>(Idempotency::Options{}, clock_);
+      std::make_unique<Idempotency>(Idempotency::Options{}, clock_, metrics_);
 };
 
 TEST_F(IdempotencyTest, RepeatsTheWholeAnswer) {
@@ -145,6 +150,7 @@ TEST_F(IdempotencyTest, GivesUpTheOldestAnswersWhenItsBytesAreUsed) {
   EXPECT_EQ(claim("b"), State::replay);
   EXPECT_EQ(claim("c"), State::replay);
   EXPECT_EQ(claim("d"), State::replay);
+  EXPECT_EQ(count("alga_runner_idempotency_not_kept_total{no_room}"), 1);
   EXPECT_EQ(claim("a"), State::fresh) << "it came first";
   EXPECT_LE(store_->bytes(), 300U);
 }
@@ -162,14 +168,87 @@ TEST_F(IdempotencyTest, GivesUpTheOldestAnswersForOneThatComesLate) {
 }
 
 TEST_F(IdempotencyTest, TakesNoPlaceFromWhatStillRuns) {
-  make({.max_bytes = 10});
+  make({.max_running_bytes = 10});
   ASSERT_EQ(claim("aaaa"), State::fresh);
   ASSERT_EQ(claim("bbbb"), State::fresh);
   EXPECT_EQ(claim("c"), State::full) << "both places are taken by what runs";
+  EXPECT_EQ(count("alga_runner_idempotency_total{full}"), 1);
   EXPECT_EQ(claim("aaaa"), State::in_progress);
   EXPECT_EQ(claim("bbbb"), State::in_progress);
   store_->finish("aaaa", std::nullopt);
   EXPECT_EQ(claim("c"), State::fresh);
+}
+
+TEST_F(IdempotencyTest, KeepsAsManyAnswersAsAllowed) {
+  make({.max_entries = 2});
+  run("a", "first");
+  run("b", "second");
+  EXPECT_EQ(claim("a"), State::replay);
+  EXPECT_EQ(claim("b"), State::replay);
+  EXPECT_EQ(count("alga_runner_idempotency_not_kept_total{no_room}"), 0);
+  run("c", "third");
+  EXPECT_EQ(claim("b"), State::replay);
+  EXPECT_EQ(claim("c"), State::replay);
+  EXPECT_EQ(count("alga_runner_idempotency_not_kept_total{no_room}"), 1);
+  EXPECT_EQ(claim("a"), State::fresh);
+}
+
+TEST_F(IdempotencyTest, GivesUpWhatHasExpiredBeforeWhatHasNot) {
+  make({.max_entries = 3, .life = std::chrono::seconds{60}});
+  ASSERT_EQ(claim("came first, answered last"), State::fresh);
+  run("expires", "x");
+  clock_.advance(std::chrono::seconds{30});
+  store_->finish("came first, answered last", answer("x"));
+  run("lives", "x");
+  clock_.advance(std::chrono::seconds{30});
+  run("new", "x");
+  EXPECT_EQ(claim("came first, answered last"), State::replay);
+  EXPECT_EQ(claim("lives"), State::replay);
+  EXPECT_EQ(claim("new"), State::replay);
+  EXPECT_EQ(count("alga_runner_idempotency_not_kept_total{no_room}"), 0);
+}
+
+TEST_F(IdempotencyTest, HoldsNothingOfWhatHasExpired) {
+  make({.life = std::chrono::seconds{60}});
+  for (const char* key : {"a", "b", "c"}) run(key, std::string(1000, 'x'));
+  clock_.advance(std::chrono::seconds{60});
+  ASSERT_EQ(claim("d"), State::fresh);
+  EXPECT_EQ(store_->bytes(), 2U) << "the key and the digest of the one that runs";
+  EXPECT_EQ(count("alga_runner_idempotency_bytes"), 2);
+}
+
+TEST_F(IdempotencyTest, WithoutMemoryForAnswersOnlyWhatRunsAtOnceRunsOnce) {
+  for (const std::size_t bytes : {0U, 1U, 20U}) {
+    make({.max_bytes = bytes});
+    ASSERT_EQ(claim("k"), State::fresh) << bytes;
+    EXPECT_EQ(claim("k"), State::in_progress) << bytes;
+    EXPECT_EQ(claim("k", "other"), State::mismatch) << bytes;
+    ASSERT_EQ(claim("another"), State::fresh) << bytes;
+    store_->finish("k", answer(std::string(100, 'x')));
+    EXPECT_EQ(claim("another"), State::in_progress) << bytes;
+    EXPECT_EQ(claim("k", "other"), State::fresh) << bytes;
+    store_->finish("k", std::nullopt);
+    store_->finish("another", std::nullopt);
+    EXPECT_EQ(store_->bytes(), 0U) << bytes;
+  }
+  EXPECT_EQ(count("alga_runner_idempotency_total{full}"), 0);
+}
+
+TEST_F(IdempotencyTest, CountsWhatItMadeOfEachRequestAndWhatItDidNotKeep) {
+  make({.max_answer_bytes = 100});
+  run("k", "x");
+  claim("k");
+  claim("k");
+  claim("k", "other");
+  run("large", std::string(200, 'x'));
+  ASSERT_EQ(claim("runs"), State::fresh);
+  claim("runs");
+  EXPECT_EQ(count("alga_runner_idempotency_total{fresh}"), 3);
+  EXPECT_EQ(count("alga_runner_idempotency_total{replay}"), 2);
+  EXPECT_EQ(count("alga_runner_idempotency_total{mismatch}"), 1);
+  EXPECT_EQ(count("alga_runner_idempotency_total{in_progress}"), 1);
+  EXPECT_EQ(count("alga_runner_idempotency_not_kept_total{too_large}"), 1);
+  EXPECT_EQ(count("alga_runner_idempotency_bytes"), static_cast<double>(store_->bytes()));
 }
 
 TEST_F(IdempotencyTest, TakesNoMoreKeysAtOnceThanAllowed) {
@@ -210,6 +289,11 @@ TEST_F(IdempotencyTest, HoldsWhatMakesTwoRequestsTheSame) {
       {"body", [](auto& it) { it.http.body = "Body"; }},
       {"empty body", [](auto& it) { it.http.body = ""; }},
       {"no body", [](auto& it) { it.http.body.reset(); }},
+      {"no base64",
+       [](auto& it) {
+         it.http.body.reset();
+         it.malformed_body = true;
+       }},
       {"user", [](auto& it) { it.user.emplace().user_id = "u1"; }},
       {"a byte moved", [](auto& it) {
          it.http.method = "POS";

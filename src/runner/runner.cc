@@ -26,7 +26,7 @@ RunnerRole::RunnerRole(Options options, Dependencies dependencies)
               .call = use_.metrics->histogram("alga_runner_call_seconds",
                                               "Running the handler, host calls included",
                                               seconds_buckets)},
-      idempotency_(options_.idempotency, *use_.clock) {}
+      idempotency_(options_.idempotency, *use_.clock, *use_.metrics) {}
 
 async::Task<domain::ExecuteResponse> RunnerRole::execute(domain::ExecuteRequest request) {
   const auto pass = gate_.enter();
@@ -46,6 +46,13 @@ async::Task<domain::ExecuteResponse> RunnerRole::execute_once(domain::ExecuteReq
   }
   Call call(*this, std::move(request), Call::Once::yes);
   co_return co_await call.go();
+}
+
+void RunnerRole::count(const domain::ExecuteResponse& response) const {
+  use_.metrics
+      ->counter("alga_runner_executions_total", "Executions by how they ended",
+                {{"end", response.end_class}})
+      .add();
 }
 
 async::Task<RunnerRole::Health> RunnerRole::health() {

@@ -5,6 +5,7 @@
 #include <memory>
 #include <optional>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "async/blocking_pool.h"
@@ -114,6 +115,11 @@ class RunnerRole final : public domain::Runner {
   [[nodiscard]] bool is_trusted_caller(const httpd::Request& request) const;
   [[nodiscard]] std::size_t max_body() const;
   async::Task<domain::ExecuteResponse> execute_once(domain::ExecuteRequest request);
+  void count(const domain::ExecuteResponse& response) const;
+  /// For what is refused before it is anybody's execution: counted, and neither logged nor
+  /// recorded.
+  [[nodiscard]] httpd::Response refuse(const domain::ExecuteResponse& response,
+                                       std::string_view request_id) const;
   async::Task<httpd::Response> handle_execute(httpd::Request request);
   async::Task<httpd::Response> handle_warmup(httpd::Request request);
   async::Task<Result<domain::WarmUpTarget::Answer>> make_ready(

@@ -15,6 +15,7 @@
 namespace alga::runner {
 namespace {
 
+using domain::EndClass;
 using domain::ExecuteRequest;
 using domain::ExecuteResponse;
 
@@ -170,6 +171,12 @@ void RunnerRole::add_health_routes(httpd::Router& router) {
              [this](httpd::Request request) { return handle_readyz(std::move(request)); });
 }
 
+httpd::Response RunnerRole::refuse(const ExecuteResponse& response,
+                                   std::string_view request_id) const {
+  count(response);
+  return answer(response, request_id);
+}
+
 async::Task<httpd::Response> RunnerRole::handle_execute(httpd::Request http) {
   if (!is_json(http)) {
     co_return httpd::problem_response(415, "runner.not_json", "the content type must be JSON",
@@ -181,23 +188,19 @@ async::Task<httpd::Response> RunnerRole::handle_execute(httpd::Request http) {
     if (!parsed && parsed.error().code.starts_with("json.")) {
       co_return httpd::error_response(parsed.error(), http.request_id);
     }
-    ExecuteResponse missing = failure(400, "", {.code = "runner.missing_headers", .message = {}});
+    ExecuteResponse missing =
+        failure(400, "", {.code = "runner.missing_headers", .message = {}}, EndClass::refused);
     missing.error = "missing_routing_headers";
-    co_return answer(missing, http.request_id);
+    co_return refuse(missing, http.request_id);
   }
-  if (!parsed) {
-    if (parsed.error().code == "runner.invalid_body") {
-      co_return answer(failure(500, "execute_failed: ", parsed.error()), http.request_id);
-    }
-    co_return httpd::error_response(parsed.error(), http.request_id);
-  }
+  if (!parsed) co_return httpd::error_response(parsed.error(), http.request_id);
   ExecuteRequest request = std::move(*parsed);
   if (const Status same = check_identity(http, request); !same) {
     const bool envelope = same.error().code.starts_with("secret.");
-    ExecuteResponse refused =
-        failure(envelope ? 500 : 403, envelope ? "" : "execute_failed: ", same.error());
+    ExecuteResponse refused = failure(
+        envelope ? 500 : 403, envelope ? "" : "execute_failed: ", same.error(), EndClass::refused);
     if (envelope) refused.error = "secret_decrypt_failed";
-    co_return answer(refused, http.request_id);
+    co_return refuse(refused, http.request_id);
   }
   if (!is_identifier(request.request_id)) request.request_id = http.request_id;
   request.grant = header_of(http, "x-alga-grant");
@@ -209,9 +212,9 @@ async::Task<httpd::Response> RunnerRole::handle_execute(httpd::Request http) {
   request.depth = depth_of(http);
   request.idempotency_key = header_of(http, "x-idempotency-key");
   if (request.idempotency_key && request.idempotency_key->size() > 255) {
-    co_return answer(
-        failure(400, "execute_failed: ", {.code = "idempotency.bad_key", .message = {}}),
-        http.request_id);
+    co_return refuse(failure(400, "execute_failed: ",
+                             {.code = "idempotency.bad_key", .message = {}}, EndClass::refused),
+                     http.request_id);
   }
   const std::string request_id = request.request_id;
   const ExecuteResponse response = co_await execute_once(std::move(request));
