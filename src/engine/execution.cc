@@ -56,14 +56,6 @@ void Shared::count_limit(std::string_view limit) const {
       .add();
 }
 
-std::string redact(std::string_view text) {
-  if (text.empty()) return "<empty>";
-  if (text.size() <= 4) return "***";
-  std::string_view head = utf8_prefix(text, 2);
-  std::string_view tail = text.substr(text.size() - 2);
-  return std::string(head) + "…" + (is_utf8(tail) ? std::string(tail) : std::string("**"));
-}
-
 Execution::Execution(std::shared_ptr<const Shared> shared, std::shared_ptr<Component> component,
                      Invocation invocation, Done done)
     : keep_(std::move(shared)),

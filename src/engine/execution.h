@@ -119,7 +119,4 @@ class Execution final : public Job {
   std::map<std::uint64_t, std::uint64_t> pending_fetches_;  ///< call id to egress id
 };
 
-/// Two first and two last characters of a longer identifier; never the whole of it.
-[[nodiscard]] std::string redact(std::string_view text);
-
 }  // namespace alga::engine

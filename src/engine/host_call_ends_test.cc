@@ -3,6 +3,7 @@
 
 #include <gmock/gmock.h>
 
+#include "engine/redaction.h"
 #include "engine/testing_host.h"
 
 namespace alga::engine {
@@ -320,11 +321,93 @@ TEST_F(SamplingTest, DenialsWhateverTheFraction) {
   EXPECT_THAT(log->lines(), ElementsAre(HasSubstr("capability denied")));
 }
 
+// What is called in paths that a guest asks for, in namespaces and routes: identifiers are nobody's
+// business who reads the server's log.
+TEST_F(SamplingTest, NoIdentifierOfPathsNamespacesAndRoutes) {
+  options.capability_log_sampling = 1;
+  asked.url = to_ab(
+      "https://api.test/v2/customers/cus_NffrFeUfNV2Hib/orders/4711/"
+      "018f5c7e-0000-7000-8000-00000000abcd/ann%40example.com?key=hunter2#42");
+  answered(AB_OP_HTTP_FETCH);
+  stored.ns = to_ab("carts-of-4711");
+  answered(AB_OP_STORAGE_GET);
+  answered(AB_OP_UI_CALL, "/api/users/ann@example.com/9f86d081884c7d65?token=hunter2");
+  std::vector<std::string> targets;
+  for (const std::string& line : log->lines()) {
+    const std::size_t at = line.find("target=") + 7;
+    targets.push_back(line.substr(at, line.find(" tenant=") - at));
+  }
+  EXPECT_THAT(targets, ElementsAre("https://api.test/v2/customers/:id/orders/:id/:id/:id",
+                                   ":id/cu…42", "/api/users/:id/:id"));
+}
+
+TEST_F(DeniedAddressTest, TheRecordOfADenialHoldsNoIdentifierOfThePath) {
+  asked.url = to_ab("https://api.test/users/4711/cards?number=1");
+  answered(AB_OP_HTTP_FETCH);
+  EXPECT_THAT(records.events(), ElementsAre("egress_denied https://api.test/users/:id/cards"));
+  EXPECT_THAT(log->lines(), ElementsAre(HasSubstr("capability used"), HasSubstr("egress denied")));
+  EXPECT_EQ(log->count({"target=https://api.test/users/:id/cards "}), 2U);
+}
+
 TEST(Redaction, KeepsTwoCharactersAtEachEnd) {
   EXPECT_EQ(redact(""), "<empty>");
   EXPECT_EQ(redact("abcd"), "***");
   EXPECT_EQ(redact("abcde"), "ab…de");
   EXPECT_EQ(redact("schlüssel"), "sc…el");
+}
+
+TEST(Redaction, TellsIdentifiersInPathsFromTheNamesOfResources) {
+  for (const char* word :
+       {"", "customers", "v1", "v2.1", "oauth2", "OAuth2", "api", "sign-in", "robots.txt",
+        "getCustomerAccountDetails", "x_y.z", "s3", "deadbeef", "documents:search", "line_items"}) {
+    EXPECT_EQ(redact_path(word), word);
+  }
+  for (const char* identifier : {"7",
+                                 "4711",
+                                 "customer-42",
+                                 "42.pdf",
+                                 "2024-01-31",
+                                 "10.0.0.1",
+                                 "018f5c7e-0000-7000-8000-00000000abcd",
+                                 "018F5C7E000070008000",
+                                 "9f86d081",
+                                 "deadbee1",
+                                 "ann@example.com",
+                                 "ann%40example.com",
+                                 "cus_NffrFeUfNV2Hib",
+                                 "cus_4QE",
+                                 "dGVzdA==",
+                                 "eyJhbGciOiJIUzI1NiJ9.e30.Zm9v",
+                                 "AbCdEfGhIjKlMnOpQrStUvWxYzAbCdEfG",
+                                 "J%C3%BCrgen",
+                                 "Jürgen",
+                                 "a b",
+                                 "id=x",
+                                 "\x1b[2J"}) {
+    EXPECT_EQ(redact_path(identifier), ":id") << identifier;
+    EXPECT_EQ(redact_path("/a/" + std::string(identifier) + "/b"), "/a/:id/b") << identifier;
+  }
+}
+
+TEST(Redaction, IsBoundedAndCutsNoIdentifierIntoAWord) {
+  const std::string digits(5000, '7');
+  EXPECT_EQ(redact_path("/a/" + digits), "/a/…");
+  EXPECT_EQ(redact_path(digits), "…");
+  std::string deep;
+  while (deep.size() < 1000) deep += "/word";
+  const std::string shown = redact_path(deep);
+  EXPECT_TRUE(shown.ends_with("/…")) << shown;
+  EXPECT_LE(shown.size(), 200 + 1 + std::string("…").size());
+  EXPECT_EQ(redact_url("https://" + std::string(5000, 'h') + "/x").size(), 8U + 200 + 2);
+}
+
+TEST(Redaction, KeepsOfAUrlItsSchemeHostAndPath) {
+  EXPECT_EQ(redact_url("https://u:p@api.test:8443/a/7?q#f"), "https://…@api.test:8443/a/:id");
+  EXPECT_EQ(redact_url("https://api.test"), "https://api.test");
+  EXPECT_EQ(redact_url("https://api.test?token=x"), "https://api.test");
+  EXPECT_EQ(redact_url("https://a\x1b[2J.test/"), "https://a\\x1b[2J.test/");
+  EXPECT_EQ(redact_url("mailto:ann@example.com"), ":id");
+  EXPECT_EQ(redact_url(""), "");
 }
 
 }  // namespace

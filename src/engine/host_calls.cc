@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "engine/execution.h"
+#include "engine/redaction.h"
 
 namespace alga::engine {
 namespace {
@@ -72,21 +73,6 @@ ab_err route_error(std::string_view code) {
   if (code == "ui_proxy.route_not_found") return AB_ERR_MISSING;
   if (code == "ui_proxy.bad_request") return AB_ERR_INVALID;
   return AB_ERR_INTERNAL;
-}
-
-/// Origin and path of a URL, without user, query and fragment: what may be logged.
-std::string loggable_url(std::string_view url) {
-  std::string_view kept = url.substr(0, url.find_first_of("?#"));
-  std::size_t scheme = kept.find("://");
-  if (scheme != std::string_view::npos) {
-    std::size_t authority = scheme + 3;
-    std::size_t path = kept.find('/', authority);
-    std::size_t user = kept.substr(0, path).rfind('@');
-    if (user != std::string_view::npos && user >= authority) {
-      return std::string(kept.substr(0, authority)) + "…@" + printable(kept.substr(user + 1, 200));
-    }
-  }
-  return printable(kept.substr(0, 200));
 }
 
 /// Charges bytes that go to the guest; false when that was too much.
@@ -387,7 +373,7 @@ void Execution::fetch(ab_call* call, const ab_http_request& request) {
     hit("fetch_calls");
     return ab_call_err(call, AB_ERR_LIMIT);
   }
-  std::string target = loggable_url(view(request.url));
+  std::string target = redact_url(view(request.url));
   if (drawn()) trace_call("http.fetch", target);
   if (shared_.use.egress == nullptr || invocation_.egress == nullptr) {
     note_denial("egress_denied", target, "no egress policy");
@@ -451,7 +437,7 @@ void Execution::call_storage(ab_call* call, const ab_host_request& asked) {
     return ab_call_err(call, AB_ERR_DENIED);
   }
   if (drawn()) {
-    trace_call(operation_name(asked.op), printable(view(request.ns).substr(0, 128)) + '/' +
+    trace_call(operation_name(asked.op), redact_path(view(request.ns).substr(0, 128)) + '/' +
                                              redact(printable(view(request.key).substr(0, 300))));
   }
   domain::StorageScope scope{invocation_.tenant, *invocation_.install,
@@ -518,8 +504,9 @@ void Execution::call_storage(ab_call* call, const ab_host_request& asked) {
 void Execution::call_route(ab_call* call, std::string_view route,
                            std::optional<std::string> payload) {
   if (shared_.use.ui_proxy == nullptr) return ab_call_err(call, AB_ERR_MISSING);
-  if (drawn())
-    trace_call("ui-proxy.call-route", printable(route.substr(0, route.find('?')).substr(0, 200)));
+  if (drawn()) {
+    trace_call("ui-proxy.call-route", redact_path(route.substr(0, route.find_first_of("?#"))));
+  }
   UiProxy::Call out{invocation_.who,
                     std::string(route),
                     std::move(payload),
