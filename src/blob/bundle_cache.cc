@@ -345,11 +345,18 @@ Status BundleCache::download(const ContentHash& hash, const std::string& key,
       ::open(file.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0600));
   if (!out.valid()) return cache_error(errno, "create a file");
   crypto::Sha256 digest;
-  TRY_VOID(
+  const Status got =
       use_.store.get(key, options_.limits.archive_bytes, [&digest, &out](ByteSpan piece) -> Status {
         digest.update(piece);
         return archive::write_all(out.get(), piece);
-      }));
+      });
+  if (!got && got.error().code == "blob.too_large") {
+    domain::count_limit_hit(use_.metrics, domain::Limit::bundle_archive);
+    return fail(Kind::too_large, domain::info(domain::Limit::bundle_archive).code,
+                "the stored bundle is larger than " +
+                    std::to_string(options_.limits.archive_bytes) + " bytes");
+  }
+  TRY_VOID(got);
   if (digest.finish_hex() == hash.hex()) return {};
   use_.log.error("the stored bundle does not have the hash it was asked for", {{"key", key}});
   return fail(Kind::bad_gateway, "blob.hash_mismatch",
