@@ -1,12 +1,13 @@
 #pragma once
 
 #include <string>
-#include <utility>
 #include <vector>
+
+#include "config/config.h"
 
 namespace alga::app {
 
-using Flags = std::vector<std::pair<std::string, std::string>>;
+using Flags = std::vector<config::Flag>;
 
 // Each is one command of `algad` and returns its exit status: 0 good, 1 failed, 2 bad use.
 

@@ -64,18 +64,18 @@ int main(int argc, char** argv) {
   };
   auto flags = [&] {
     alga::app::Flags all;
-    auto add = [&](const char* setting, const std::string& value) {
-      if (!value.empty()) all.emplace_back(setting, value);
+    auto add = [&](const char* setting, const std::string& value, const char* option) {
+      if (!value.empty()) all.push_back({setting, value, option});
     };
-    add("server.roles", role);
-    add("server.data_dir", data);
-    add("server.listen", listen);
-    add("server.port_file", port_file);
-    add("server.bootstrap_token_file", token_file);
+    add("server.roles", role, "--role");
+    add("server.data_dir", data, "--data");
+    add("server.listen", listen, "--listen");
+    add("server.port_file", port_file, "--port-file");
+    add("server.bootstrap_token_file", token_file, "--bootstrap-token-file");
     for (const std::string& text : sets) {
       std::size_t equals = text.find('=');
-      all.emplace_back(text.substr(0, equals),
-                       equals == std::string::npos ? "" : text.substr(equals + 1));
+      all.push_back(
+          {text.substr(0, equals), equals == std::string::npos ? "" : text.substr(equals + 1), {}});
     }
     return all;
   };

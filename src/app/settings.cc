@@ -6,6 +6,7 @@
 #include <system_error>
 
 #include "app/complaint.h"
+#include "app/setting_demands.h"
 
 namespace alga::app {
 namespace {
@@ -45,11 +46,13 @@ std::vector<config::Setting> settings() {
     limits.push_back({info.name, type_of(info.unit), info.default_value, info.minimum, info.maximum,
                       info.description});
   }
-  return config::all_settings(limits);
+  std::vector<config::Setting> all = config::all_settings(limits);
+  add_demands(all);
+  return all;
 }
 
-std::optional<config::Config> load_config(
-    const std::string& file, const std::vector<std::pair<std::string, std::string>>& flags) {
+std::optional<config::Config> load_config(const std::string& file,
+                                          const std::vector<config::Flag>& flags) {
   config::Sources sources;
   sources.environment = config::process_environment();
   sources.flags = flags;
@@ -64,10 +67,10 @@ std::optional<config::Config> load_config(
   }
   config::Loaded loaded = config::load(settings(), sources);
   for (const config::Fault& warning : loaded.warnings) {
-    std::fprintf(stderr, "warning: %s\n", warning.text().c_str());
+    std::fprintf(stderr, "warning: %s: %s\n", warning.code.c_str(), warning.text().c_str());
   }
   for (const config::Fault& fault : loaded.faults) {
-    std::fprintf(stderr, "error: %s\n", fault.text().c_str());
+    std::fprintf(stderr, "error: %s: %s\n", fault.code.c_str(), fault.text().c_str());
   }
   if (!loaded.faults.empty()) return std::nullopt;
   return std::move(loaded.config);

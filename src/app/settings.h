@@ -2,7 +2,6 @@
 
 #include <optional>
 #include <string>
-#include <utility>
 #include <vector>
 
 #include "base/result.h"
@@ -11,13 +10,13 @@
 
 namespace alga::app {
 
-/// Every setting of algad, limits included.
+/// Every setting of algad, limits included, with what its users demand of it.
 [[nodiscard]] std::vector<config::Setting> settings();
 
 /// File (may be empty), environment and flags in that order. All faults and warnings go to standard
 /// error; none when there was a fault.
-[[nodiscard]] std::optional<config::Config> load_config(
-    const std::string& file, const std::vector<std::pair<std::string, std::string>>& flags);
+[[nodiscard]] std::optional<config::Config> load_config(const std::string& file,
+                                                        const std::vector<config::Flag>& flags);
 
 /// The limits in force. Error: `limit.out_of_range`.
 [[nodiscard]] Result<domain::ServerLimits> server_limits(const config::Config& config);

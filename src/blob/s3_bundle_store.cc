@@ -40,6 +40,18 @@ bool is_bucket_name(std::string_view name) {
   return name.front() != '-' && name.front() != '.' && !name.contains("..");
 }
 
+/// `https://` and what follows, without a slash at the end.
+struct Endpoint {
+  explicit Endpoint(std::string_view text)
+      : scheme(text.starts_with("https://")  ? "https://"
+               : text.starts_with("http://") ? "http://"
+                                             : ""),
+        host(text.substr(scheme.size())) {
+    if (host.ends_with('/')) host.remove_suffix(1);
+  }
+  std::string_view scheme, host;
+};
+
 bool is_host(std::string_view host) {
   if (host.empty()) return false;
   for (const char c : host) {
@@ -73,25 +85,32 @@ struct S3BundleStore::Body {
   }
 };
 
+bool S3BundleStore::is_bucket(std::string_view text) { return is_bucket_name(text); }
+bool S3BundleStore::is_prefix(std::string_view text) { return text.empty() || is_object_key(text); }
+
+Status S3BundleStore::check_endpoint(std::string_view text) {
+  const Endpoint endpoint(text);
+  if (endpoint.scheme.empty()) {
+    return invalid_config("the S3 endpoint must be an http or https URL");
+  }
+  if (!is_host(endpoint.host)) {
+    return invalid_config("the S3 endpoint must be a host without a path");
+  }
+  return {};
+}
+
 Result<std::unique_ptr<S3BundleStore>> S3BundleStore::make(Options options,
                                                            CredentialSource credentials,
                                                            ObjectTransport& transport,
                                                            const Clock& clock) {
-  std::string_view endpoint = options.endpoint;
-  const std::string_view scheme = endpoint.starts_with("https://")  ? "https://"
-                                  : endpoint.starts_with("http://") ? "http://"
-                                                                    : "";
-  if (scheme.empty()) return invalid_config("the S3 endpoint must be an http or https URL");
-  endpoint.remove_prefix(scheme.size());
-  if (endpoint.ends_with('/')) endpoint.remove_suffix(1);
-  if (!is_host(endpoint)) return invalid_config("the S3 endpoint must be a host without a path");
-  if (!is_bucket_name(options.bucket)) return invalid_config("not the name of an S3 bucket");
-  if (!options.prefix.empty() && !is_object_key(options.prefix)) {
-    return invalid_config("not a prefix of S3 keys");
-  }
-  std::string host(endpoint);
+  TRY_VOID(check_endpoint(options.endpoint));
+  if (!is_bucket(options.bucket)) return invalid_config("not the name of an S3 bucket");
+  if (!is_prefix(options.prefix)) return invalid_config("not a prefix of S3 keys");
+  const Endpoint endpoint(options.endpoint);
+  std::string host(endpoint.host);
+  std::string scheme(endpoint.scheme);
   if (options.addressing == Options::Addressing::virtual_host) host = options.bucket + '.' + host;
-  return std::unique_ptr<S3BundleStore>(new S3BundleStore(std::move(options), std::string(scheme),
+  return std::unique_ptr<S3BundleStore>(new S3BundleStore(std::move(options), std::move(scheme),
                                                           std::move(host), std::move(credentials),
                                                           transport, clock));
 }

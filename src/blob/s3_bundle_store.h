@@ -34,6 +34,11 @@ class S3BundleStore final : public domain::BundleStore {
   /// refuses them, because they may have been replaced meanwhile, or be about to be. Thread-safe.
   using CredentialSource = std::function<Result<S3Credentials>()>;
 
+  /// What `make` asks of the parts of its options. Error: `blob.invalid_config`.
+  [[nodiscard]] static Status check_endpoint(std::string_view text);
+  [[nodiscard]] static bool is_bucket(std::string_view text);
+  [[nodiscard]] static bool is_prefix(std::string_view text);
+
   /// Errors: `blob.invalid_config`. `transport` and `clock` outlive the store.
   [[nodiscard]] static Result<std::unique_ptr<S3BundleStore>> make(Options options,
                                                                    CredentialSource credentials,

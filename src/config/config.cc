@@ -72,7 +72,8 @@ const std::vector<std::string>& Config::list(std::string_view name) const {
 const std::string& Config::secret_reference(std::string_view name) const {
   return std::get<std::string>(entry(name, {Type::secret}).value);
 }
-bool Config::is_set(std::string_view name) const { return !entry(name, {}).source.empty(); }
+const std::string& Config::source(std::string_view name) const { return entry(name, {}).source; }
+bool Config::is_set(std::string_view name) const { return !source(name).empty(); }
 
 Result<std::optional<Secret>> Config::secret(std::string_view name) const {
   const auto& reference = std::get<std::string>(entry(name, {Type::secret}).value);

@@ -23,19 +23,28 @@ using Value = std::variant<bool, std::uint64_t, double, std::string, std::vector
 
 /// Something wrong with the configuration, for people.
 struct Fault {
-  std::string where;    ///< `algad.toml:12`, `environment ALGA_LOG_LEVEL`, `--set log.level`
+  /// `algad.toml:12`, `environment ALGA_LOG_LEVEL`, `--set log.level`, `--role`; joined with " and
+  /// " when it is about several settings.
+  std::string where;
   std::string setting;  ///< its name, or empty
   std::string code;     ///< `config.unknown_key` …
   std::string message;  ///< never repeats the value of a secret
   [[nodiscard]] std::string text() const;
 };
 
+/// A setting on the command line.
+struct Flag {
+  std::string setting;
+  std::string value;
+  std::string option;  ///< `--role`, when it has one of its own; else it came with `--set`
+};
+
 /// Where values come from, lowest first.
 struct Sources {
-  std::string file_name;                                   ///< for messages; empty: no file
-  std::string file_text;                                   ///< TOML
-  std::map<std::string, std::string> environment;          ///< all of it
-  std::vector<std::pair<std::string, std::string>> flags;  ///< setting and value
+  std::string file_name;                           ///< for messages; empty: no file
+  std::string file_text;                           ///< TOML
+  std::map<std::string, std::string> environment;  ///< all of it
+  std::vector<Flag> flags;
 };
 
 /// The configuration in force. Immutable. Asking for a setting that does not exist, or by the wrong
@@ -53,6 +62,8 @@ class Config {
       [[clang::lifetimebound]];
   /// True when somebody set it: it is not the default.
   [[nodiscard]] bool is_set(std::string_view name) const;
+  /// Where its value was said, as in Fault::where; empty when it is the default.
+  [[nodiscard]] const std::string& source(std::string_view name) const [[clang::lifetimebound]];
 
   /// Reads the secret behind the reference now: the file (64 KiB at most, one line end at its end
   /// taken off) or the environment variable as it was at loading. None when the setting is empty.
@@ -91,9 +102,11 @@ struct Loaded {
   std::vector<Fault> warnings;
 };
 
-/// Reads everything, reports everything at once. Codes: `config.malformed` (TOML syntax),
-/// `config.unknown_key`, `config.wrong_type`, `config.bad_value`, `config.out_of_range`,
-/// `config.secret_in_clear`, `config.incomplete` (settings that need one another).
+/// Reads everything, reports everything at once: each item of a list that is not acceptable, and
+/// what settings demand of one another as far as those settings could be read. Codes:
+/// `config.malformed` (TOML syntax), `config.unknown_key`, `config.wrong_type`, `config.bad_value`,
+/// `config.out_of_range`, `config.secret_in_clear`, `config.incomplete` (settings that need one
+/// another), and those of the settings' demands.
 [[nodiscard]] Loaded load(std::vector<Setting> settings, const Sources& sources);
 
 /// The environment of this process.

@@ -108,7 +108,8 @@ timeout = "1h"
         "config.bad_value algad.toml:5: log.level must be one of: debug, info, warn, error; did "
         "you "
         "mean info?",
-        "config.unknown_key algad.toml:6: gatway is not a setting",
+        "config.unknown_key algad.toml:6: [gatway] is not a table of settings; did you mean "
+        "[gateway]?",
         "config.out_of_range algad.toml:9: gateway.timeout must be between 1ms and 2m"}) {
     EXPECT_NE(all.find(expected), std::string::npos) << expected << "\nin\n" << all;
   }
@@ -128,7 +129,7 @@ TEST(ConfigLoad, RefusesWrongTypes) {
   EXPECT_EQ(only_code(load_file("[server]\nroles = [1]")), "config.wrong_type");
   EXPECT_EQ(only_code(load_file("[server]\nlisten = 8080")), "config.wrong_type");
   EXPECT_EQ(only_code(load_file("[server.listen]\nport = 1")), "config.wrong_type");
-  EXPECT_EQ(only_code(load_file("server = 1")), "config.unknown_key");
+  EXPECT_EQ(only_code(load_file("server = 1")), "config.wrong_type");
   EXPECT_EQ(only_code(load_file("[log]\nexecution_sample = \"half\"")), "config.wrong_type");
   EXPECT_EQ(only_code(load_file("[server]\nlisten = 2026-01-01")), "config.wrong_type");
   EXPECT_EQ(only_code(load_environment({{"ALGA_SERVER_DEVELOPMENT", "yes"}})), "config.wrong_type");
@@ -153,6 +154,75 @@ TEST(ConfigLoad, RefusesBadAddressesUrlsAndLines) {
         "[server]\nroles = [\"rnner\"]"}) {
     EXPECT_EQ(only_code(load_file(line)), "config.bad_value") << line;
   }
+}
+
+TEST(ConfigLoad, RefusesUrlsThatNobodyCouldCall) {
+  for (const char* url : {"https://", "http://:80", "https://a:0", "https://a:65536", "https://a:b",
+                          "https://a:", "http://[::1", "http://[nix]:80", "http://a b",
+                          "http:///path", "ftp://a", "https://a,b"}) {
+    EXPECT_EQ(only_code(load_file("[runner]\nurl = \"" + std::string(url) + '"')),
+              "config.bad_value")
+        << url;
+  }
+  for (const char* url :
+       {"http://a", "https://a:65535/b/", "http://[::1]:80", "http://127.0.0.1:1"}) {
+    EXPECT_TRUE(load_file("[runner]\nurl = \"" + std::string(url) + '"').config) << url;
+  }
+}
+
+/// Settings of which one demands even digits, for the items of a list and for a text.
+std::vector<Setting> demanding() {
+  const Demand even = [](const std::string& text) -> Status {
+    if (text.find_first_not_of("02468") == std::string::npos) return {};
+    return fail(Kind::invalid, "egress.invalid_rule", "must be even");
+  };
+  std::vector<Setting> all = all_settings({});
+  for (Setting& setting : all) {
+    if (setting.name == "runner.grant_keys" || setting.name == "database.url") {
+      setting.demand = even;
+    }
+  }
+  return all;
+}
+
+TEST(ConfigLoad, HoldsEveryItemOfAListToItsDemandWithItsOwnLine) {
+  Loaded loaded =
+      load(demanding(), {.file_name = "f",
+                         .file_text = "[runner]\ngrant_keys = [\n  \"2\",\n  \"3\",\n  "
+                                      "\"44\",\n  \"5\",\n]\n[database]\nurl = \"7\"\n"});
+  EXPECT_EQ(texts(loaded.faults),
+            "config.bad_value f:9: database.url must be even\n"
+            "config.bad_value f:4: runner.grant_keys item 2 must be even\n"
+            "config.bad_value f:6: runner.grant_keys item 4 must be even\n");
+  loaded = load(demanding(), {.environment = {{"ALGA_RUNNER_GRANT_KEYS", "1, 2"}},
+                              .flags = {{"database.url", "9", "--database"}}});
+  EXPECT_EQ(texts(loaded.faults),
+            "config.bad_value environment ALGA_RUNNER_GRANT_KEYS: runner.grant_keys item 1 must be "
+            "even\n"
+            "config.bad_value --database: database.url must be even\n");
+  EXPECT_TRUE(load(demanding(), {.flags = {{"runner.grant_keys", "2,4"}}}).config);
+}
+
+TEST(ConfigLoad, NamesEachItemThatIsNoChoiceOrNoLine) {
+  Loaded loaded = load_file("[server]\nroles = [\"rnner\", \"gateway\", \"\"]");
+  EXPECT_EQ(texts(loaded.faults),
+            "config.bad_value algad.toml:2: server.roles item 1 must be one of: all, "
+            "control-plane, gateway, runner; did you mean runner?\n"
+            "config.bad_value algad.toml:2: server.roles item 3 must be a line of UTF-8\n");
+}
+
+TEST(ConfigLoad, SuggestsTablesAndSaysWhenATableIsNone) {
+  EXPECT_EQ(texts(load_file("[runer]\ntrust = \"grant\"\nfoo = 1\n").faults),
+            "config.unknown_key algad.toml:1: [runer] is not a table of settings; did you mean "
+            "[runner]?\n");
+  EXPECT_EQ(texts(load_file("[runner.storrage]\nurl = \"http://a\"").faults),
+            "config.unknown_key algad.toml:1: [runner.storrage] is not a table of settings; did "
+            "you mean [runner.storage]?\n");
+  EXPECT_EQ(texts(load_file("[entirely.different]\na = 1").faults),
+            "config.unknown_key algad.toml:1: [entirely] is not a table of settings\n");
+  EXPECT_EQ(texts(load_file("[[runner]]\ntrust = \"grant\"").faults),
+            "config.wrong_type algad.toml:1: runner is a table of settings, written once: "
+            "[runner]\n");
 }
 
 TEST(ConfigLoad, RefusesSecretsInClearWithoutRepeatingThem) {
@@ -249,12 +319,22 @@ TEST(ConfigLoad, DemandsSettingsThatNeedOneAnother) {
         "[tls]\nclient_ca = \"ca.pem\"",
         "[tls]\ninternal_client_ca = \"ca.pem\"",
         "[bundles]\nstore = \"http\"",
-        "[bundles]\nstore = \"s3\"\n[bundles.s3]\nbucket = \"b\"",
+        "[bundles]\nstore = \"s3\"\n[bundles.s3]\nbucket = \"b\"\naccess_key = "
+        "\"env:A\"\nsecret_key = \"env:K\"",
         "[secrets]\nread_chain = [\"vault\"]",
         "[secrets]\nwrite_provider = \"vault\"",
         "[vault]\naddress = \"https://v\"\nlogin = \"kubernetes\"",
         "[secrets]\nallow_inline = true",
         "[server]\nroles = []",
+        "[server]\nlisten = \"\"",
+        "[secrets]\nread_chain = []",
+        "[secrets]\nread_chain = [\"env\", \"env\"]",
+        "[vault]\naddress = \"https://v\"\nlogin = \"approle\"\nrole = \"r\"",
+        "[gateway.oidc]\nissuer = \"https://i\"\naudience = \"a\"\nalgorithms = []",
+        "[server]\nlisten = \"0.0.0.0:80\"\nmetrics_listen = \"127.0.0.1:80\"",
+        "[server]\nlisten = \"localhost:80\"\ninternal_listen = \"127.0.0.1:80\"",
+        "[bundles]\nstore = \"s3\"\n[bundles.s3]\nendpoint = \"https://s\"\nbucket = \"b\"\n"
+        "secret_key = \"env:K\"",
         "[gateway.oidc]\nissuer = \"https://issuer\"",
         "[server]\nroles = [\"gateway\", \"runner\"]\n[control_plane]\nurl = \"https://c\"",
         "[server]\nroles = [\"gateway\", \"runner\"]\n[database]\nurl = \"postgres://d\"\n"
@@ -269,6 +349,48 @@ TEST(ConfigLoad, DemandsSettingsThatNeedOneAnother) {
         "[tls]\ninternal_certificate = \"c.pem\"\ninternal_key = \"k.pem\"",
         "[vault]\naddress = \"https://v\"\n[secrets]\ntransport = \"vault-transit:v1\""}) {
     EXPECT_EQ(only_code(load_file(text)), "config.incomplete") << text;
+  }
+}
+
+TEST(ConfigLoad, SaysWhereTheSettingsStandThatNeedOneAnother) {
+  Loaded loaded = load(
+      all_settings({}),
+      {.file_name = "f",
+       .file_text = "[server]\nmetrics_listen = \"127.0.0.1:80\"\n[tls]\nkey = \"k.pem\"\n",
+       .environment = {{"ALGA_SECRETS_TRANSPORT", "vault-transit:v1"}},
+       .flags = {{"server.listen", "127.0.0.1:80"}, {"server.roles", "gateway,all", "--role"}}});
+  EXPECT_EQ(texts(loaded.faults),
+            "config.incomplete f:4: tls.certificate is needed because tls.key is set\n"
+            "config.incomplete f:2 and --set server.listen: server.metrics_listen is the address "
+            "of server.listen too\n"
+            "config.incomplete environment ALGA_SECRETS_TRANSPORT: vault.address is needed because "
+            "secrets.transport is \"vault-transit:v1\"\n"
+            "config.incomplete environment ALGA_SECRETS_TRANSPORT: vault.transit_key is needed "
+            "because secrets.transport is \"vault-transit:v1\"\n"
+            "config.incomplete --role: server.roles names \"all\" beside other roles; name all of "
+            "them, or \"all\" alone\n");
+}
+
+TEST(ConfigLoad, ReportsWhatSettingsNeedBesideWhatIsWrongWithOthers) {
+  Loaded loaded = load_file(
+      "[server]\nio_threads = \"four\"\n[tls]\ncertificate = \"c.pem\"\n"
+      "[bundles]\nstore = \"http\"\n");
+  EXPECT_EQ(texts(loaded.faults),
+            "config.wrong_type algad.toml:2: server.io_threads must be a whole number\n"
+            "config.incomplete algad.toml:4: tls.key is needed because tls.certificate is set\n"
+            "config.incomplete algad.toml:6: bundles.url is needed because bundles.store is "
+            "\"http\"\n");
+}
+
+TEST(ConfigLoad, DemandsNothingBecauseOfASettingThatItCouldNotRead) {
+  for (const char* text :
+       {"[bundles]\nstore = \"http\"\nurl = \"nowhere\"",   // no second fault: url is needed
+        "[bundles]\nstore = \"http\"\nulr = \"http://a\"",  // it was meant
+        "[server]\nroles = [\"gateway\", \"runer\"]",       // who knows which roles
+        "[bundles]\nstore = \"http\"\n[bundels]\nurl = \"http://a\"",
+        "[secrets]\nread_chain = [\"env\", \"env\", \"valt\"]",
+        "[bundles]\nstore = \"http\"\nurl = "}) {
+    EXPECT_NE(only_code(load_file(text)), "config.incomplete") << text;
   }
 }
 

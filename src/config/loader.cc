@@ -73,7 +73,7 @@ class Loader {
     config_.settings_ = std::move(settings);
     for (const Setting& setting : config_.settings_) {
       Result<Value> value = read_text(setting, setting.default_text);
-      ALGA_CHECK(value.has_value());
+      ALGA_CHECK(value.has_value() && faults_of(setting, *value).empty());
       config_.entries_.emplace(setting.name, Config::Entry{*std::move(value), ""});
       names_.push_back(setting.name);
     }
@@ -82,12 +82,13 @@ class Loader {
   Loaded run() {
     read_file();
     read_environment();
-    for (const auto& [name, value] : sources_.flags) {
-      take_text(name, value, "--set " + printable(name));
+    for (const Flag& flag : sources_.flags) {
+      take_text(flag.setting, flag.value,
+                flag.option.empty() ? "--set " + printable(flag.setting) : flag.option);
     }
     keep_secret_environment();
-    if (loaded_.faults.empty()) {
-      for (Fault& fault : check_rules(config_)) loaded_.faults.push_back(std::move(fault));
+    for (Fault& fault : check_rules(config_, doubtful_)) {
+      loaded_.faults.push_back(std::move(fault));
     }
     if (loaded_.faults.empty()) loaded_.config = std::move(config_);
     return std::move(loaded_);
@@ -113,15 +114,49 @@ class Loader {
         {std::move(where), std::string(setting), std::string(error.code), error.message});
   }
 
+  /// Nothing is said of a setting that seems to be meant, beyond that its name is wrong.
   void unknown(std::string where, std::string_view name) {
     std::string advice = nearest(name, names_);
     fault(std::move(where), printable(name),
           {Kind::invalid, "config.unknown_key",
            "is not a setting" + (advice.empty() ? "" : "; did you mean " + advice + "?")});
+    if (!advice.empty()) doubtful_.insert(std::move(advice));
   }
 
-  void accept(const Setting& setting, Result<Value> value, const std::string& where) {
-    if (!value) return fault(where, setting.name, value.error());
+  /// The same for a table with whatever stands in it.
+  void unknown_table(std::string where, const std::string& name) {
+    std::set<std::string> tables;
+    for (const std::string& known : names_) {
+      for (std::size_t dot = known.find('.'); dot != std::string::npos;
+           dot = known.find('.', dot + 1)) {
+        tables.insert(known.substr(0, dot));
+      }
+    }
+    const std::string advice = nearest(name, {tables.begin(), tables.end()});
+    fault(std::move(where), "[" + printable(name) + "]",
+          {Kind::invalid, "config.unknown_key",
+           "is not a table of settings" +
+               (advice.empty() ? "" : "; did you mean [" + advice + "]?")});
+    for (const std::string& known : names_) {
+      if (!advice.empty() && known.starts_with(advice + ".")) doubtful_.insert(known);
+    }
+  }
+
+  /// `items` says where each item of a list stands, when the source knows.
+  void accept(const Setting& setting, Result<Value> value, const std::string& where,
+              const std::vector<std::string>& items = {}) {
+    if (!value) {
+      doubtful_.insert(setting.name);
+      return fault(where, setting.name, value.error());
+    }
+    const std::vector<ItemFault> wrong = faults_of(setting, *value);
+    for (const ItemFault& found : wrong) {
+      fault(found.item < items.size() ? items[found.item] : where, setting.name, found.error);
+    }
+    if (!wrong.empty()) {
+      doubtful_.insert(setting.name);
+      return;
+    }
     config_.entries_.find(setting.name)->second = {*std::move(value), where};
   }
 
@@ -143,6 +178,8 @@ class Loader {
     } catch (const toml::parse_error& error) {
       fault(place(error.source()), "",
             {Kind::invalid, "config.malformed", std::string(error.description())});
+      // It may say anything.
+      doubtful_.insert(names_.begin(), names_.end());
     }
   }
 
@@ -157,13 +194,30 @@ class Loader {
         accept(*setting,
                typed ? read_typed(*setting, *typed)
                      : fail(Kind::invalid, "config.wrong_type", "is a value of another kind"),
-               where);
+               where, places_of(node));
       } else if (child != nullptr && is_table_name(name)) {
         read_table(*child, name + ".");
+      } else if (child != nullptr) {
+        unknown_table(std::move(where), name);
+      } else if (is_table_name(name)) {
+        fault(std::move(where), printable(name),
+              {Kind::invalid, "config.wrong_type",
+               "is a table of settings, written once: [" + name + "]"});
+        for (const std::string& known : names_) {
+          if (known.starts_with(name + ".")) doubtful_.insert(known);
+        }
       } else {
         unknown(std::move(where), name);
       }
     }
+  }
+
+  std::vector<std::string> places_of(const toml::node& node) const {
+    std::vector<std::string> places;
+    if (const toml::array* array = node.as_array()) {
+      for (const toml::node& item : *array) places.push_back(place(item.source()));
+    }
+    return places;
   }
 
   bool is_table_name(const std::string& name) const {
@@ -230,6 +284,7 @@ class Loader {
   const Sources& sources_;
   std::vector<std::string> names_;
   std::set<std::string, std::less<>> in_file_;  ///< settings that the file names
+  Names doubtful_;                              ///< settings whose value is not known
   Config config_;
   Loaded loaded_;
 };

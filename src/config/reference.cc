@@ -85,9 +85,11 @@ algad reads one TOML file (`--config`), over it the environment, over that `--se
 `ALGA_GATEWAY_TIMEOUT`. Names of the reference system are accepted where they mean the same: those that
 begin with `ALGA_` go before the file, too, the others (`PORT`, `S3_ACCESS_KEY`, `VAULT_ADDR`) count only
 where the file says nothing; a warning names those that the file overrules. Of several names for one
-setting our own wins. Unknown keys, wrong types and values out of range are errors, all reported at once
-with file, line and the nearest name. `algad check-config` only checks; `algad print-config --redacted`
-prints what is in force and where it comes from.
+setting our own wins. Unknown tables and keys, wrong types, values out of range, items of a list that nobody
+could use and settings that lack one another are errors, all reported at once with code, file, line and the
+nearest name; what comes from elsewhere is named by its variable or flag. `algad check-config` only checks, and
+refuses whatever a start would refuse because of the settings alone: it opens no file that they name, no secret
+and no connection. `algad print-config --redacted` prints what is in force and where it comes from.
 
 * **sizes** are bytes (`1024`) or `"64KiB"`, `"10MiB"`, `"2GiB"`; **durations** are milliseconds (`500`) or
   `"500ms"`, `"30s"`, `"5m"`, `"24h"`, `"14d"`; **lists** are comma-separated in the environment.

@@ -31,7 +31,9 @@ TEST(Settings, HaveNamesOfTheirOwnAndValidDefaults) {
   for (const Setting& setting : all_settings(limits())) {
     EXPECT_TRUE(names.insert(setting.name).second) << setting.name;
     EXPECT_TRUE(variables.insert(setting.environment_name()).second) << setting.name;
-    EXPECT_TRUE(read_text(setting, setting.default_text)) << setting.name;
+    const auto value = read_text(setting, setting.default_text);
+    ASSERT_TRUE(value) << setting.name;
+    EXPECT_TRUE(faults_of(setting, *value).empty()) << setting.name;
     EXPECT_FALSE(setting.description.empty() || setting.description.ends_with('.')) << setting.name;
     EXPECT_FALSE(setting.description.contains('|')) << setting.name;
   }

@@ -2,143 +2,267 @@
 
 #include <algorithm>
 #include <array>
+#include <initializer_list>
 #include <string>
 #include <string_view>
+#include <utility>
 
 namespace alga::config {
 namespace {
 
+/// The configuration as the rules see it: it remembers whether somebody asked for what is doubtful.
 class Rules {
  public:
-  explicit Rules(const Config& config) : config_(config) {}
+  Rules(const Config& config, const Names& doubtful) : config_(config), doubtful_(doubtful) {}
 
   std::vector<Fault> run() {
-    for (std::string_view pair : {"tls.", "tls.internal_", "tls.client_"}) {
-      std::string certificate = std::string(pair) + "certificate";
-      std::string key = std::string(pair) + "key";
-      need_both(certificate, key);
-      need_both(key, certificate);
-    }
-    if (filled("tls.client_ca")) need("tls.certificate", "tls.client_ca is set");
-    if (filled("tls.internal_client_ca")) {
-      need("tls.internal_certificate", "tls.internal_client_ca is set");
-    }
+    check_tls();
     check_listeners();
     check_bundles();
+    check_secrets();
     check_vault();
     check_roles();
-    if (config_.flag("secrets.allow_inline") && !config_.flag("server.development")) {
-      report("secrets.allow_inline", "needs server.development = true");
-    }
-    if (filled("gateway.oidc.issuer")) need("gateway.oidc.audience", "gateway.oidc.issuer is set");
+    check_compilers();
+    check_gateway();
     return std::move(faults_);
   }
 
  private:
-  bool filled(std::string_view name) const { return !config_.text(name).empty(); }
-  bool has_role(std::string_view role) const {
-    const auto& roles = config_.list("server.roles");
+  using About = std::initializer_list<std::string_view>;
+
+  /// One rule. What it reports does not count when it looked at a doubtful setting.
+  template <class Check>
+  void rule(Check check) {
+    const std::size_t before = faults_.size();
+    in_doubt_ = false;
+    check();
+    if (in_doubt_) faults_.resize(before);
+  }
+
+  std::string_view seen(std::string_view name) {
+    in_doubt_ |= doubtful_.contains(name);
+    return name;
+  }
+  const std::string& text(std::string_view name) { return config_.text(seen(name)); }
+  const std::vector<std::string>& list(std::string_view name) { return config_.list(seen(name)); }
+  bool flag(std::string_view name) { return config_.flag(seen(name)); }
+  bool filled(std::string_view name) { return !text(name).empty(); }
+  bool has_secret(std::string_view name) { return !config_.secret_reference(seen(name)).empty(); }
+  bool has_role(std::string_view role) {
+    const auto& roles = list("server.roles");
     return std::ranges::find(roles, role) != roles.end() ||
            std::ranges::find(roles, "all") != roles.end();
   }
 
-  void report(std::string_view setting, std::string message) {
+  /// `about` names the settings that make it wrong, beside `setting` itself.
+  void report(std::string_view setting, std::string message, About about) {
+    std::vector<std::string_view> names{setting};
+    names.insert(names.end(), about.begin(), about.end());
     faults_.push_back(
-        {"configuration", std::string(setting), "config.incomplete", std::move(message)});
+        {places(names), std::string(setting), "config.incomplete", std::move(message)});
   }
-  void need(std::string_view setting, const std::string& because) {
-    if (!filled(setting)) report(setting, "is needed because " + because);
+  /// Each place once; what nobody set has none.
+  std::string places(const std::vector<std::string_view>& names) {
+    std::vector<std::string> found;
+    for (std::string_view name : names) {
+      const std::string& place = config_.source(seen(name));
+      if (!place.empty() && std::ranges::find(found, place) == found.end()) found.push_back(place);
+    }
+    std::string out;
+    for (const std::string& place : found) out += (out.empty() ? "" : " and ") + place;
+    return out.empty() ? "configuration" : out;
   }
-  void need_both(const std::string& one, const std::string& other) {
-    if (filled(one)) need(other, one + " is set");
+  void need(std::string_view setting, const std::string& because, About about) {
+    if (!filled(setting)) report(setting, "is needed because " + because, about);
+  }
+  void need_secret(std::string_view setting, const std::string& because, About about) {
+    if (!has_secret(setting)) report(setting, "is needed because " + because, about);
+  }
+  /// `setting`, when `user` is set.
+  void need_for(std::string_view setting, std::string_view user) {
+    rule([&] {
+      if (filled(user)) need(setting, std::string(user) + " is set", {user});
+    });
+  }
+  /// `setting`, when `choice` is `value`.
+  void need_with(std::string_view setting, std::string_view choice, std::string_view value) {
+    rule([&] {
+      if (text(choice) != value) return;
+      need(setting, std::string(choice) + " is \"" + std::string(value) + "\"", {choice});
+    });
+  }
+
+  void check_tls() {
+    for (std::string_view pair : {"tls.", "tls.internal_", "tls.client_"}) {
+      const std::string certificate = std::string(pair) + "certificate";
+      const std::string key = std::string(pair) + "key";
+      need_for(key, certificate);
+      need_for(certificate, key);
+    }
+    need_for("tls.certificate", "tls.client_ca");
+    need_for("tls.internal_certificate", "tls.internal_client_ca");
   }
 
   /// Two listeners cannot have one port, and what only the internal one uses needs it.
   void check_listeners() {
+    rule([&] {
+      if (!filled("server.listen")) report("server.listen", "must not be empty", {});
+    });
     constexpr std::array<std::string_view, 3> listeners{"server.listen", "server.internal_listen",
                                                         "server.metrics_listen"};
     for (std::size_t i = 0; i < listeners.size(); ++i) {
-      const std::string& address = config_.text(listeners[i]);
-      if (address.empty() || address.ends_with(":0")) continue;
       for (std::size_t other = 0; other < i; ++other) {
-        if (config_.text(listeners[other]) == address) {
-          report(listeners[i], "is the address of " + std::string(listeners[other]) + " too");
-        }
+        rule([&] { check_ports(listeners[i], listeners[other]); });
       }
     }
-    if (!filled("server.internal_listen")) {
-      need_for("server.internal_listen", "tls.internal_certificate");
-      need_for("server.internal_listen", "server.internal_port_file");
-    }
+    need_for("server.internal_listen", "tls.internal_certificate");
+    need_for("server.internal_listen", "server.internal_port_file");
   }
-  void need_for(std::string_view setting, std::string_view user) {
-    if (filled(user)) need(setting, std::string(user) + " is set");
+
+  struct Address {
+    std::string host, port;
+  };
+  Address address(std::string_view name) {
+    const std::string& given = text(name);
+    const std::size_t colon = given.rfind(':');
+    if (colon == std::string::npos) return {};
+    std::string host = given.substr(0, colon);
+    if (host.starts_with('[') && host.ends_with(']')) host = host.substr(1, host.size() - 2);
+    if (host == "localhost") host = "127.0.0.1";
+    return {std::move(host), given.substr(colon + 1)};
+  }
+
+  void check_ports(std::string_view one, std::string_view other) {
+    const Address mine = address(one);
+    const Address theirs = address(other);
+    if (mine.port.empty() || mine.port == "0" || mine.port != theirs.port) return;
+    const bool one_family = mine.host.contains(':') == theirs.host.contains(':');
+    const auto takes_all = [](const Address& a) { return a.host == "0.0.0.0" || a.host == "::"; };
+    if (mine.host == theirs.host) {
+      report(one, "is the address of " + std::string(other) + " too", {other});
+    } else if (one_family && (takes_all(mine) || takes_all(theirs))) {
+      report(one, "has the port of " + std::string(other) + ", and one of them takes every address",
+             {other});
+    }
   }
 
   void check_bundles() {
-    const std::string& store = config_.text("bundles.store");
-    if (store == "http") need("bundles.url", "bundles.store is \"http\"");
-    if (store != "s3") return;
-    need("bundles.s3.endpoint", "bundles.store is \"s3\"");
-    need("bundles.s3.bucket", "bundles.store is \"s3\"");
+    need_with("bundles.url", "bundles.store", "http");
+    need_with("bundles.s3.endpoint", "bundles.store", "s3");
+    need_with("bundles.s3.bucket", "bundles.store", "s3");
+    for (std::string_view key : {"bundles.s3.access_key", "bundles.s3.secret_key"}) {
+      rule([&] {
+        if (text("bundles.store") != "s3") return;
+        need_secret(key, "bundles.store is \"s3\"", {"bundles.store"});
+      });
+    }
+  }
+
+  void check_secrets() {
+    rule([&] {
+      if (flag("secrets.allow_inline") && !flag("server.development")) {
+        report("secrets.allow_inline", "needs server.development = true", {"server.development"});
+      }
+    });
+    rule([&] {
+      std::vector<std::string> names = list("secrets.read_chain");
+      if (names.empty()) report("secrets.read_chain", "must name at least one provider", {});
+      std::ranges::sort(names);
+      if (std::ranges::adjacent_find(names) != names.end()) {
+        report("secrets.read_chain", "names a provider twice", {});
+      }
+    });
   }
 
   void check_vault() {
-    const auto& chain = config_.list("secrets.read_chain");
-    if (std::ranges::find(chain, "vault") != chain.end()) {
-      need("vault.address", "secrets.read_chain names vault");
+    rule([&] {
+      const auto& chain = list("secrets.read_chain");
+      if (std::ranges::find(chain, "vault") == chain.end()) return;
+      need("vault.address", "secrets.read_chain names vault", {"secrets.read_chain"});
+    });
+    need_with("vault.address", "secrets.write_provider", "vault");
+    for (std::string_view setting : {"vault.address", "vault.transit_key"}) {
+      need_with(setting, "secrets.transport", "vault-transit:v1");
     }
-    if (config_.text("secrets.write_provider") == "vault") {
-      need("vault.address", "secrets.write_provider is \"vault\"");
+    for (std::string_view setting : {"vault.address", "vault.wrapping_key"}) {
+      need_with(setting, "secrets.wrapping_keys", "vault");
     }
-    if (config_.text("secrets.transport") == "vault-transit:v1") {
-      need("vault.address", "secrets.transport is \"vault-transit:v1\"");
-      need("vault.transit_key", "secrets.transport is \"vault-transit:v1\"");
-    }
-    if (config_.text("secrets.wrapping_keys") == "vault") {
-      need("vault.address", "secrets.wrapping_keys is \"vault\"");
-      need("vault.wrapping_key", "secrets.wrapping_keys is \"vault\"");
-    }
-    if (filled("vault.address") && config_.text("vault.login") != "token") {
-      need("vault.role", "vault.login is \"" + config_.text("vault.login") + "\"");
-    }
+    rule([&] {
+      const std::string& login = text("vault.login");
+      if (!filled("vault.address") || login == "token") return;
+      need("vault.role", "vault.login is \"" + login + "\"", {"vault.login"});
+    });
+    rule([&] {
+      if (!filled("vault.address") || text("vault.login") != "approle") return;
+      need_secret("vault.secret_id", "vault.login is \"approle\"", {"vault.login"});
+    });
   }
 
   void check_roles() {
-    const auto& roles = config_.list("server.roles");
-    if (roles.empty()) report("server.roles", "must name at least one role");
-    if (roles.size() > 1 && std::ranges::find(roles, "all") != roles.end()) {
-      report("server.roles",
-             "names \"all\" beside other roles; name all of them, or \"all\" alone");
-    }
-    bool control_plane = has_role("control-plane");
-    if (has_role("gateway") && !control_plane) {
-      need("control_plane.url", "the gateway runs without a control plane in this process");
-      need("database.url", "the gateway shares the database of a control plane elsewhere");
-    }
-    if (config_.number("engine.compile_processes") == 0) {
-      if (control_plane) report("engine.compile_processes", "a control plane compiles at publish");
-      if (config_.list("engine.artefact_keys").empty()) {
-        report("engine.artefact_keys", "is needed because engine.compile_processes is 0");
+    rule([&] {
+      const auto& roles = list("server.roles");
+      if (roles.empty()) report("server.roles", "must name at least one role", {});
+      if (roles.size() > 1 && std::ranges::find(roles, "all") != roles.end()) {
+        report("server.roles",
+               "names \"all\" beside other roles; name all of them, or \"all\" alone", {});
       }
-    }
-    const bool believes_grants = config_.text("runner.trust") == "grant";
-    if (has_role("runner") && !control_plane && believes_grants &&
-        config_.list("runner.grant_keys").empty()) {
+    });
+    rule([&] {
+      if (!has_role("gateway") || has_role("control-plane")) return;
+      need("control_plane.url", "the gateway runs without a control plane in this process",
+           {"server.roles"});
+    });
+    rule([&] {
+      if (!has_role("gateway") || has_role("control-plane")) return;
+      need("database.url", "the gateway shares the database of a control plane elsewhere",
+           {"server.roles"});
+    });
+    rule([&] {
+      if (!has_role("gateway") || has_role("runner")) return;
+      need("runner.url", "the gateway runs without a runner in this process", {"server.roles"});
+    });
+    rule([&] {
+      if (!has_role("runner") || has_role("control-plane")) return;
+      if (has_role("gateway") || text("runner.trust") != "grant") return;
+      if (!list("runner.grant_keys").empty()) return;
       need("control_plane.url",
-           "the runner asks there for the keys of grants, unless runner.grant_keys names them");
-    }
-    if (has_role("gateway") && !has_role("runner")) {
-      need("runner.url", "the gateway runs without a runner in this process");
-    }
+           "the runner asks there for the keys of grants, unless runner.grant_keys names them",
+           {"server.roles"});
+    });
+  }
+
+  void check_compilers() {
+    constexpr std::string_view compilers = "engine.compile_processes";
+    rule([&] {
+      if (config_.number(seen(compilers)) != 0 || !has_role("control-plane")) return;
+      report(compilers, "a control plane compiles at publish", {"server.roles"});
+    });
+    rule([&] {
+      if (config_.number(seen(compilers)) != 0 || !list("engine.artefact_keys").empty()) return;
+      report("engine.artefact_keys", "is needed because engine.compile_processes is 0",
+             {compilers});
+    });
+  }
+
+  void check_gateway() {
+    need_for("gateway.oidc.audience", "gateway.oidc.issuer");
+    rule([&] {
+      if (!filled("gateway.oidc.issuer") || !list("gateway.oidc.algorithms").empty()) return;
+      report("gateway.oidc.algorithms",
+             "must name at least one, because gateway.oidc.issuer is set", {"gateway.oidc.issuer"});
+    });
   }
 
   const Config& config_;
+  const Names& doubtful_;
+  bool in_doubt_ = false;
   std::vector<Fault> faults_;
 };
 
 }  // namespace
 
-std::vector<Fault> check_rules(const Config& config) { return Rules(config).run(); }
+std::vector<Fault> check_rules(const Config& config, const Names& doubtful) {
+  return Rules(config, doubtful).run();
+}
 
 }  // namespace alga::config

@@ -1,11 +1,14 @@
 #pragma once
 
 #include <cstdint>
+#include <functional>
 #include <limits>
 #include <span>
 #include <string>
 #include <string_view>
 #include <vector>
+
+#include "base/result.h"
 
 namespace alga::config {
 
@@ -38,6 +41,12 @@ struct EnvironmentAlias {
   Alias meaning = Alias::value;
 };
 
+/// What a text (or each item of a list) must be beyond its type: the rule of whoever will use it.
+/// The message goes on after the setting's name (`must be a network such as 10.0.0.0/8`) and never
+/// repeats the text. The error's code stands when it is one of `config.*`, else
+/// `config.bad_value` does. Not asked for an empty text.
+using Demand = std::function<Status(const std::string& text)>;
+
 /// One setting: everything that loading, checking and documenting it needs.
 struct Setting {
   std::string name;  ///< `gateway.timeout`: table and key of the file
@@ -48,6 +57,7 @@ struct Setting {
   std::uint64_t min = 0;
   std::uint64_t max = std::numeric_limits<std::int64_t>::max();
   std::vector<EnvironmentAlias> aliases;
+  Demand demand = nullptr;  ///< of a text, path, url or list
 
   /// `ALGA_GATEWAY_TIMEOUT`.
   [[nodiscard]] std::string environment_name() const;

@@ -85,16 +85,25 @@ bool is_one_line(std::string_view text) {
          });
 }
 
-Result<Value> read_url(std::string text) {
-  if (text.empty()) return text;
-  bool http = text.starts_with("http://") || text.starts_with("https://");
-  if (!http || text.contains('?') || text.contains('#') || text.contains(' ')) {
-    return bad_value("must be an http or https URL without query and fragment");
+bool is_ipv6(std::string_view text) {
+  std::array<unsigned char, sizeof(in6_addr)> parsed{};
+  return ::inet_pton(AF_INET6, std::string(text).c_str(), parsed.data()) == 1;
+}
+
+/// `host`, `host:port` or `[address]:port` of a URL.
+bool is_authority(std::string_view text) {
+  std::string_view host = text.substr(0, text.find(':'));
+  if (text.starts_with('[')) {
+    const std::size_t end = text.find(']');
+    if (end == std::string_view::npos || !is_ipv6(text.substr(1, end - 1))) return false;
+    host = text.substr(0, end + 1);
   }
-  if (text.contains('@')) {
-    return fail(Kind::invalid, "config.secret_in_clear", "must not contain credentials");
-  }
-  return text;
+  if (host.empty() || host.find_first_of("\\<>\"^`{|}%*,;") != std::string_view::npos) return false;
+  const std::string_view rest = text.substr(host.size());
+  if (rest.empty()) return true;
+  const std::optional<std::uint64_t> port =
+      rest.starts_with(':') ? parse_whole(rest.substr(1)) : std::nullopt;
+  return port && *port >= 1 && *port <= 65535;
 }
 
 /// An IPv4 address, an IPv6 address in brackets or without, or `localhost`; names are not resolved.
@@ -102,8 +111,7 @@ bool is_listenable(std::string host) {
   if (host == "localhost") return true;
   if (host.starts_with('[') && host.ends_with(']')) host = host.substr(1, host.size() - 2);
   std::array<unsigned char, sizeof(in6_addr)> parsed{};
-  return ::inet_pton(AF_INET, host.c_str(), parsed.data()) == 1 ||
-         ::inet_pton(AF_INET6, host.c_str(), parsed.data()) == 1;
+  return ::inet_pton(AF_INET, host.c_str(), parsed.data()) == 1 || is_ipv6(host);
 }
 
 Result<Value> read_address(std::string text) {
@@ -147,7 +155,9 @@ Status check_choice(const Setting& setting, const std::string& text) {
 Result<Value> read_string(const Setting& setting, std::string text) {
   if (!is_one_line(text)) return bad_value("must be one line of UTF-8");
   switch (setting.type) {
-    case Type::url: return read_url(std::move(text));
+    case Type::url:
+      if (!text.empty()) TRY_VOID(check_url(text));
+      return text;
     case Type::address: return read_address(std::move(text));
     case Type::secret: return read_secret(text);
     case Type::choice: TRY_VOID(check_choice(setting, text)); return text;
@@ -159,16 +169,20 @@ Result<Value> read_string(const Setting& setting, std::string text) {
   }
 }
 
-Result<Value> read_list(const Setting& setting, std::vector<std::string> items) {
-  for (const std::string& item : items) {
-    if (item.empty() || !is_one_line(item))
-      return bad_value("has an item that is no line of UTF-8");
-    TRY_VOID(check_choice(setting, item));
-    if (has_url_password(item)) {
-      return fail(Kind::invalid, "config.secret_in_clear", "must not contain a password");
-    }
+Status check_item(const Setting& setting, const std::string& item) {
+  if (item.empty() || !is_one_line(item)) return bad_value("must be a line of UTF-8");
+  TRY_VOID(check_choice(setting, item));
+  if (has_url_password(item)) {
+    return fail(Kind::invalid, "config.secret_in_clear", "must not contain a password");
   }
-  return items;
+  return {};
+}
+
+Status check_demand(const Setting& setting, const std::string& text) {
+  if (!setting.demand || text.empty()) return {};
+  Status met = setting.demand(text);
+  if (!met && !met.error().code.starts_with("config.")) met.error().code = "config.bad_value";
+  return met;
 }
 
 std::vector<std::string> split_list(std::string_view text) {
@@ -234,7 +248,7 @@ Result<Value> read_typed(const Setting& setting, const Typed& typed) {
       return wrong_type("a number between 0 and 1");
     case Type::list:
       if (const auto* items = std::get_if<std::vector<std::string>>(&typed.value)) {
-        return read_list(setting, *items);
+        return *items;
       }
       return wrong_type("a list of texts");
     default:
@@ -269,9 +283,28 @@ Result<Value> read_text(const Setting& setting, std::string_view raw) {
       }
       return read_fraction(number);
     }
-    case Type::list: return read_list(setting, split_list(text));
+    case Type::list: return split_list(text);
     default: return read_string(setting, std::string(text));
   }
+}
+
+std::vector<ItemFault> faults_of(const Setting& setting, const Value& value) {
+  std::vector<ItemFault> faults;
+  if (const auto* text = std::get_if<std::string>(&value)) {
+    if (Status met = check_demand(setting, *text); !met) {
+      faults.push_back({0, std::move(met).error()});
+    }
+  }
+  const auto* items = std::get_if<std::vector<std::string>>(&value);
+  for (std::size_t i = 0; items != nullptr && i < items->size(); ++i) {
+    Status good = check_item(setting, (*items)[i]);
+    if (good) good = check_demand(setting, (*items)[i]);
+    if (good) continue;
+    Error error = std::move(good).error();
+    error.message.insert(0, "item " + std::to_string(i + 1) + " ");
+    faults.push_back({i, std::move(error)});
+  }
+  return faults;
 }
 
 std::string quote_toml(std::string_view text) {
@@ -326,6 +359,22 @@ std::string nearest(std::string_view text, const std::vector<std::string>& candi
     }
   }
   return best;
+}
+
+Status check_url(std::string_view text) {
+  const std::size_t scheme = text.starts_with("https://") ? 8 : text.starts_with("http://") ? 7 : 0;
+  const bool plain = text.find_first_of("?# ") == std::string_view::npos;
+  const std::string_view rest = text.substr(scheme);
+  if (rest.contains('@')) {
+    return fail(Kind::invalid, "config.secret_in_clear", "must not contain credentials");
+  }
+  if (scheme == 0 || !plain) {
+    return bad_value("must be an http or https URL without query and fragment");
+  }
+  if (!is_authority(rest.substr(0, rest.find('/')))) {
+    return bad_value("must be a URL with a host, such as https://example.com:8443");
+  }
+  return {};
 }
 
 bool has_url_password(std::string_view text) {

@@ -124,6 +124,10 @@ struct OpenOptions {
   std::chrono::milliseconds statement_timeout{60'000};
 };
 
+/// Whether the address could be opened, as far as its text says. Error: `sql.invalid_address`,
+/// which never repeats it.
+[[nodiscard]] Status check_address(const std::string& address);
+
 /// Opens what the address names: `sqlite:<path>` (the file is made, mode 0600) or a libpq address
 /// (`postgres://…` or `postgresql://…`).
 [[nodiscard]] Result<std::unique_ptr<Database>> open_database(const std::string& address,

@@ -1,8 +1,15 @@
 #include "sql/postgres.h"
 
+#include <libpq-fe.h>
+
+#include <algorithm>
+#include <array>
+#include <charconv>
 #include <condition_variable>
+#include <memory>
 #include <mutex>
 #include <random>
+#include <string_view>
 #include <thread>
 #include <utility>
 
@@ -202,6 +209,53 @@ class PostgresDatabase final : public Database {
 };
 
 }  // namespace
+
+namespace {
+
+/// libpq looks at these two only when it connects.
+bool is_port_list(std::string_view text) {
+  while (!text.empty()) {
+    const std::size_t comma = std::min(text.find(','), text.size());
+    const std::string_view digits = text.substr(0, comma);
+    std::uint16_t port = 0;
+    const auto [end, code] = std::from_chars(digits.data(), digits.data() + digits.size(), port);
+    const bool whole = code == std::errc{} && end == digits.data() + digits.size();
+    if (!digits.empty() && (!whole || port == 0)) return false;
+    text.remove_prefix(std::min(comma + 1, text.size()));
+  }
+  return true;
+}
+
+bool is_ssl_mode(std::string_view text) {
+  constexpr std::array<std::string_view, 6> modes{"disable", "allow",     "prefer",
+                                                  "require", "verify-ca", "verify-full"};
+  return std::ranges::find(modes, text) != modes.end();
+}
+
+}  // namespace
+
+Status check_postgres_address(const std::string& address) {
+  const auto refuse = [](std::string message) {
+    return fail(Kind::invalid, "sql.invalid_address", std::move(message));
+  };
+  char* reason = nullptr;  // it may repeat the address
+  const std::unique_ptr<PQconninfoOption, decltype(&PQconninfoFree)> options(
+      PQconninfoParse(address.c_str(), &reason), &PQconninfoFree);
+  PQfreemem(reason);
+  if (!options) {
+    return refuse("it does not read postgres://user@host:port/name, with libpq's parameters");
+  }
+  for (const PQconninfoOption* option = options.get(); option->keyword != nullptr; ++option) {
+    const std::string_view name = option->keyword;
+    const std::string_view value = option->val == nullptr ? "" : option->val;
+    if (value.empty()) continue;
+    if (name == "port" && !is_port_list(value))
+      return refuse("its port is not between 1 and 65535");
+    if (name == "sslmode" && !is_ssl_mode(value)) return refuse("its sslmode is none of libpq's");
+    if (name == "password") return refuse("it contains a password");
+  }
+  return {};
+}
 
 Result<std::unique_ptr<Database>> open_postgres(const std::string& address, OpenOptions options) {
   return std::make_unique<PostgresDatabase>(address, std::move(options));

@@ -106,12 +106,17 @@ Status VaultTransit::rotate(std::string_view mount, std::string_view key) {
   return {};
 }
 
+bool VaultSecrets::is_app_path(std::string_view text) { return is_kv_path(text); }
+
+bool VaultSecrets::is_tenant_path(std::string_view text) {
+  const std::size_t place = text.find(kTenantPlace);
+  if (place == std::string_view::npos) return false;
+  return is_kv_path(std::string(text).replace(place, kTenantPlace.size(), "t"));
+}
+
 Result<std::unique_ptr<VaultSecrets>> VaultSecrets::make(Options options, VaultClient& client,
                                                          const Clock& clock) {
-  std::string example = options.tenant_path;
-  const std::size_t place = example.find(kTenantPlace);
-  if (place != std::string::npos) example.replace(place, kTenantPlace.size(), "t");
-  if (place == std::string::npos || !is_kv_path(options.app_path) || !is_kv_path(example)) {
+  if (!is_app_path(options.app_path) || !is_tenant_path(options.tenant_path)) {
     return fail(Kind::invalid, "vault.invalid_name",
                 "Vault paths look like kv/data/app/secrets and kv/data/tenants/{tenantId}/secrets");
   }

@@ -50,6 +50,10 @@ class VaultSecrets final : public domain::SecretProvider {
                                                                   VaultClient& client,
                                                                   const Clock& clock);
 
+  /// `<mount>/data/<path>`, and the same with one `{tenantId}`.
+  [[nodiscard]] static bool is_app_path(std::string_view text);
+  [[nodiscard]] static bool is_tenant_path(std::string_view text);
+
   [[nodiscard]] std::string_view name() const override { return "vault"; }
   [[nodiscard]] Result<std::optional<Secret>> app_secret(std::string_view name) override;
   [[nodiscard]] Result<std::optional<Secret>> tenant_secret(const TenantId& tenant,

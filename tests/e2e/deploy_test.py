@@ -25,12 +25,29 @@ def setting(text, table, name):
     return found.group(1) if found else None
 
 
+FOLDER = tempfile.TemporaryDirectory(prefix="alga-e2e.")
+#: Of a key that nobody has any more.
+PUBLIC_KEY = "ga2aXqohjnN+UEdPWqzBeBjsYKNFiTSkJarlTtgV6iw="
+
+
+def filled_in(sample):
+    """The sample with what an operator must put into it, beside addresses: the key that the control plane makes first."""
+    file = Path(tempfile.mkdtemp(prefix="alga-e2e.", dir=FOLDER.name)) / sample.name
+    file.write_text(re.sub(r'^artefact_keys = .*', f'artefact_keys = ["{PUBLIC_KEY}"]', sample.read_text(), flags=re.M))
+    return file
+
+
 @test("every sample configuration is good, and a mistake in one would be seen")
 def samples(_):
     expect(len(SAMPLES) >= 6, f"samples: {SAMPLES}")
     for sample in SAMPLES:
-        status, out, errors = algad("check-config", "--config", sample)
+        status, out, errors = algad("check-config", "--config", filled_in(sample))
         expect_equal((status, errors), (0, ""), f"{sample.name}: {out}")
+        if "artefact_keys" in sample.read_text():
+            line = 1 + sample.read_text().split("\nartefact_keys")[0].count("\n") + 1
+            status, _, errors = algad("check-config", "--config", sample)
+            expect_equal(status, 2, f"{sample.name} without the key")
+            expect(f"error: config.bad_key: {sample}:{line}: engine.artefact_keys item 1" in errors, f"{sample.name} says so: {errors}")
     status, _, errors = algad("check-config", "--config", SAMPLES[0], "--set", "server.no_such_setting=1")
     expect(status == 2 and "no_such_setting" in errors, "an unknown setting is found")
 
@@ -38,7 +55,7 @@ def samples(_):
 @test("every sample for one role starts nothing but that role")
 def roles(_):
     for name in ("control-plane", "gateway", "runner"):
-        status, out, _ = algad("print-config", "--redacted", "--config", DEPLOY / "samples" / f"{name}.toml")
+        status, out, _ = algad("print-config", "--redacted", "--config", filled_in(DEPLOY / "samples" / f"{name}.toml"))
         expect_equal(status, 0, name)
         expect(f'roles = ["{name}"]' in out, f"{name}: {out[:300]}")
 

@@ -148,7 +148,58 @@ def contradictions(_):
     faulty("bundles.s3.bucket is needed", bundles__store="s3", bundles__s3__endpoint="http://127.0.0.1:9")
     faulty("vault.address is needed", secrets__transport="vault-transit:v1")
     faulty("database.url must not contain a password", database__url="postgres://u:p@h/d")
+    faulty("database.url is not good: a database address begins with", database__url="mysql://alga@h/d")
     faulty("must name where the secret is", database__password="clear")
+
+
+@test("everything that the start would refuse because of the settings alone is refused by check-config, all at once, with file and line")
+def all_at_once(world):
+    file = world.folder / "wrong.toml"
+    lines = {
+        "[server]": None,
+        'roles = ["gateway"]': None,
+        'trusted_proxies = ["10.0.0.1/8"]': "config.bad_value: {}: server.trusted_proxies item 1 must be a network",
+        "[runer]": "config.unknown_key: {}: [runer] is not a table of settings; did you mean [runner]?",
+        "[runner.ui]": None,
+        'frame_ancestors = ["https://a.test", "b;c"]': "config.bad_value: {}: runner.ui.frame_ancestors item 2",
+        "[database]": None,
+        'url = "postgres://u@h:0/d"': "config.bad_value: {}: database.url is not good: its port",
+        "[engine]": None,
+        'artefact_keys = ["AAAA"]': "config.bad_key: {}: engine.artefact_keys item 1",
+        "[egress]": None,
+        "rules = [": None,
+        '  "https://good.test",': None,
+        '  "good.test",': "config.bad_value: {}: egress.rules item 2 is no egress rule",
+        "]": None,
+        'own_addresses = ["name.test"]': "config.bad_value: {}: egress.own_addresses item 1 must be an IP address",
+        "[bundles]": None,
+        'store = "s3"': "config.incomplete: {}: bundles.s3.bucket is needed",
+        "[bundles.s3]": None,
+        'endpoint = "https://s3.test/path"': "config.bad_value: {}: bundles.s3.endpoint",
+        "[secrets]": None,
+        'read_chain = ["env", "env"]': "config.incomplete: {}: secrets.read_chain names a provider twice",
+        "[vault]": None,
+        'tenant_path = "kv/data/all"': "config.bad_value: {}: vault.tenant_path must be a KV v2 path",
+        "[control_plane]": None,
+        'runners = ["runner:8443"]': "config.bad_value: {}: control_plane.runners item 1 must be an http or https URL",
+        "[publishing]": None,
+        'legacy_modules_until = "soon"': "config.bad_value: {}: publishing.legacy_modules_until must be a moment",
+        "[gateway]": None,
+        'allowed_origins = ["https://app.test/"]': "config.bad_value: {}: gateway.allowed_origins item 1",
+    }  # fmt: skip
+    file.write_text("\n".join(lines) + "\n")
+    variables = {"ALGA_TLS_KEY": "k.pem"}
+    expected = {f"error: {text.format(f'{file}:{number}')}" for number, text in enumerate(lines.values(), 1) if text}
+    expected.add("error: config.incomplete: environment ALGA_TLS_KEY: tls.certificate is needed because tls.key is set")
+    expected.add(f"error: config.incomplete: {file}:2: control_plane.url is needed because the gateway runs without a control plane")
+    expected.add("error: config.bad_value: --listen: server.listen must be host:port")
+    for command in ("check-config", "serve"):
+        status, output, errors = run(command, "--config", file, "--listen", "nowhere", "--data", "/nowhere/at/all", env=variables)
+        expect_equal((status, output), (2, ""), errors)
+        missing = [text for text in expected if text not in errors]
+        expect(not missing, f"{command} says nothing of {missing} in:\n{errors}")
+        more = [line for line in errors.splitlines() if not any(line.startswith(text) for text in expected) and "bundles.s3." not in line and "runner.url" not in line]
+        expect_equal(more, [], f"what {command} says beside")
 
 
 @test("a data folder that is missing, a file, closed, somebody else's or in use is refused by name")
@@ -268,7 +319,6 @@ def postgres(world):
         start(f"postgres://alga@127.0.0.1:{server.port}/none", 'database "none" does not exist')
         start(f"postgres://alga@{address}?sslmode=require", "does not support SSL")
         start(f"postgres://alga@{address}", "permission denied for schema public", code="sql.denied")
-        start("mysql://alga@h/d", "begins with", code="sql.invalid_address")
 
 
 @test("an S3 store without the bucket, with a wrong key or away is reported while the server runs")
