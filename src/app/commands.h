@@ -34,11 +34,14 @@ enum class EnvelopeKeyStep { rotate, prepare, use, retire };
 /// beside servers.
 [[nodiscard]] int change_envelope_keys(const std::string& config_file, const Flags& flags,
                                        EnvelopeKeyStep step, const std::string& id, bool as_json);
-/// Prints the public half of the key that signs compiled code, which is made when there is none.
-/// With `rotate` a new one is made first; control planes that run go on with the former one until
-/// they start again.
-[[nodiscard]] int tell_artefact_key(const std::string& config_file, const Flags& flags, bool rotate,
-                                    bool as_json);
+/// What to do with the key that signs compiled code.
+enum class ArtefactKeyStep { tell, rotate, prepare, use };
+/// Prints the public half of the key that signs compiled code, which is made when there is none, or
+/// changes it: at once, or as a prepared key that is taken into use later, when runners believe it;
+/// `key` is its public half. Control planes that run go on with the former one until they start
+/// again.
+[[nodiscard]] int change_artefact_key(const std::string& config_file, const Flags& flags,
+                                      ArtefactKeyStep step, const std::string& key, bool as_json);
 /// Prints the versions of the program and of the schema that it needs.
 [[nodiscard]] int version(bool as_json);
 [[nodiscard]] int check_config(const std::string& config_file, const Flags& flags);

@@ -69,40 +69,86 @@ LogLevel level_of(const std::string& text) {
 
 namespace {
 
-Result<crypto::SigningKey> make_signing_key(domain::SecretProvider& secrets,
-                                            std::string_view name) {
-  crypto::SigningKey key = crypto::SigningKey::generate();
+using SharedKey = std::shared_ptr<const crypto::SigningKey>;
+
+Status store_signing_key(domain::SecretProvider& secrets, std::string_view name,
+                         const crypto::SigningKey& key) {
   crypto::LockedBytes seed = key.seed();
-  TRY_VOID(secrets.set_app_secret(name, Secret{base64_encode(seed.reveal())}));
-  return key;
+  return secrets.set_app_secret(name, Secret{base64_encode(seed.reveal())});
+}
+
+/// Null when there is none.
+Result<SharedKey> find_signing_key(domain::SecretProvider& secrets, std::string_view name) {
+  TRY(std::optional<Secret> stored, secrets.app_secret(name));
+  if (!stored) return nullptr;
+  std::optional<std::string> seed = base64_decode(stored->reveal());
+  if (!seed) return fail(Kind::internal, "keys.malformed", std::string(name) + " is not base64");
+  TRY(crypto::SigningKey key, crypto::SigningKey::from_seed(as_bytes(*seed)));
+  return std::make_shared<const crypto::SigningKey>(std::move(key));
+}
+
+/// Writes the key and reads it again, as whoever signs with it will.
+Status put_signing_key(domain::SecretProvider& secrets, std::string_view name,
+                       const crypto::SigningKey& key) {
+  TRY_VOID(store_signing_key(secrets, name, key));
+  TRY(const SharedKey found, find_signing_key(secrets, name));
+  if (found && found->public_key().id() == key.public_key().id()) return {};
+  return fail(Kind::conflict, "keys.shadowed",
+              std::string(name) +
+                  " comes from a provider that is asked before the one that is "
+                  "written to; replace it there");
 }
 
 }  // namespace
 
 Result<std::shared_ptr<const crypto::SigningKey>> load_or_make_signing_key(
     domain::SecretProvider& secrets, std::string_view name) {
-  TRY(std::optional<Secret> stored, secrets.app_secret(name));
-  if (stored) {
-    std::optional<std::string> seed = base64_decode(stored->reveal());
-    if (!seed) return fail(Kind::internal, "keys.malformed", std::string(name) + " is not base64");
-    TRY(crypto::SigningKey key, crypto::SigningKey::from_seed(as_bytes(*seed)));
-    return std::make_shared<const crypto::SigningKey>(std::move(key));
-  }
-  TRY(crypto::SigningKey key, make_signing_key(secrets, name));
-  return std::make_shared<const crypto::SigningKey>(std::move(key));
+  TRY(SharedKey stored, find_signing_key(secrets, name));
+  if (stored) return stored;
+  auto made = std::make_shared<const crypto::SigningKey>(crypto::SigningKey::generate());
+  TRY_VOID(store_signing_key(secrets, name, *made));
+  return made;
 }
 
 Result<crypto::PublicKey> replace_signing_key(domain::SecretProvider& secrets,
                                               std::string_view name) {
-  TRY(const crypto::SigningKey made, make_signing_key(secrets, name));
-  TRY(const auto found, load_or_make_signing_key(secrets, name));
-  if (found->public_key().id() != made.public_key().id()) {
-    return fail(Kind::conflict, "keys.shadowed",
-                std::string(name) +
-                    " comes from a provider that is asked before the one that is "
-                    "written to; replace it there");
-  }
+  const crypto::SigningKey made = crypto::SigningKey::generate();
+  TRY_VOID(put_signing_key(secrets, name, made));
   return made.public_key();
+}
+
+Result<std::optional<crypto::PublicKey>> prepared_signing_key(domain::SecretProvider& secrets,
+                                                              std::string_view name,
+                                                              std::string_view next) {
+  TRY(const SharedKey prepared, find_signing_key(secrets, next));
+  TRY(const SharedKey current, find_signing_key(secrets, name));
+  // One that was taken into use, and could not be taken out of its place any more, waits no longer.
+  if (!prepared || (current && current->public_key().id() == prepared->public_key().id())) {
+    return std::nullopt;
+  }
+  return prepared->public_key();
+}
+
+Result<crypto::PublicKey> prepare_signing_key(domain::SecretProvider& secrets,
+                                              std::string_view name, std::string_view next) {
+  TRY(const std::optional<crypto::PublicKey> prepared, prepared_signing_key(secrets, name, next));
+  if (prepared) return *prepared;
+  return replace_signing_key(secrets, next);
+}
+
+Status use_signing_key(domain::SecretProvider& secrets, std::string_view name,
+                       std::string_view next, std::string_view wanted) {
+  TRY(const SharedKey prepared, find_signing_key(secrets, next));
+  TRY(const SharedKey current, find_signing_key(secrets, name));
+  const bool is_prepared = prepared && prepared->public_key().base64() == wanted;
+  const bool is_current = current && current->public_key().base64() == wanted;
+  if (!is_prepared && is_current) return {};
+  if (!is_prepared) {
+    return fail(Kind::not_found, "keys.unknown_key", "no key with this public half was prepared");
+  }
+  // In this order: whatever interrupts it, the key is in one of the two places.
+  if (!is_current) TRY_VOID(put_signing_key(secrets, name, *prepared));
+  return secrets.set_app_secret(next, std::nullopt);
 }
 
 }  // namespace alga::app

@@ -3,6 +3,7 @@
 #include <cstdint>
 #include <filesystem>
 #include <memory>
+#include <optional>
 #include <string>
 #include <string_view>
 
@@ -38,11 +39,27 @@ Status write_private_file(const std::string& path, std::string_view text);
 
 /// The application secret whose key signs compiled code.
 inline constexpr std::string_view artefact_key_secret = "alga_artefact_key";
+/// The one that is to follow it: nobody signs with it, so that runners can be told of it first.
+inline constexpr std::string_view next_artefact_key_secret = "alga_artefact_key_next";
 
 /// Puts a new Ed25519 key in place of the former one; who has loaded that goes on with it. Errors:
 /// `keys.shadowed` when a provider that is asked before the one that is written to still answers
 /// with another key, and those of the provider.
 [[nodiscard]] Result<crypto::PublicKey> replace_signing_key(domain::SecretProvider& secrets,
                                                             std::string_view name);
+
+/// Makes the key that is to follow `name` in `next`, or finds the one that was made before. Errors
+/// as replace_signing_key.
+[[nodiscard]] Result<crypto::PublicKey> prepare_signing_key(domain::SecretProvider& secrets,
+                                                            std::string_view name,
+                                                            std::string_view next);
+/// The prepared key; none when there is none.
+[[nodiscard]] Result<std::optional<crypto::PublicKey>> prepared_signing_key(
+    domain::SecretProvider& secrets, std::string_view name, std::string_view next);
+/// Puts the prepared key, whose public half is `wanted` (base64), in place of the former one; good
+/// as well when that has happened already. Errors as replace_signing_key, and `keys.unknown_key`
+/// when no such key was prepared.
+[[nodiscard]] Status use_signing_key(domain::SecretProvider& secrets, std::string_view name,
+                                     std::string_view next, std::string_view wanted);
 
 }  // namespace alga::app

@@ -51,5 +51,56 @@ TEST(SigningKeyOfTheApplication, IsNotCalledReplacedWhenItIsNot) {
   EXPECT_EQ(replaced.error().code, "keys.shadowed");
 }
 
+TEST(SigningKeyOfTheApplication, FollowsTheFormerOneOnlyWhenSomebodySaysSo) {
+  vault::testing::MemorySecrets secrets;
+  const auto current = [&] {
+    return (*load_or_make_signing_key(secrets, "key"))->public_key().base64();
+  };
+  const auto prepared = [&] { return *prepared_signing_key(secrets, "key", "next"); };
+  const std::string former = current();
+  EXPECT_FALSE(prepared());
+  const auto made = prepare_signing_key(secrets, "key", "next");
+  ASSERT_TRUE(made) << made.error().message;
+  EXPECT_EQ(current(), former) << "whoever starts now signs with the former one";
+  EXPECT_EQ(prepared()->base64(), made->base64());
+  EXPECT_EQ(prepare_signing_key(secrets, "key", "next")->base64(), made->base64())
+      << "runners may have been told of it";
+
+  const auto use = [&](std::string_view key) {
+    return use_signing_key(secrets, "key", "next", key);
+  };
+  EXPECT_EQ(use("another").error().code, "keys.unknown_key");
+  EXPECT_TRUE(use(former)) << "it is in use";
+  EXPECT_EQ(prepared()->base64(), made->base64());
+  ASSERT_TRUE(use(made->base64()));
+  EXPECT_EQ(current(), made->base64());
+  EXPECT_FALSE(prepared());
+  EXPECT_FALSE(*secrets.app_secret("next"));
+  EXPECT_TRUE(use(made->base64())) << "once more";
+  EXPECT_NE(prepare_signing_key(secrets, "key", "next")->base64(), made->base64());
+}
+
+TEST(SigningKeyOfTheApplication, GoesOnWhereUsingAPreparedOneWasInterrupted) {
+  vault::testing::MemorySecrets secrets;
+  ASSERT_TRUE(load_or_make_signing_key(secrets, "key"));
+  const std::string made = prepare_signing_key(secrets, "key", "next")->base64();
+  ASSERT_TRUE(secrets.set_app_secret("key", (*secrets.app_secret("next"))->copy()));
+  EXPECT_FALSE(*prepared_signing_key(secrets, "key", "next")) << "it is in use";
+  ASSERT_TRUE(use_signing_key(secrets, "key", "next", made));
+  EXPECT_FALSE(*secrets.app_secret("next"));
+}
+
+TEST(SigningKeyOfTheApplication, IsNotCalledPreparedOrUsedWhenItIsNot) {
+  Shadowed secrets;
+  ASSERT_TRUE(load_or_make_signing_key(secrets.first, "key"));
+  const auto prepared = prepare_signing_key(secrets, "key", "next");
+  ASSERT_FALSE(prepared);
+  EXPECT_EQ(prepared.error().code, "keys.shadowed");
+  const std::string made = prepare_signing_key(secrets.first, "key", "next")->base64();
+  const Status used = use_signing_key(secrets, "key", "next", made);
+  ASSERT_FALSE(used);
+  EXPECT_EQ(used.error().code, "keys.shadowed");
+}
+
 }  // namespace
 }  // namespace alga::app

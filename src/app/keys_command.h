@@ -23,17 +23,21 @@ class KeysCommand {
 
  private:
   void add_envelopes(CLI::App& envelopes);
-  [[nodiscard]] EnvelopeKeyStep step() const;
+  void add_artefacts(CLI::App& artefacts);
+  [[nodiscard]] EnvelopeKeyStep envelope_step() const;
+  [[nodiscard]] ArtefactKeyStep artefact_step() const;
 
   CLI::App* keys_;
   CLI::App* rotate_;
   CLI::App* envelopes_;
   CLI::App* artefacts_;
   std::string used_envelope_key_;
+  std::string used_artefact_key_;
   bool rotate_envelopes_ = false;
   bool prepare_envelopes_ = false;
   bool retire_envelopes_ = false;
   bool rotate_artefacts_ = false;
+  bool prepare_artefacts_ = false;
 };
 
 }  // namespace alga::app

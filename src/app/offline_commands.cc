@@ -112,34 +112,34 @@ int rotate_keys(const std::string& config_file, const Flags& flags, bool as_json
 
 namespace {
 
-struct EnvelopeKeyReport {
+struct KeyReport {
   object json;
   std::string text;
 };
 
-Result<EnvelopeKeyReport> perform(domain::SecretProvider& secrets, EnvelopeKeyStep step,
-                                  const std::string& id) {
+Result<KeyReport> perform(domain::SecretProvider& secrets, EnvelopeKeyStep step,
+                          const std::string& id) {
   constexpr std::string_view ring = vault::envelope_keys_secret;
   switch (step) {
     case EnvelopeKeyStep::rotate: {
       TRY(const vault::KeyRing changed, vault::rotate_key_ring(secrets, ring));
-      return EnvelopeKeyReport{{{"current_key_id", changed.current}},
-                               "new envelope key " + changed.current};
+      return KeyReport{{{"current_key_id", changed.current}},
+                       "new envelope key " + changed.current};
     }
     case EnvelopeKeyStep::prepare: {
       TRY(const std::string prepared, vault::prepare_key_of_ring(secrets, ring));
-      return EnvelopeKeyReport{
+      return KeyReport{
           {{"prepared_key_id", prepared}},
           "prepared envelope key " + prepared + "; bring the ring to every runner, then --use it"};
     }
     case EnvelopeKeyStep::use: {
       TRY_VOID(vault::use_key_of_ring(secrets, ring, id));
-      return EnvelopeKeyReport{{{"current_key_id", id}}, "envelopes are sealed with " + id};
+      return KeyReport{{{"current_key_id", id}}, "envelopes are sealed with " + id};
     }
     case EnvelopeKeyStep::retire: {
       TRY(const std::size_t retired, vault::retire_keys_of_ring(secrets, ring));
-      return EnvelopeKeyReport{{{"retired", retired}},
-                               std::to_string(retired) + " older envelope keys taken out"};
+      return KeyReport{{{"retired", retired}},
+                       std::to_string(retired) + " older envelope keys taken out"};
     }
   }
   return fail(Kind::internal, "internal.unexpected", "no such step");
@@ -159,26 +159,58 @@ int change_envelope_keys(const std::string& config_file, const Flags& flags, Env
   return 0;
 }
 
-int tell_artefact_key(const std::string& config_file, const Flags& flags, bool rotate,
-                      bool as_json) {
+namespace {
+
+Result<KeyReport> tell_artefact_key(domain::SecretProvider& secrets) {
+  TRY(const auto current, load_or_make_signing_key(secrets, artefact_key_secret));
+  TRY(const auto prepared,
+      prepared_signing_key(secrets, artefact_key_secret, next_artefact_key_secret));
+  const std::string key = current->public_key().base64();
+  KeyReport report{{{"artefact_key", key}}, key};
+  if (prepared) report.json["prepared_artefact_key"] = prepared->base64();
+  return report;
+}
+
+Result<KeyReport> perform(domain::SecretProvider& secrets, ArtefactKeyStep step,
+                          const std::string& wanted) {
+  switch (step) {
+    case ArtefactKeyStep::tell: return tell_artefact_key(secrets);
+    case ArtefactKeyStep::rotate: {
+      TRY(const crypto::PublicKey made, replace_signing_key(secrets, artefact_key_secret));
+      return KeyReport{{{"artefact_key", made.base64()}},
+                       "new key of compiled code " + made.base64() +
+                           "; add it to engine.artefact_keys of the runners and start them again, "
+                           "then the control planes"};
+    }
+    case ArtefactKeyStep::prepare: {
+      TRY(const crypto::PublicKey made,
+          prepare_signing_key(secrets, artefact_key_secret, next_artefact_key_secret));
+      return KeyReport{{{"prepared_artefact_key", made.base64()}},
+                       "prepared key of compiled code " + made.base64() +
+                           "; add it to engine.artefact_keys of the runners and start them again, "
+                           "then --use it"};
+    }
+    case ArtefactKeyStep::use: {
+      TRY_VOID(use_signing_key(secrets, artefact_key_secret, next_artefact_key_secret, wanted));
+      return KeyReport{
+          {{"artefact_key", wanted}},
+          "key of compiled code " + wanted + "; control planes sign with it from their next start"};
+    }
+  }
+  return fail(Kind::internal, "internal.unexpected", "no such step");
+}
+
+}  // namespace
+
+int change_artefact_key(const std::string& config_file, const Flags& flags, ArtefactKeyStep step,
+                        const std::string& key, bool as_json) {
   std::optional<config::Config> config = load_config(config_file, flags);
   if (!config) return 2;
   Workbench bench(*config);
   if (Status opened = bench.open_secrets(); !opened) return complain(opened.error());
-  if (!rotate) {
-    auto current = load_or_make_signing_key(bench.secrets(), artefact_key_secret);
-    if (!current) return complain(current.error());
-    const std::string key = (*current)->public_key().base64();
-    print({{"artefact_key", key}}, as_json, key);
-    return 0;
-  }
-  auto made = replace_signing_key(bench.secrets(), artefact_key_secret);
-  if (!made) return complain(made.error());
-  const std::string key = made->base64();
-  print({{"artefact_key", key}}, as_json,
-        "new key of compiled code " + key +
-            "; add it to engine.artefact_keys of the runners and start them again, then the "
-            "control planes");
+  auto report = perform(bench.secrets(), step, key);
+  if (!report) return complain(report.error());
+  print(report->json, as_json, report->text);
   return 0;
 }
 
