@@ -15,6 +15,9 @@ namespace {
 /// To hold writes against the active schema before it changes once more.
 constexpr int kAttempts = 3;
 
+/// Of values and metadata in one page, so that an answer has a bound however large values may be.
+constexpr std::size_t kPageBytes = 8U << 20U;
+
 std::unexpected<Error> bad(std::string message) {
   return fail(Kind::invalid, "storage.invalid", std::move(message));
 }
@@ -106,6 +109,27 @@ StorageLimits storage_limits(const domain::ServerLimits& limits) {
   return out;
 }
 
+namespace {
+
+/// Two bytes of UTF-8 take six as `\u00e9`, which is the worst that writers of JSON do to a value;
+/// base64 takes four for three.
+constexpr std::size_t kEscaped = 3;
+/// Keys, other members and blanks of one record.
+constexpr std::size_t kFrame = 4U << 10U;
+/// However low the limits are, so that whoever is above them learns which one it is.
+constexpr std::size_t kShortest = 2U << 20U;
+
+}  // namespace
+
+std::size_t longest_write(const StorageLimits& limits) {
+  return std::max(kShortest, kEscaped * (limits.value_bytes + limits.metadata_bytes) + kFrame);
+}
+
+std::size_t longest_bulk_write(const StorageLimits& limits) {
+  const std::size_t records = limits.bulk_items * (kEscaped * limits.metadata_bytes + kFrame);
+  return std::max(longest_write(limits), kEscaped * limits.bulk_bytes + records + kFrame);
+}
+
 /// What an install keeps is a quota, what one request brings a size.
 std::unexpected<Error> StorageRecords::over(domain::Limit limit, std::uint64_t most) const {
   const domain::LimitInfo& info = domain::info(limit);
@@ -154,16 +178,21 @@ Result<StoredRecord> StorageRecords::put(const domain::StorageScope& scope,
   return std::move(stored.front());
 }
 
+Status StorageRecords::check_count(std::size_t items) const {
+  if (items == 0) return bad("there is nothing to store");
+  if (items > limits_.bulk_items) {
+    return over(domain::Limit::storage_bulk_items, limits_.bulk_items);
+  }
+  return {};
+}
+
 Result<std::vector<StoredRecord>> StorageRecords::put_all(const domain::StorageScope& scope,
                                                           const std::vector<StorageWrite>& writes) {
+  TRY_VOID(check_count(writes.size()));
   std::size_t bytes = 0;
   for (const StorageWrite& write : writes) {
     TRY_VOID(check_write(write));
     bytes += write.value.size();
-  }
-  if (writes.empty()) return bad("there is nothing to store");
-  if (writes.size() > limits_.bulk_items) {
-    return over(domain::Limit::storage_bulk_items, limits_.bulk_items);
   }
   // One record alone is held to its own limit.
   if (writes.size() > 1 && bytes > limits_.bulk_bytes) {
@@ -318,12 +347,14 @@ Result<StorageListing> StorageRecords::list(const domain::StorageScope& scope,
         {scope.tenant, scope.install, list.ns, after, list.prefix, core_.now(), list.limit + 1});
   }));
   StorageListing listing;
+  std::size_t bytes = 0;
   for (const sql::Row& row : rows) {
-    if (listing.records.size() == list.limit) {
+    if (listing.records.size() == list.limit || bytes >= kPageBytes) {
       listing.next_cursor = make_cursor(listing.records.back().key);
       break;
     }
     listing.records.push_back(read_record(row));
+    bytes += static_cast<std::size_t>(size_of(listing.records.back()));
   }
   return listing;
 }

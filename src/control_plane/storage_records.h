@@ -57,6 +57,11 @@ struct StorageLimits {
 /// Those of the operator, with the reference's for the rest.
 [[nodiscard]] StorageLimits storage_limits(const domain::ServerLimits& limits);
 
+/// The longest JSON that one request within the limits may take, escaped as writers of JSON do;
+/// 2 MiB at least.
+[[nodiscard]] std::size_t longest_write(const StorageLimits& limits);
+[[nodiscard]] std::size_t longest_bulk_write(const StorageLimits& limits);
+
 /// The records of extensions in SQL. Keys are compared byte by byte; an expired record does not
 /// exist for anybody; quotas are counted in the transaction of the write, so no race gets past
 /// them. Thread-safe; blocks. Errors: `storage.missing`, `storage.conflict`, `storage.invalid`,
@@ -70,13 +75,16 @@ class StorageRecords {
   [[nodiscard]] Result<StoredRecord> get(const domain::StorageScope& scope, const std::string& ns,
                                          const std::string& key) const;
   Result<StoredRecord> put(const domain::StorageScope& scope, const StorageWrite& write);
+  /// Whether one bulk may have that many records; a hit of the limit when not.
+  [[nodiscard]] Status check_count(std::size_t items) const;
   /// All or nothing; all in one namespace.
   Result<std::vector<StoredRecord>> put_all(const domain::StorageScope& scope,
                                             const std::vector<StorageWrite>& writes);
   Status remove(const domain::StorageScope& scope, const std::string& ns, const std::string& key,
                 const domain::WriteCondition& condition);
-  /// In order of the keys. The cursor names the last record of the page, so that the next page
-  /// begins behind it whatever was written or deleted meanwhile.
+  /// In order of the keys; a page ends early when its records take 8 MiB. The cursor names the last
+  /// record of the page, so that the next page begins behind it whatever was written or deleted
+  /// meanwhile.
   [[nodiscard]] Result<StorageListing> list(const domain::StorageScope& scope,
                                             const domain::StorageList& list) const;
   [[nodiscard]] Result<StorageUsage> usage(const domain::StorageScope& scope) const;

@@ -7,8 +7,6 @@
 namespace alga::control_plane {
 namespace {
 
-constexpr std::uint64_t kBulkBody = 2U << 20U;
-
 /// `{error, code, details}` of the internal API.
 httpd::Response internal_error(const Error& error, std::string_view request_id) {
   auto [status, code] = storage_error_code(error);
@@ -160,7 +158,9 @@ class InternalOperation {
     return boost::json::object{{"success", removed.has_value()}};
   }
   Result<boost::json::value> bulk_put() {
-    TRY(auto items, root_.objects("items", records_.limits().bulk_items + 1));
+    // As many as the body may hold: too many are the limit's business, by however many.
+    TRY(auto items, root_.objects("items", longest_bulk_write(records_.limits())));
+    TRY_VOID(records_.check_count(items.size()));
     std::vector<StorageWrite> writes;
     for (json::Object& item : items) {
       TRY(std::string key, item.string("key"));
@@ -186,7 +186,8 @@ class InternalOperation {
 
 Result<httpd::Response> internal_storage(Services& services, const httpd::Request& request) {
   TRY(auto scope, internal_scope(services, request));
-  TRY(auto document, json::Document::parse(request.body, {.max_bytes = kBulkBody}));
+  const std::size_t longest = longest_bulk_write(services.storage_records.limits());
+  TRY(auto document, json::Document::parse(request.body, {.max_bytes = longest}));
   TRY(json::Object root, json::Object::of(document.value()));
   TRY(std::string operation, root.string("operation", 32));
   TRY(std::string ns, root.string("namespace"));
@@ -242,7 +243,8 @@ Result<httpd::Response> get_record(Services& services, const Call& call) {
 Result<httpd::Response> put_record(Services& services, const Call& call,
                                    const std::optional<std::string>& key_in_path) {
   TRY(auto scope, public_scope(services, call));
-  TRY(auto document, call.body());
+  const std::size_t longest = longest_write(services.storage_records.limits());
+  TRY(auto document, json::Document::parse(call.request.body, {.max_bytes = longest}));
   TRY(json::Object root, json::Object::of(document.value()));
   std::string key = key_in_path.value_or("");
   if (!key_in_path) {
@@ -268,10 +270,13 @@ void add_storage_routes(Api& api, Services& services) {
   api.add_open(
       "POST", "/api/internal/ext-storage/install/{installId}",
       [&services](const httpd::Request& request) { return internal_storage(services, request); },
-      {.route = {.max_body = kBulkBody}, .error = &internal_error});
+      {.route = {.max_body = longest_bulk_write(services.storage_records.limits())},
+       .error = &internal_error});
 
   const std::string records = "/api/ext-storage/install/{installId}/{namespace}/records";
-  const ActionOptions options{.error = &public_error};
+  const ActionOptions options{
+      .route = {.max_body = longest_write(services.storage_records.limits())},
+      .error = &public_error};
   auto add = [&](std::string_view method, const std::string& pattern, Action action) {
     api.add(method, pattern, Access::tenant_admins, std::move(action), options);
   };

@@ -471,11 +471,15 @@ TEST_P(SmallStorageContract, BoundsTheRecordsOfABulk) {
     }
     return op({{"operation", "bulkPut"}, {"namespace", "n"}, {"items", items}});
   };
-  expect_too_large(bulk(4));
-  EXPECT_EQ(hits_.text(), "storage_bulk_items 1");
+  int refused = 0;
+  for (int records : {4, 5, 1'000, 50'000}) {
+    expect_too_large(bulk(records));
+    EXPECT_EQ(hits_.text(), "storage_bulk_items " + std::to_string(++refused)) << records;
+  }
   EXPECT_EQ(get("0").status, 404) << "all or nothing";
   EXPECT_EQ(bulk(3).status, 200);
-  EXPECT_EQ(hits_.text(), "storage_bulk_items 1");
+  EXPECT_EQ(hits_.text(), "storage_bulk_items 4");
+  EXPECT_EQ(bulk(0).string("/details/code"), "storage.invalid");
 }
 
 TEST_P(SmallStorageContract, BoundsTheBytesOfABulk) {

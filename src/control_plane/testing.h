@@ -185,6 +185,7 @@ class Platform {
     auto match = router_.match(method, request.path);
     if (match.handler == nullptr)
       return {.status = match.allowed.empty() ? std::uint16_t{404} : std::uint16_t{405}};
+    if (body.size() > match.options->max_body) return {.status = 413};  // as httpd answers
     request.params = match.params;
     request.body_size = body.size();
     if (match.options->spool) {
