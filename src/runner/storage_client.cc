@@ -3,6 +3,7 @@
 #include <boost/json/object.hpp>
 #include <boost/json/serialize.hpp>
 #include <limits>
+#include <memory>
 #include <optional>
 #include <utility>
 
@@ -127,6 +128,24 @@ Result<StorageRecord> record_of(json::Object& object) {
   return record;
 }
 
+std::string cursor_behind(const std::string& key) {
+  const std::string position = boost::json::serialize(boost::json::object{{"key", key}});
+  return base64url_encode(as_bytes(position));
+}
+
+/// A cursor names the last record of its page. That of the earlier system names the first one of
+/// the next page, which it then leaves out; the same spelling with the last key is what it should
+/// have said. A cursor that names nothing is somebody else's business.
+std::string corrected_cursor(std::string cursor, const std::string& last_key) {
+  const auto text = base64url_decode(cursor);
+  const auto position = text ? json::parse(*text, {.max_bytes = 4096, .max_depth = 2})
+                             : Result<json::Value>(json::Value{});
+  if (!position || !position->is_object()) return cursor;
+  const auto* key = position->get_object().if_contains("key");
+  if (key == nullptr || !key->is_string() || key->get_string() == last_key) return cursor;
+  return cursor_behind(last_key);
+}
+
 Result<domain::StoragePage> page_of(json::Object& root) {
   domain::StoragePage page;
   TRY(auto items, root.objects("items", 1'000));
@@ -136,6 +155,9 @@ Result<domain::StoragePage> page_of(json::Object& root) {
   }
   TRY(page.next_cursor, root.optional_string("nextCursor"));
   if (page.next_cursor && page.next_cursor->empty()) page.next_cursor.reset();
+  if (page.next_cursor && !page.records.empty()) {
+    page.next_cursor = corrected_cursor(*std::move(page.next_cursor), page.records.back().key);
+  }
   return page;
 }
 
@@ -160,16 +182,19 @@ Result<T> read_answer(const Result<domain::HttpResponse>& response, const Read& 
   return outcome;
 }
 
+/// A request, or an error of the port.
+Result<egress::ClientRequest> prepared(const ControlPlaneLink& link, const StorageScope& scope,
+                                       const boost::json::object& body) {
+  auto request = prepare(link, scope, body);
+  if (request || request.error().code == "storage.denied") return request;
+  return unavailable(std::string(request.error().code));
+}
+
 template <class T, class Read>
 void ask(egress::HttpClient& client, const ControlPlaneLink& link, const StorageScope& scope,
          const boost::json::object& body, Callback<T> done, Read read) {
-  auto request = prepare(link, scope, body);
-  if (!request) {
-    if (request.error().code != "storage.denied") {
-      request = unavailable(std::string(request.error().code));
-    }
-    return done(fail(std::move(request).error()));
-  }
+  auto request = prepared(link, scope, body);
+  if (!request) return done(fail(std::move(request).error()));
   client.send(std::move(*request),
               [done = std::move(done), read](Result<domain::HttpResponse> response) mutable {
                 done(read_answer<T>(response, read));
@@ -185,6 +210,74 @@ void add_condition(boost::json::object& body, const domain::WriteCondition& cond
   if (condition.kind == Kind::create_only) body["ifRevision"] = 0;
   if (condition.kind == Kind::revision) body["ifRevision"] = condition.revision;
 }
+
+boost::json::object put_operation(const domain::StoragePut& put) {
+  boost::json::object body = operation("put", put.ns);
+  body["key"] = put.key;
+  body["value"] = base64_encode(as_bytes(put.value));
+  body["metadata"] = {{"encoding", bytes_mark}};
+  if (put.ttl_seconds) body["ttlSeconds"] = *put.ttl_seconds;
+  add_condition(body, put.condition);
+  return body;
+}
+
+/// Whether it refused a condition without saying more, as the earlier system does for every record
+/// that is not there. Our control plane names the code.
+bool is_bare_conflict(const Result<domain::HttpResponse>& response) {
+  return response && response->status == 409 && read_refusal(*response).detail.empty();
+}
+
+/// As near to "only when there is none" as the earlier API comes: look, write, and see from the
+/// revision whether somebody else was faster. Then the write has replaced theirs, but only they are
+/// told that they created it.
+class CreationByLooking : public std::enable_shared_from_this<CreationByLooking> {
+ public:
+  CreationByLooking(egress::HttpClient& client, ControlPlaneLink link, StorageScope scope,
+                    domain::StoragePut put, Callback<std::uint64_t> done)
+      : client_(client),
+        link_(std::move(link)),
+        scope_(std::move(scope)),
+        put_(std::move(put)),
+        done_(std::move(done)) {
+    put_.condition = {};
+  }
+
+  /// Without looking.
+  void answer(Result<std::uint64_t> revision) { done_(std::move(revision)); }
+
+  void look() {
+    boost::json::object body = operation("get", put_.ns);
+    body["key"] = put_.key;
+    ask<std::uint64_t>(
+        client_, link_, scope_, body,
+        [self = shared_from_this()](Result<std::uint64_t> found) {
+          if (found) return self->done_(there_already());
+          if (found.error().code != "storage.missing") return self->done_(std::move(found));
+          self->write();
+        },
+        &revision_of);
+  }
+
+ private:
+  static std::unexpected<Error> there_already() {
+    return fail(Kind::conflict, "storage.conflict", "there is such a record");
+  }
+  void write() {
+    ask<std::uint64_t>(
+        client_, link_, scope_, put_operation(put_),
+        [self = shared_from_this()](Result<std::uint64_t> written) {
+          if (written && *written != 1) return self->done_(there_already());
+          self->done_(std::move(written));
+        },
+        &revision_of);
+  }
+
+  egress::HttpClient& client_;
+  const ControlPlaneLink link_;
+  const StorageScope scope_;
+  domain::StoragePut put_;
+  Callback<std::uint64_t> done_;
+};
 
 /// Operators of the earlier system give the address with or without the path of its API.
 ControlPlaneLink without_api_path(ControlPlaneLink link) {
@@ -206,13 +299,18 @@ void StorageClient::get(StorageScope scope, std::string ns, std::string key,
 }
 
 void StorageClient::put(StorageScope scope, domain::StoragePut put, Callback<std::uint64_t> done) {
-  boost::json::object body = operation("put", put.ns);
-  body["key"] = put.key;
-  body["value"] = base64_encode(as_bytes(put.value));
-  body["metadata"] = {{"encoding", bytes_mark}};
-  if (put.ttl_seconds) body["ttlSeconds"] = *put.ttl_seconds;
-  add_condition(body, put.condition);
-  ask<std::uint64_t>(client_, link_, scope, body, std::move(done), &revision_of);
+  const boost::json::object body = put_operation(put);
+  if (put.condition.kind != domain::WriteCondition::Kind::create_only) {
+    return ask<std::uint64_t>(client_, link_, scope, body, std::move(done), &revision_of);
+  }
+  auto request = prepared(link_, scope, body);
+  if (!request) return done(fail(std::move(request).error()));
+  auto by_looking = std::make_shared<CreationByLooking>(client_, link_, std::move(scope),
+                                                        std::move(put), std::move(done));
+  client_.send(std::move(*request), [by_looking](const Result<domain::HttpResponse>& response) {
+    if (is_bare_conflict(response)) return by_looking->look();
+    by_looking->answer(read_answer<std::uint64_t>(response, &revision_of));
+  });
 }
 
 void StorageClient::remove(StorageScope scope, std::string ns, std::string key,

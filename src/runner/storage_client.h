@@ -14,6 +14,11 @@ namespace alga::runner {
 /// the execution is the bearer where there is one, else the configured token. Values travel as
 /// base64 with the metadata `{"encoding":"base64-bytes"}`.
 ///
+/// What the earlier system's API gets wrong is put right as far as it can be: a cursor names the
+/// last record of its page (theirs loses one at each border), and a write that must create is
+/// answered rightly where their API always refuses it, by looking first and at the new revision;
+/// of two at once only one is told that it created, though the other's value may be what stays.
+///
 /// Errors: those of the port. 401 and 403 are `storage.denied`, 404 `storage.missing`, 409
 /// `storage.conflict`, 400 `storage.invalid` or, when our control plane says so,
 /// `storage.schema_violation` with its reason, 429 `storage.quota` or, when it is about the rate,

@@ -36,6 +36,12 @@ class StorageClientTest : public ::testing::Test {
   }
   static async::Task<httpd::Response> answer(StorageClientTest* test, httpd::Request request) {
     test->asked_ = std::move(request);
+    test->operations_.push_back(boost::json::serialize(test->body().at("operation")));
+    if (!test->answers_.empty()) {
+      const auto [status, body] = test->answers_.front();
+      test->answers_.erase(test->answers_.begin());
+      co_return httpd::json_response(status, body);
+    }
     co_return httpd::json_response(test->status_, test->body_);
   }
 
@@ -78,6 +84,8 @@ class StorageClientTest : public ::testing::Test {
   std::string token_ = "the-token";
   std::uint16_t status_ = 200;
   std::string body_ = "{}";
+  std::vector<std::pair<std::uint16_t, std::string>> answers_;  ///< before the usual one
+  std::vector<std::string> operations_;
   std::optional<httpd::Request> asked_;
   domain::StorageScope scope_{*TenantId::parse("t1"), *InstallId::parse("i1"), "the-grant"};
   std::unique_ptr<httpd::TestingServer> server_;
@@ -151,6 +159,55 @@ TEST_F(StorageClientTest, FollowsPages) {
   EXPECT_EQ(sent.at("includeValues"), true);
   body_ = R"({"items":[],"nextCursor":null})";
   EXPECT_FALSE(list({.ns = "ns"})->next_cursor);
+}
+
+TEST_F(StorageClientTest, MakesACursorNameTheLastRecordOfItsPage) {
+  const auto cursor_of = [this](const std::string& key, const std::string& cursor) {
+    body_ = R"({"items":[{"namespace":"ns","key":"a","revision":1,"value":"x","metadata":{}},
+                         {"namespace":"ns","key":)" +
+            boost::json::serialize(boost::json::string(key)) +
+            R"(,"revision":2,"value":"y","metadata":{}}],"nextCursor":")" + cursor + "\"}";
+    const auto page = list({.ns = "ns", .limit = 2});
+    return page ? page->next_cursor.value_or("none") : std::string(page.error().code);
+  };
+  const auto encoded = [](std::string_view text) { return base64url_encode(as_bytes(text)); };
+  EXPECT_EQ(cursor_of("b", encoded(R"({"key":"c"})")), encoded(R"({"key":"b"})"))
+      << "the earlier system's names a record that it then leaves out";
+  EXPECT_EQ(cursor_of("ä\"", encoded(R"({"key":"ö"})")), encoded(R"({"key":"ä\""})"));
+  EXPECT_EQ(cursor_of("b", encoded(R"({"key":"b","v":1})")), encoded(R"({"key":"b","v":1})"))
+      << "ours is right as it is";
+  for (const std::string& other : {encoded(R"({"offset":2})"), encoded("[1]"), encoded("text"),
+                                   std::string("!"), encoded(R"({"key":7})")}) {
+    EXPECT_EQ(cursor_of("b", other), other) << "nobody guesses";
+  }
+}
+
+TEST_F(StorageClientTest, CreatesByLookingWhereTheApiKnowsNoSuchCondition) {
+  const domain::StoragePut put_new{
+      .ns = "ns", .key = "k", .value = "v", .condition = {WriteCondition::Kind::create_only, 0}};
+  const auto created = [&](std::vector<std::pair<std::uint16_t, std::string>> answers) {
+    answers_ = std::move(answers);
+    operations_.clear();
+    const auto revision = put(put_new);
+    return revision ? "revision " + std::to_string(*revision) : std::string(revision.error().code);
+  };
+  using Asked = std::vector<std::string>;
+  const std::pair<std::uint16_t, std::string> bare{409, R"({"code":"REVISION_MISMATCH"})"};
+  const std::string record = R"({"namespace":"ns","key":"k","value":1,"revision":)";
+
+  EXPECT_EQ(created({bare, {404, "{}"}, {200, R"({"revision":1})"}}), "revision 1");
+  EXPECT_EQ(operations_, (Asked{R"("put")", R"("get")", R"("put")"}));
+  EXPECT_FALSE(body().contains("ifRevision"));
+  EXPECT_EQ(created({bare, {200, record + "4}"}}), "storage.conflict");
+  EXPECT_EQ(operations_, (Asked{R"("put")", R"("get")"})) << "nothing was written";
+  EXPECT_EQ(created({bare, {404, "{}"}, {200, R"({"revision":2})"}}), "storage.conflict")
+      << "somebody else was faster";
+  EXPECT_EQ(created({bare, {503, "{}"}}), "storage.unavailable");
+  EXPECT_EQ(created({bare, {404, "{}"}, {429, R"({"code":"QUOTA_EXCEEDED"})"}}), "storage.quota");
+  EXPECT_EQ(created({{200, R"({"revision":1})"}}), "revision 1");
+  EXPECT_EQ(operations_, Asked{R"("put")"}) << "ours can";
+  EXPECT_EQ(created({{409, R"({"details":{"code":"storage.conflict"}})"}}), "storage.conflict");
+  EXPECT_EQ(operations_, Asked{R"("put")"}) << "ours means it";
 }
 
 TEST_F(StorageClientTest, KeepsWhyAValueDoesNotFitItsSchema) {

@@ -75,8 +75,9 @@ class Reader:
     def _place(server):
         return server.folder / "machine"
 
-    def follow(self, blocks, after_each):
-        """Blocks of one role that stand together are followed on each machine of that role, one after another."""
+    def follow(self, blocks, after_each, whenever):
+        """Blocks of one role that stand together are followed on each machine of that role, one after another; `whenever`
+        is what may happen between any two steps."""
         while blocks:
             role = blocks[0][0]
             together = [block for block in blocks[: next((at for at, block in enumerate(blocks) if block[0] != role), len(blocks))]]
@@ -85,6 +86,7 @@ class Reader:
                     self._step(server, kind, text)
                 after_each()
             blocks = blocks[len(together) :]
+            whenever(blocks)
 
     def _step(self, server, kind, text):
         if kind == "stop":
@@ -128,6 +130,17 @@ class World:
         return next((float(line.rsplit(" ", 1)[1]) for line in lines if line.startswith(f"{series} ")), 0.0)
 
 
+def starts_by_itself(world, reader, callers, left):
+    """The control plane starts again in the middle of the exchange, before and after the runners were told of the new key."""
+    if not any("--use" in text for _, _, text in left):
+        return
+    expect_equal(world.fleet.server.stop(), 0, "exit status")
+    world.fleet.restart(world.fleet.server)
+    signs = world.fleet.server.logged("compiles")[-1]["artefact_key"]
+    expect_equal(signs, reader.variables["former"], "the key that it signs with, though the next one is there")
+    callers.some_more()
+
+
 @test("the key is exchanged under load as the page says, and no request fails")
 def exchange(world):
     shutil.copytree(world.shared(), world.kept)
@@ -137,7 +150,7 @@ def exchange(world):
     reader = Reader(world)
     with Callers(world) as callers:
         callers.some_more()
-        reader.follow(blocks, callers.some_more)
+        reader.follow(blocks, callers.some_more, lambda left: starts_by_itself(world, reader, callers, left))
         callers.some_more()
     expect_equal(callers.wrong, [], f"requests that failed, of {callers.count}")
     world.former, world.new = reader.variables["former"], reader.variables["new"]

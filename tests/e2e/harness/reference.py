@@ -5,6 +5,7 @@ are those of its contracts; nothing here is ours."""
 import base64
 import json
 import threading
+import time
 from urllib.parse import parse_qs, urlsplit
 
 from .loopback import LoopbackServer
@@ -85,30 +86,65 @@ class ReferenceInstallation(LoopbackServer):
             raise Refused(400, "VALIDATION_FAILED")
         if operation == "list":
             return self._list(install, ns, asked)
-        key = asked["key"]
-        if not 1 <= len(key) <= 256 or "/" in key:
-            raise Refused(400, "VALIDATION_FAILED")
-        there = self.records.get((install, ns, key))
-        # A condition on a record that is not there fails, so that it cannot mean "create only".
+        if operation == "bulkPut":
+            return self._bulk_put(install, ns, asked["items"])
+        key = self._checked_key(asked["key"])
+        there = self._record(install, ns, key)
+        # Fault of the original (1.12, "Revisions start at 1 …"): a record that is not there has no revision, 0 neither,
+        # so that a condition on it always fails and nothing can be created only when it is missing.
         if "ifRevision" in asked and (there is None or there["revision"] != asked["ifRevision"]):
-            if operation != "get" or there is not None:
-                raise Refused(409, "REVISION_MISMATCH")
+            raise Refused(409, "REVISION_MISMATCH")
         if operation == "put":
-            if len(json.dumps(asked["value"])) > 65536:
-                raise Refused(400, "LIMIT_EXCEEDED")
-            revision = there["revision"] + 1 if there else 1
-            self.records[(install, ns, key)] = {"value": asked["value"], "metadata": asked.get("metadata") or {}, "revision": revision}
-            return {"namespace": ns, "key": key, "revision": revision, **STAMPS}
+            return self._put(install, ns, key, asked)
         if operation == "delete":
+            # Deleting nothing is no error of the API (1.12, "delete"): the old runner made `conflict` of it.
             return {"success": self.records.pop((install, ns, key), None) is not None}
         if there is None:
             raise Refused(404, "NOT_FOUND")
-        return {"namespace": ns, "key": key, **there, **STAMPS}
+        return {"namespace": ns, "key": key, **self._shown(there)}
+
+    @staticmethod
+    def _checked_key(key):
+        if not 1 <= len(key) <= 256 or "/" in key:
+            raise Refused(400, "VALIDATION_FAILED")
+        return key
+
+    def _record(self, install, ns, key):
+        """What has expired goes at the next call (1.12)."""
+        record = self.records.get((install, ns, key))
+        if record and record.get("expires", float("inf")) <= time.time():
+            return self.records.pop((install, ns, key)) and None
+        return record
+
+    @staticmethod
+    def _shown(record):
+        return {"value": record["value"], "metadata": record["metadata"], "revision": record["revision"], **STAMPS}
+
+    def _put(self, install, ns, key, asked):
+        if len(json.dumps(asked["value"])) > 65536 or len(json.dumps(asked.get("metadata") or {})) > 4096:
+            raise Refused(400, "LIMIT_EXCEEDED")
+        if not 60 <= asked.get("ttlSeconds", 60) <= 2592000:
+            raise Refused(400, "VALIDATION_FAILED")
+        there = self._record(install, ns, key)
+        revision = there["revision"] + 1 if there else 1
+        record = {"value": asked["value"], "metadata": asked.get("metadata") or {}, "revision": revision}
+        if "ttlSeconds" in asked:
+            record["expires"] = time.time() + asked["ttlSeconds"]
+        self.records[(install, ns, key)] = record
+        return {"namespace": ns, "key": key, "revision": revision, **STAMPS}
+
+    def _bulk_put(self, install, ns, items):
+        if not 1 <= len(items) <= 20 or len(json.dumps(items)) > 512 * 1024:
+            raise Refused(400, "LIMIT_EXCEEDED")
+        done = [self._put(install, ns, self._checked_key(item["key"]), item) for item in items]
+        return {"namespace": ns, "items": [{name: one[name] for name in ("key", "revision", "ttlExpiresAt")} for one in done]}
 
     def _list(self, install, ns, asked):
-        after = json.loads(base64.urlsafe_b64decode(asked["cursor"] + "=="))["key"] if asked.get("cursor") else ""
-        prefix, limit = asked.get("keyPrefix", ""), asked.get("limit", 25)
-        keys = sorted(key for (where, space, key) in self.records if (where, space) == (install, ns) and key.startswith(prefix) and key > after)
+        after, prefix, limit = self._position(asked.get("cursor")), asked.get("keyPrefix", ""), asked.get("limit", 25)
+        if not 1 <= limit <= 100:
+            raise Refused(400, "VALIDATION_FAILED")
+        own = sorted(key for (where, space, key) in list(self.records) if (where, space) == (install, ns) and self._record(install, ns, key))
+        keys = [key for key in own if key.startswith(prefix) and key > after]
         items = []
         for key in keys[:limit]:
             item = {"tenantId": "acme", "extensionInstallId": install, "namespace": ns, "key": key, **STAMPS}
@@ -119,6 +155,17 @@ class ReferenceInstallation(LoopbackServer):
             if asked.get("includeMetadata"):
                 item["metadata"] = record["metadata"]
             items.append(item)
-        more = len(keys) > limit
-        cursor = base64.urlsafe_b64encode(json.dumps({"key": keys[limit - 1]}).encode()).decode().rstrip("=") if more else None
+        # Fault of the original (1.12, "Bug"; R9): the cursor names the first row that was not returned, and the next page
+        # begins behind it, so that one record is lost at each border.
+        cursor = base64.urlsafe_b64encode(json.dumps({"key": keys[limit]}).encode()).decode().rstrip("=") if len(keys) > limit else None
         return {"items": items, "nextCursor": cursor}
+
+    @staticmethod
+    def _position(cursor):
+        """The key that a cursor names: base64url of `{"key": …}`, and nothing else will do (1.12)."""
+        if not cursor:
+            return ""
+        try:
+            return json.loads(base64.urlsafe_b64decode(cursor + "=" * (-len(cursor) % 4)))["key"]
+        except (ValueError, KeyError, TypeError):
+            raise Refused(400, "VALIDATION_FAILED") from None
