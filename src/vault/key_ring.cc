@@ -10,10 +10,17 @@ namespace alga::vault {
 namespace {
 
 constexpr std::size_t kMaxKeys = 100;
+/// Of a change to a ring that others are changing, too.
+constexpr int kAttempts = 100;
 
 std::unexpected<Error> malformed(std::string_view name) {
   return fail(Kind::internal, "keys.malformed",
               "the application secret " + std::string(name) + " is not a ring of keys");
+}
+
+std::unexpected<Error> no_ring(std::string_view name) {
+  return fail(Kind::internal, "keys.unknown_key",
+              "the application secret " + std::string(name) + " does not exist");
 }
 
 /// A name for a key that says nothing about it.
@@ -74,13 +81,29 @@ Result<KeyRing> parse(const Secret& secret, std::string_view name) {
   return ring;
 }
 
+/// Changes the ring, over nothing but what was read: a key that another process has just added is
+/// never lost. `change` may be called again.
+template <class Change>
+Result<KeyRing> change_ring(domain::SecretProvider& secrets, std::string_view name, Change change) {
+  for (int attempt = 0; attempt < kAttempts; ++attempt) {
+    TRY(const std::optional<Secret> stored, secrets.app_secret(name));
+    if (!stored) return no_ring(name);
+    TRY(KeyRing ring, parse(*stored, name));
+    TRY(const bool changed, change(ring));
+    if (!changed) return ring;
+    TRY(const bool written, secrets.replace_app_secret(name, stored, serialise(ring)));
+    if (written) return ring;
+  }
+  return fail(Error{Kind::unavailable, "keys.unavailable",
+                    "the application secret " + std::string(name) + " keeps changing", 1});
+}
+
 }  // namespace
 
 Result<KeyRing> load_key_ring(domain::SecretProvider& secrets, std::string_view name) {
   TRY(const std::optional<Secret> stored, secrets.app_secret(name));
   if (stored) return parse(*stored, name);
-  return fail(Kind::internal, "keys.unknown_key",
-              "the application secret " + std::string(name) + " does not exist");
+  return no_ring(name);
 }
 
 Result<KeyRing> load_or_make_key_ring(domain::SecretProvider& secrets, std::string_view name) {
@@ -88,43 +111,49 @@ Result<KeyRing> load_or_make_key_ring(domain::SecretProvider& secrets, std::stri
   if (stored) return parse(*stored, name);
   KeyRing ring;
   ring.current = add_fresh_key(ring);
-  TRY_VOID(secrets.set_app_secret(name, serialise(ring)));
-  // What counts is what is stored: another process may have been here at the same time.
+  // Over nothing: what another process has made meanwhile stays, and is what counts.
+  TRY_VOID(secrets.replace_app_secret(name, std::nullopt, serialise(ring)));
   return load_key_ring(secrets, name);
 }
 
 Result<KeyRing> rotate_key_ring(domain::SecretProvider& secrets, std::string_view name) {
-  TRY(KeyRing ring, load_key_ring(secrets, name));
-  TRY_VOID(check_room(ring, name));
-  ring.current = add_fresh_key(ring);
-  TRY_VOID(secrets.set_app_secret(name, serialise(ring)));
-  return ring;
+  return change_ring(secrets, name, [name](KeyRing& ring) -> Result<bool> {
+    TRY_VOID(check_room(ring, name));
+    ring.current = add_fresh_key(ring);
+    return true;
+  });
 }
 
 Result<std::string> prepare_key_of_ring(domain::SecretProvider& secrets, std::string_view name) {
-  TRY(KeyRing ring, load_key_ring(secrets, name));
-  TRY_VOID(check_room(ring, name));
-  std::string id = add_fresh_key(ring);
-  TRY_VOID(secrets.set_app_secret(name, serialise(ring)));
+  std::string id;
+  TRY_VOID(change_ring(secrets, name, [&id, name](KeyRing& ring) -> Result<bool> {
+    TRY_VOID(check_room(ring, name));
+    id = add_fresh_key(ring);
+    return true;
+  }));
   return id;
 }
 
 Status use_key_of_ring(domain::SecretProvider& secrets, std::string_view name,
                        std::string_view id) {
-  TRY(KeyRing ring, load_key_ring(secrets, name));
-  if (!ring.keys.contains(id)) {
-    return fail(Kind::not_found, "keys.unknown_key",
-                "the application secret " + std::string(name) + " holds no key with this id");
-  }
-  ring.current = std::string(id);
-  return secrets.set_app_secret(name, serialise(ring));
+  TRY_VOID(change_ring(secrets, name, [name, id](KeyRing& ring) -> Result<bool> {
+    if (!ring.keys.contains(id)) {
+      return fail(Kind::not_found, "keys.unknown_key",
+                  "the application secret " + std::string(name) + " holds no key with this id");
+    }
+    ring.current = std::string(id);
+    return true;
+  }));
+  return {};
 }
 
 Result<std::size_t> retire_keys_of_ring(domain::SecretProvider& secrets, std::string_view name) {
-  TRY(KeyRing ring, load_key_ring(secrets, name));
-  const std::size_t retired =
-      std::erase_if(ring.keys, [&ring](const auto& item) { return item.first != ring.current; });
-  if (retired > 0) TRY_VOID(secrets.set_app_secret(name, serialise(ring)));
+  std::size_t retired = 0;
+  TRY_VOID(change_ring(secrets, name, [&retired](KeyRing& ring) -> Result<bool> {
+    retired =
+        std::erase_if(ring.keys, [&ring](const auto& item) { return item.first != ring.current; });
+    return retired > 0;
+  }));
   return retired;
 }
 

@@ -13,7 +13,9 @@
 namespace alga::vault {
 
 /// Symmetric keys by id, one of them current. Kept as one application secret: a JSON object
-/// `{"current":"<id>","keys":{"<id>":"<base64 of 32 bytes>"}}`. Move-only.
+/// `{"current":"<id>","keys":{"<id>":"<base64 of 32 bytes>"}}`. Move-only. Of several that make or
+/// change a ring at once, in whichever processes, none loses a key of another; who does not get his
+/// turn is told `keys.unavailable`.
 struct KeyRing {
   std::string current;
   std::map<std::string, crypto::AeadKey, std::less<>> keys;

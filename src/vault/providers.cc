@@ -1,6 +1,7 @@
 #include "vault/providers.h"
 
 #include <fcntl.h>
+#include <sys/file.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -90,6 +91,28 @@ Status make_private_directories(const fs::path& path) {
 
 }  // namespace
 
+namespace {
+
+/// Held by one writer at a time, of this process or another one; released with the object.
+class WriterLock {
+ public:
+  static Result<WriterLock> take(const fs::path& folder) {
+    WriterLock lock(
+        ::open((folder / ".lock").c_str(), O_RDWR | O_CREAT | O_NOFOLLOW | O_CLOEXEC, 0600));
+    if (lock.file_->get() < 0) return io_error(errno, "open the lock of the secrets");
+    while (::flock(lock.file_->get(), LOCK_EX) != 0) {
+      if (errno != EINTR) return io_error(errno, "lock the secrets");
+    }
+    return lock;
+  }
+
+ private:
+  explicit WriterLock(int fd) : file_(std::make_unique<OpenFile>(fd)) {}
+  std::unique_ptr<OpenFile> file_;
+};
+
+}  // namespace
+
 EnvironmentSecrets::EnvironmentSecrets(std::string prefix,
                                        std::function<const char*(const char*)> lookup)
     : prefix_(std::move(prefix)), lookup_(std::move(lookup)) {
@@ -141,7 +164,22 @@ Result<std::optional<Secret>> FileSecrets::tenant_secret(const TenantId& tenant,
 
 Status FileSecrets::set_app_secret(std::string_view name, std::optional<Secret> value) {
   TRY_VOID(check_name(name));
+  if (!value || value->empty()) return write(base_ / name, std::nullopt);
+  TRY_VOID(make_private_directories(base_));
+  TRY(const WriterLock lock, WriterLock::take(base_));
   return write(base_ / name, std::move(value));
+}
+
+Result<bool> FileSecrets::replace_app_secret(std::string_view name,
+                                             const std::optional<Secret>& expected,
+                                             const Secret& value) {
+  TRY_VOID(check_name(name));
+  TRY_VOID(make_private_directories(base_));
+  TRY(const WriterLock lock, WriterLock::take(base_));
+  TRY(const std::optional<Secret> present, read_secret_file(base_ / name));
+  if (!is_same(present, expected)) return false;
+  TRY_VOID(write(base_ / name, value.copy()));
+  return true;
 }
 
 Status FileSecrets::set_tenant_secret(const TenantId& tenant, std::string_view name,
@@ -223,6 +261,18 @@ Status SecretChain::set_tenant_secret(const TenantId& tenant, std::string_view n
                                       std::optional<Secret> value) {
   if (writer_ == nullptr) return read_only(this->name());
   return writer_->set_tenant_secret(tenant, name, std::move(value));
+}
+
+Result<bool> SecretChain::replace_app_secret(std::string_view name,
+                                             const std::optional<Secret>& expected,
+                                             const Secret& value) {
+  if (writer_ == nullptr) return read_only(this->name());
+  TRY(const std::optional<Secret> present, app_secret(name));
+  if (!is_same(present, expected)) return false;
+  // What a reader had and the writer has not is written there for the first time.
+  TRY(const std::optional<Secret> own, writer_->app_secret(name));
+  if (!own) return writer_->replace_app_secret(name, std::nullopt, value);
+  return writer_->replace_app_secret(name, expected, value);
 }
 
 Result<ChainOrder> parse_chain_order(const std::optional<std::string>& read_chain,

@@ -36,7 +36,8 @@ class EnvironmentSecrets final : public domain::SecretProvider {
 
 /// Files `<base>/<name>` and `<base>/tenants/<tenant>/<name>`, as Docker and Kubernetes mount them.
 /// One line break at the end of a file is not part of the secret. Files of at most 1 MiB. What it
-/// writes has mode 0600 in directories of mode 0700 and appears whole or not at all.
+/// writes has mode 0600 in directories of mode 0700 and appears whole or not at all. Those who
+/// replace a secret take turns by a lock on `<base>/.lock`, in whichever process they are.
 class FileSecrets final : public domain::SecretProvider {
  public:
   FileSecrets(std::filesystem::path base, Random& random);
@@ -48,6 +49,8 @@ class FileSecrets final : public domain::SecretProvider {
   Status set_app_secret(std::string_view name, std::optional<Secret> value) override;
   Status set_tenant_secret(const TenantId& tenant, std::string_view name,
                            std::optional<Secret> value) override;
+  Result<bool> replace_app_secret(std::string_view name, const std::optional<Secret>& expected,
+                                  const Secret& value) override;
 
  private:
   Status write(const std::filesystem::path& file, std::optional<Secret> value);
@@ -71,6 +74,8 @@ class SecretChain final : public domain::SecretProvider {
   Status set_app_secret(std::string_view name, std::optional<Secret> value) override;
   Status set_tenant_secret(const TenantId& tenant, std::string_view name,
                            std::optional<Secret> value) override;
+  Result<bool> replace_app_secret(std::string_view name, const std::optional<Secret>& expected,
+                                  const Secret& value) override;
 
  private:
   using Read = std::function<Result<std::optional<Secret>>(domain::SecretProvider&)>;

@@ -29,6 +29,17 @@ class MemorySecrets final : public domain::SecretProvider {
                            std::optional<Secret> value) override {
     return write(tenant.str() + '/' + std::string(name), value);
   }
+  Result<bool> replace_app_secret(std::string_view name, const std::optional<Secret>& expected,
+                                  const Secret& value) override {
+    const std::scoped_lock lock(mutex_);
+    if (error_) return alga::fail(*error_);
+    const auto found = values_.find(std::string(name));
+    std::optional<Secret> present;
+    if (found != values_.end()) present = Secret(found->second);
+    if (!is_same(present, expected)) return false;
+    values_.insert_or_assign(std::string(name), std::string(value.reveal()));
+    return true;
+  }
   void fail_with(std::optional<Error> error) { error_ = std::move(error); }
 
  private:

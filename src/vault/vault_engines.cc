@@ -180,8 +180,9 @@ Result<std::optional<Secret>> VaultSecrets::read(const std::string& path, std::s
   return found->second.copy();
 }
 
-Status VaultSecrets::write(const std::string& path, std::string_view name,
-                           const std::optional<Secret>& value) {
+Result<bool> VaultSecrets::write(const std::string& path, std::string_view name,
+                                 const std::optional<Secret>& value,
+                                 const std::optional<Secret>* expected) {
   if (!is_identifier(name)) {
     return fail(Kind::invalid, "vault.invalid_name", "not the name of a secret");
   }
@@ -190,15 +191,21 @@ Status VaultSecrets::write(const std::string& path, std::string_view name,
   cached->entry.reset();
   for (int attempt = 1;; ++attempt) {
     TRY(Entry entry, fetch(path));
+    if (expected != nullptr) {
+      const auto found = entry.secrets.find(name);
+      std::optional<Secret> present;
+      if (found != entry.secrets.end()) present = found->second.copy();
+      if (!is_same(present, *expected)) return false;
+    }
     const bool removing = !value || value->empty();
-    if (removing && entry.secrets.erase(std::string(name)) == 0) return {};
+    if (removing && entry.secrets.erase(std::string(name)) == 0) return true;
     if (!removing) entry.secrets.insert_or_assign(std::string(name), value->copy());
     json::Value body = boost::json::object{{"options", {{"cas", entry.version}}}};
     const Wiper wiper(body);
     auto& data = body.get_object()["data"].emplace_object();
     for (const auto& [key, secret] : entry.secrets) data[key] = secret.reveal();
     const auto answer = client_.call("POST", path, &body);
-    if (answer) return {};
+    if (answer) return true;
     if (answer.error().code != "vault.cas_conflict" || attempt == kMaxCasAttempts) {
       return fail(answer.error());
     }
@@ -215,12 +222,20 @@ Result<std::optional<Secret>> VaultSecrets::tenant_secret(const TenantId& tenant
 }
 
 Status VaultSecrets::set_app_secret(std::string_view name, std::optional<Secret> value) {
-  return write(options_.app_path, name, value);
+  TRY_VOID(write(options_.app_path, name, value));
+  return {};
+}
+
+Result<bool> VaultSecrets::replace_app_secret(std::string_view name,
+                                              const std::optional<Secret>& expected,
+                                              const Secret& value) {
+  return write(options_.app_path, name, value.copy(), &expected);
 }
 
 Status VaultSecrets::set_tenant_secret(const TenantId& tenant, std::string_view name,
                                        std::optional<Secret> value) {
-  return write(tenant_path(tenant), name, value);
+  TRY_VOID(write(tenant_path(tenant), name, value));
+  return {};
 }
 
 namespace {

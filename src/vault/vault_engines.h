@@ -61,6 +61,8 @@ class VaultSecrets final : public domain::SecretProvider {
   Status set_app_secret(std::string_view name, std::optional<Secret> value) override;
   Status set_tenant_secret(const TenantId& tenant, std::string_view name,
                            std::optional<Secret> value) override;
+  Result<bool> replace_app_secret(std::string_view name, const std::optional<Secret>& expected,
+                                  const Secret& value) override;
 
  private:
   /// The secrets of one path and the version they have; version 0 does not exist yet.
@@ -77,7 +79,10 @@ class VaultSecrets final : public domain::SecretProvider {
   [[nodiscard]] std::string tenant_path(const TenantId& tenant) const;
   Result<Entry> fetch(const std::string& path);
   Result<std::optional<Secret>> read(const std::string& path, std::string_view name);
-  Status write(const std::string& path, std::string_view name, const std::optional<Secret>& value);
+  /// When `expected` is given, only over it; answers whether it was written.
+  Result<bool> write(const std::string& path, std::string_view name,
+                     const std::optional<Secret>& value,
+                     const std::optional<Secret>* expected = nullptr);
   std::shared_ptr<Cached> slot(const std::string& path);
 
   Options options_;
