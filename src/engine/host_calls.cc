@@ -62,7 +62,10 @@ ab_err http_error(std::string_view code) {
 ab_err storage_error(std::string_view code) {
   if (code == "storage.missing") return AB_ERR_MISSING;
   if (code == "storage.conflict") return AB_ERR_CONFLICT;
-  if (code == "storage.invalid" || code == "storage.schema_violation") return AB_ERR_INVALID;
+  if (code == "storage.invalid" || code == "storage.schema_violation" ||
+      code == "storage.too_large") {
+    return AB_ERR_INVALID;
+  }
   if (code == "storage.quota") return AB_ERR_QUOTA;
   if (code == "storage.denied") return AB_ERR_DENIED;
   return AB_ERR_INTERNAL;

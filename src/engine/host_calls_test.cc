@@ -220,10 +220,10 @@ TEST_F(HostCallsTest, APageIsAsLongAsItsInterfaceCanTell) {
 
 TEST_F(HostCallsTest, EveryFailureOfStorageHasACaseOfItsOwn) {
   const std::vector<std::pair<std::string_view, ab_err>> wanted{
-      {"storage.missing", AB_ERR_MISSING},         {"storage.conflict", AB_ERR_CONFLICT},
-      {"storage.invalid", AB_ERR_INVALID},         {"storage.quota", AB_ERR_QUOTA},
-      {"storage.denied", AB_ERR_DENIED},           {"storage.unavailable", AB_ERR_INTERNAL},
-      {"storage.schema_violation", AB_ERR_INVALID}};
+      {"storage.missing", AB_ERR_MISSING},      {"storage.conflict", AB_ERR_CONFLICT},
+      {"storage.too_large", AB_ERR_INVALID},    {"storage.invalid", AB_ERR_INVALID},
+      {"storage.quota", AB_ERR_QUOTA},          {"storage.denied", AB_ERR_DENIED},
+      {"storage.unavailable", AB_ERR_INTERNAL}, {"storage.schema_violation", AB_ERR_INVALID}};
   for (const auto& [code, error] : wanted) {
     storage.error = Error{Kind::unavailable, code, "why"};
     for (const ab_op op :
