@@ -82,6 +82,7 @@ struct Outcome {
   bool tenant_busy = false;           ///< with `overload`: the tenant's own share was used up
   bool stopping = false;              ///< with `overload`: nobody waits for a place any more
   std::vector<domain::Limit> limits;  ///< that stopped or cut something, each once
+  /// `call_us`: by the clock, with everything that the handler waited for; `cpu_us` without.
   std::uint64_t queue_us = 0, instantiate_us = 0, call_us = 0, cpu_us = 0;
   std::uint64_t peak_memory_bytes = 0, host_bytes = 0, egress_bytes = 0;
   std::uint32_t host_calls = 0;
@@ -152,7 +153,7 @@ class Engine : public domain::ArtefactCompiler, public domain::ComponentInspecto
   /// Gives the component of a bundle: from memory, else from the artefact cache, else compiled in
   /// the background (one compile for all who wait). `wasm` and whatever keeps it (`lease`) must
   /// stay until `done`. `done` may be called before load() returns. Errors: `engine.bad_component`,
-  /// `engine.link_error`, `engine.component_too_large`, `engine.unavailable`.
+  /// `engine.link_error`, `component.too_large`, `engine.unavailable`.
   virtual void load(const ContentHash& hash, std::filesystem::path wasm,
                     std::shared_ptr<const void> lease,
                     Callback<std::shared_ptr<Component>> done) = 0;

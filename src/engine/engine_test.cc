@@ -146,7 +146,7 @@ TEST_F(EngineTest, RefusesAComponentAboveTheSizeLimit) {
                 [&](Loaded answer) { promise.set_value(std::move(answer)); });
   Loaded loaded = promise.get_future().get();
   ASSERT_FALSE(loaded);
-  EXPECT_EQ(loaded.error().code, "engine.component_too_large");
+  EXPECT_EQ(loaded.error().code, "component.too_large");
   EXPECT_EQ(metrics.count("alga_limit_hits_total{component_size}"), 1);
   const auto report = engine().inspect(large.string());
   ASSERT_FALSE(report);
@@ -279,6 +279,11 @@ TEST_F(EngineTest, ReportsWhatAnExecutionUsed) {
   how.limits.cpu_ms = 30;
   Outcome busy = run("loop", std::move(how));
   EXPECT_GE(busy.cpu_us, 30'000U);
+  how = invocation();
+  how.limits.wall_ms = 60;
+  Outcome idle = run("sleep", std::move(how));
+  EXPECT_GE(idle.instantiate_us + idle.call_us, 60'000U) << "what it waits for is part of its call";
+  EXPECT_LT(idle.cpu_us, idle.call_us);
 }
 
 }  // namespace

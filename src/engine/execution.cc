@@ -69,8 +69,8 @@ Execution::~Execution() { release(); }
 
 bool Execution::start(std::chrono::microseconds queued) {
   queued_ = queued;
-  deadline_ =
-      std::chrono::steady_clock::now() + std::chrono::milliseconds{invocation_.limits.wall_ms};
+  begun_ = std::chrono::steady_clock::now();
+  deadline_ = begun_ + std::chrono::milliseconds{invocation_.limits.wall_ms};
   domain::ExecuteRequest& asked = invocation_.request;
   ab_limits limits = shared_.limits;
   limits.memory_bytes = invocation_.limits.memory_bytes;
@@ -237,7 +237,12 @@ void Execution::finish(Outcome outcome) {
     ab_stats stats{};
     ab_exec_stats(exec_, &stats);
     outcome.instantiate_us = stats.instantiate_ns / 1000;
-    outcome.call_us = stats.call_ns / 1000;
+    // The bridge knows the time inside of it only, not what the guest waited for.
+    const std::chrono::nanoseconds alive = std::chrono::steady_clock::now() - begun_;
+    const auto instantiated = std::chrono::nanoseconds(stats.instantiate_ns);
+    if (stats.instantiate_ns > 0 && alive > instantiated) {
+      outcome.call_us = static_cast<std::uint64_t>((alive - instantiated).count()) / 1000;
+    }
     outcome.peak_memory_bytes = stats.peak_memory_bytes;
     outcome.host_calls = stats.host_calls;
     shared_.peak_memory->observe(static_cast<double>(stats.peak_memory_bytes));

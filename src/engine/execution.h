@@ -108,7 +108,7 @@ class Execution final : public Job {
   GuestLog log_;
   std::shared_ptr<Ledger> ledger_ = std::make_shared<Ledger>();
   ab_exec* exec_ = nullptr;
-  SteadyTime deadline_{};
+  SteadyTime begun_{}, deadline_{};
   std::chrono::microseconds queued_{};
   std::uint64_t cpu_ns_ = 0;
   std::uint64_t calls_ = 0, fetches_ = 0;
