@@ -14,6 +14,7 @@ from harness.tap import eventually, expect, expect_equal, expect_in, main, test
 from harness.upstream import Upstream
 
 TENANTS = (TENANT, OTHER_TENANT)
+MORE_TENANTS = ("initech", "globex", "hooli")
 DRAIN_SECONDS = 20
 
 
@@ -37,7 +38,7 @@ request_body = "12MiB"
 response_body = "12MiB"
 """
         self.server = LoneRunner(folder, settings)
-        self.hash = self.server.place(fixture("js-echo.wasm"), tenants=TENANTS)
+        self.hash = self.server.place(fixture("js-echo.wasm"), tenants=TENANTS + MORE_TENANTS)
         self.server.start()
 
     def wait_for_places(self, queue_wait):
@@ -75,7 +76,12 @@ def bodies(world):
     over = world.execute("/bytes", payload=payload + b"x")
     expect_equal((over.status, over.json()["code"]), (413, "limit.request_body"), "one byte more")
     flat = over.json()
-    expect_equal((flat["status"], flat["error"], flat["end_class"]), (413, "execute_failed: limit.request_body", "platform"), "its shape: an execution that was refused")
+    expect_equal((flat["status"], flat["error"], flat["end_class"]), (413, "execute_failed: limit.request_body", "refused"), "its shape: an execution that was refused")
+    line = world.server.logged("execution", lambda one: one["code"] == "limit.request_body")[0]
+    expect_equal((line["level"], line["end_class"]), ("info", "refused"), "the line: nothing that an operator has to mend")
+    metrics = world.server.client().get("/metrics").text()
+    expect_in('alga_runner_executions_total{end="refused"} 1\n', metrics, "the metrics")
+    expect('end="platform"' not in metrics, "what a caller asked for is counted as our fault")
     expect_equal((flat["request_id"], over.header("content-type"), over.header("cache-control")), ("r", "application/json", "no-store"), "beside it")
     expect_in('alga_limit_hits_total{limit="request_body"}', world.server.client().get("/metrics").text(), "the hit in the metrics")
     huge = world.server.client(KNOWN).post("/v1/execute", b"x" * (40 << 20), headers={"content-type": "application/json"})
@@ -96,23 +102,41 @@ def headers(world):
         expect_equal((answer.status, answer.json()["code"]), (413, code), f"{answer.text()[:200]}")
 
 
-@test("a tenant with no place left is told 429, a full server 503, both when to come back")
-def admission(world):
-    world.upstream.hold()
-    running = [world.held(), world.held(tenant=OTHER_TENANT)]
-    ready = world.server.client()
+def told_to_come_back(world, answer, status, limit):
+    """Refused for want of a place, by this limit, and told when to come back."""
+    body = answer.json()
+    expect_equal((answer.status, body["status"], body["code"], body["error"], body["end_class"]), (status, status, "engine.overload", "execute_failed: engine.overload", "overload"), f"{limit}: {body}")
+    expect_equal((answer.header("retry-after"), body["retry_after_s"]), ("1", 1), f"{limit}: when to come back")
+    world.server.logged("execution", lambda line: (line["status"], line["limits"]) == (status, limit))
+
+
+def lets_run(world, running, count):
+    """Those that are held run; they are let go afterwards and must have ended well."""
     try:
-        eventually(lambda: ready.get("/readyz").json()["running"] == 2, 10, "two executions that run")
-        refused = world.execute("/echo")
-        expect_in(refused.status, (429, 503), f"{refused.text()[:200]}")
-        expect(int(refused.header("retry-after")) >= 1, "advice")
-        expect_equal(refused.json()["end_class"], "overload", "class")
+        eventually(lambda: world.server.client().get("/readyz").json()["running"] == count, 10, f"{count} that run")
+        yield
     finally:
         world.upstream.let_go()
     for thread, answers in running:
         thread.join()
-        expect_equal(answers[0].json()["status"], 200, "those that ran")
+        expect_equal((answers[0].status, answers[0].json()["status"]), (200, 200), "one that ran or waited")
+
+
+@test("a tenant that waited for its own place in vain is told 429 and when to come back, though the server has room")
+def tenant_waited(world):
+    world.upstream.hold()
+    for _ in lets_run(world, [world.held()], 1):
+        told_to_come_back(world, world.execute("/echo"), 429, "limit.queue_wait")
+        expect_equal(world.execute("/echo", tenant=OTHER_TENANT).json()["status"], 200, "another tenant meanwhile")
     expect_equal(world.execute("/echo").json()["status"], 200, "afterwards")
+
+
+@test("who waited in vain for a place of a full server is told 503 and when to come back, though the tenant runs nothing")
+def server_waited(world):
+    world.upstream.hold()
+    for _ in lets_run(world, [world.held(tenant=tenant) for tenant in TENANTS], 2):
+        told_to_come_back(world, world.execute("/echo", tenant=MORE_TENANTS[0]), 503, "limit.queue_wait")
+    expect_equal(world.execute("/echo", tenant=MORE_TENANTS[0]).json()["status"], 200, "afterwards")
 
 
 @test("two requests with one idempotency key at once run once")
@@ -159,6 +183,28 @@ def execution_id(world):
     expect_equal(world.execute("/echo", headers={"x-alga-execution": given}).json()["status"], 200, "execution")
     spool = world.server.folder / "data"
     eventually(lambda: any(given.encode() in path.read_bytes() for path in spool.rglob("*") if path.is_file()), 15, "the id in the spool")
+
+
+@test("who may not even wait is told at once: 429 when too many of the tenant wait, 503 when too many do")
+def nobody_else_waits(world):
+    world.wait_for_places("60s")
+    ready = world.server.client()
+
+    def wait(*tenants):
+        before = ready.get("/readyz").json()["waiting"]
+        threads = [world.aside("/echo", tenant=tenant) for tenant in tenants]
+        eventually(lambda: ready.get("/readyz").json()["waiting"] == before + len(tenants), 10, f"{tenants} wait")
+        return threads
+
+    world.upstream.hold()
+    running = [world.held(tenant=tenant) for tenant in TENANTS]
+    for _ in lets_run(world, running, 2):
+        # Four times as many as may run may wait; a quarter of those, so two, of one tenant.
+        running += wait(TENANT, TENANT)
+        told_to_come_back(world, world.execute("/echo"), 429, "limit.executions_per_tenant")
+        running += wait(*[OTHER_TENANT, *MORE_TENANTS[:2]] * 2)
+        told_to_come_back(world, world.execute("/echo", tenant=MORE_TENANTS[2]), 503, "limit.executions")
+    expect_equal(world.execute("/echo", tenant=MORE_TENANTS[2]).json()["status"], 200, "afterwards")
 
 
 @test("a runner that is told to stop finishes what runs and takes nothing more; who waits for a place is told at once")
