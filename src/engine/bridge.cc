@@ -17,11 +17,11 @@ std::unexpected<Error> bridge_error(ab_status status, ab_error* error) {
   switch (status) {
     case AB_E_INVALID: return fail(Kind::invalid, "engine.bad_component", std::move(message));
     case AB_E_LINK: return fail(Kind::invalid, "engine.link_error", std::move(message));
-    case AB_E_LIMIT: return fail(Kind::too_large, "engine.component_too_large", std::move(message));
     case AB_E_POOL_FULL: return fail(Kind::unavailable, "engine.overload", std::move(message));
     case AB_E_INCOMPATIBLE:
       return fail(Kind::internal, "engine.artefact_incompatible", std::move(message));
     case AB_OK:
+    case AB_E_LIMIT:  // of an engine's own settings
     case AB_E_IO:
     case AB_E_PANIC: break;
   }

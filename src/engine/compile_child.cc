@@ -32,9 +32,7 @@ Error reason(const ChildOutcome& outcome) {
   if (colon == std::string_view::npos) return error;
   error.message = std::string(line.substr(colon + 2));
   std::string_view code = line.substr(0, colon);
-  for (std::string_view known : {"engine.link_error", "engine.component_too_large"}) {
-    if (code == known) error.code = known;
-  }
+  if (code == "engine.link_error") error.code = "engine.link_error";
   if (code == "engine.unavailable" || code == "engine.cache_io") {
     error.kind = Kind::unavailable;
     error.code = "engine.unavailable";

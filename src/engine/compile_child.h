@@ -19,8 +19,8 @@ struct CompileBounds {
 
 /// Runs `<self> compile-worker` from `input` to `output`, both files, until `stop` is requested at
 /// the latest. Blocks. Errors: `engine.bad_component`, `engine.link_error`,
-/// `engine.component_too_large`, `engine.compile_too_expensive` when it used up its processor time
-/// or memory, and `engine.unavailable`, with advice when to come back, when it was ended before.
+/// `engine.compile_too_expensive` when it used up its processor time or memory, and
+/// `engine.unavailable`, with advice when to come back, when it was ended before.
 [[nodiscard]] Status compile_component(const std::filesystem::path& self, const File& input,
                                        const File& output, const CompileBounds& bounds,
                                        const std::stop_token& stop = {});

@@ -317,7 +317,7 @@ Status ComponentCache::compile(const ContentHash& bundle, const std::filesystem:
   }
   if (static_cast<std::uint64_t>(facts.st_size) > options_.max_component_bytes) {
     domain::count_limit_hit(metrics_, domain::Limit::component_size);
-    return fail(Kind::too_large, "engine.component_too_large",
+    return fail(Kind::too_large, "component.too_large",
                 "the component has " + std::to_string(facts.st_size) + " bytes; at most " +
                     std::to_string(options_.max_component_bytes) + " are allowed");
   }
