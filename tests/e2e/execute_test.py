@@ -3,15 +3,18 @@
 
 import base64
 import json
+import os
 import sys
 import tempfile
+from collections import Counter
 from pathlib import Path
 
 from harness import bundle
 from harness.lone_runner import KNOWN, ROUTED, SERVICE_TOKEN, TENANT, UNPROTECTED, LoneRunner, execution
+from harness.memory import memory_of
 from harness.platform import loopback_rules
 from harness.server import fixture
-from harness.tap import expect, expect_equal, expect_in, main, test
+from harness.tap import Skip, expect, expect_equal, expect_in, main, test
 from harness.upstream import Upstream
 
 SECRET = "canary-41c7d2-inline"
@@ -35,6 +38,11 @@ class World:
     def execute(self, body, headers=None):
         return self.server.execute(body, headers)
 
+    def opened(self):
+        """How often the runner looked at an envelope."""
+        lines = self.server.client().get("/metrics").text().splitlines()
+        return [line for line in lines if line.startswith("alga_secret_")]
+
     def answer(self, path, **more):
         """The result of an execution that must have reached its guest: its status and JSON body."""
         response = self.execute(self.body(path, **more))
@@ -42,6 +50,11 @@ class World:
         result = response.json()
         expect_equal(result.get("error"), None, f"error of {path} ({response.text()[:500]})")
         return result["status"], json.loads(base64.b64decode(result["body_b64"]))
+
+
+def part_of(envelope):
+    """A part of it that no other one has."""
+    return envelope["ciphertext_b64"][12:52]
 
 
 def inline_envelope(secrets):
@@ -160,6 +173,51 @@ def idempotency(world):
     expect_equal(second["body_b64"], first["body_b64"], "the answer of the repetition")
     other = world.execute(world.body("/echo", method="POST"), headers=key)
     expect(other.status in (409, 422), f"the same key for another request answered {other.status}")
+
+
+@test("an answer is repeated for the same request with another envelope, or one that does not open, and none is opened for it")
+def idempotent_secrets(world):
+    def run(secret, key="with-secrets", **more):
+        envelope = {**inline_envelope({"key": secret}), **more}
+        result = world.execute(world.body("/secret", method="POST", secret_envelope=envelope), headers={"x-idempotency-key": key}).json()
+        return result["error"] or json.loads(base64.b64decode(result["body_b64"]))["value"]
+
+    expect_equal(run("one"), {"ok": "one"}, "the first request")
+    opened = world.opened()
+    for again in (run("another"), run("one", expires_at="2020-01-01T00:00:00Z"), run("one", algorithm="rot13")):
+        expect_equal(again, {"ok": "one"}, "a repetition")
+    expect_equal(world.opened(), opened, "envelopes that were looked at")
+    expect_equal(run("another", key="another"), {"ok": "another"}, "another key")
+    expect_equal(run("another", key="a third", expires_at="2020-01-01T00:00:00Z"), "secret_decrypt_failed", "an old envelope without an answer")
+
+
+@test("an envelope that came with an idempotency key is neither kept in memory nor written; the answer is")
+def nothing_of_envelopes(world):
+    if os.geteuid() != 0:
+        raise Skip("only root may look into the memory of a process that is not dumpable")
+    count = 60
+    secrets = [f"{os.urandom(16).hex()}" for _ in range(count)]
+    answers = [os.urandom(16).hex() for _ in range(count)]
+    envelopes = [inline_envelope({"key": secret, "padding": "x" * 3000}) for secret in secrets]
+    for number, (envelope, answer) in enumerate(zip(envelopes, answers)):
+        body = world.body("/bytes", method="POST", payload=answer.encode(), secret_envelope=envelope)
+        key = {"x-idempotency-key": f"kept-{number}"}
+        for _ in range(2):
+            result = world.execute(body, headers=key).json()
+            expect_equal(base64.b64decode(result["body_b64"]).decode(), answer, "the answer, and the same again")
+            expect(part_of(envelope) not in json.dumps(result), "the envelope in an answer")
+    for _ in range(count):  # what was freed is used again
+        world.execute(world.body("/bytes", method="POST", payload=b"y" * 32, secret_envelope=inline_envelope({"key": "y", "padding": "y" * 3000})))
+    found = Counter()
+    for piece in memory_of(world.server.process.pid):
+        for number in range(count):
+            found["answers"] += answers[number].encode() in piece
+            found["envelopes"] += part_of(envelopes[number]).encode() in piece
+    expect(found["answers"] >= count, f"the search finds what is kept: {found}")
+    # Some stand in buffers that were freed and are not in use again.
+    expect(found["envelopes"] <= count // 3, f"envelopes that are kept: {found}")
+    written = [path for path in world.server.folder.rglob("*") if path.is_file()]
+    expect_equal([str(path) for path in written if any(part_of(envelope).encode() in path.read_bytes() for envelope in envelopes)], [], "files with an envelope")
 
 
 @test("liveness, readiness and metrics answer")
