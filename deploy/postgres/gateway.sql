@@ -21,6 +21,7 @@ TO :"gateway";
 GRANT SELECT, INSERT, UPDATE ON
   extension_execution_log,
   extension_quota_usage,
+  idempotency_usage,
   tenant_quota_usage
 TO :"gateway";
 

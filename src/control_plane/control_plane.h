@@ -133,6 +133,9 @@ struct Options {
   std::chrono::seconds grant_life{60};
   /// How long the answers of idempotent requests are kept.
   std::chrono::seconds idempotency_life{24 * 3600};
+  /// Of a tenant's answers that are kept; the oldest make room. Counted in sixteenths.
+  std::uint64_t idempotency_entries = 100'000;
+  std::uint64_t idempotency_bytes = 256ULL << 20U;
   std::chrono::seconds envelope_life{300};
   BrokerPolicy broker;
   /// Each install gets the host name `<install id>.<domain_root>` for its pages; empty: none.

@@ -7,9 +7,10 @@ namespace {
 /// Long enough to compare a month with the same month of the year before.
 constexpr std::chrono::hours kUsageKept{24 * 400};
 
+/// Of a duty that does all there is.
 template <class T>
-Status only_status(Result<T> outcome) {
-  if (outcome) return {};
+Result<bool> done(Result<T> outcome) {
+  if (outcome) return false;
   return fail(std::move(outcome).error());
 }
 
@@ -18,16 +19,21 @@ Status only_status(Result<T> outcome) {
 Housekeeping::Housekeeping(Services& services) : services_(services) {
   using std::chrono::seconds;
   duties_ = {
-      {"audit", seconds{1}, [this] { return only_status(services_.sealer.seal()); }},
-      {"signing keys", seconds{30}, [this] { return services_.signing.refresh(); }},
-      {"storage", seconds{60}, [this] { return only_status(services_.storage_records.sweep()); }},
-      {"uploads", seconds{600}, [this] { return only_status(services_.staging.sweep()); }},
-      {"retention", seconds{600}, [this] { return only_status(services_.retention.sweep()); }},
-      {"quotas", seconds{3600}, [this] { return only_status(services_.quotas.sweep(kUsageKept)); }},
-      {"redemptions", seconds{60}, [this] { return only_status(services_.broker.sweep()); }},
-      {"idempotency", seconds{60}, [this] { return only_status(services_.idempotency.sweep()); }},
+      {"audit", seconds{1}, [this] { return done(services_.sealer.seal()); }},
+      {"signing keys", seconds{30}, [this] { return done(services_.signing.refresh()); }},
+      {"storage", seconds{60}, [this] { return sweep_storage(); }},
+      {"uploads", seconds{600}, [this] { return done(services_.staging.sweep()); }},
+      {"retention", seconds{600}, [this] { return done(services_.retention.sweep()); }},
+      {"quotas", seconds{3600}, [this] { return done(services_.quotas.sweep(kUsageKept)); }},
+      {"redemptions", seconds{60}, [this] { return done(services_.broker.sweep()); }},
+      {"idempotency", seconds{60}, [this] { return services_.idempotency.sweep(); }},
   };
   thread_ = std::thread([this] { run(); });
+}
+
+Result<bool> Housekeeping::sweep_storage() {
+  TRY(const StorageSweep swept, services_.storage_records.sweep());
+  return swept.more;
 }
 
 Housekeeping::~Housekeeping() { stop(); }
@@ -50,9 +56,12 @@ void Housekeeping::run() {
     for (Duty& duty : duties_) {
       if (now < duty.next) continue;
       duty.next = now + duty.every;
-      if (Status done = duty.work(); !done) {
+      const Result<bool> more = duty.work();
+      if (!more) {
         services_.core.log().warn("housekeeping failed",
-                                  {{"duty", duty.name}, {"code", done.error().code}});
+                                  {{"duty", duty.name}, {"code", more.error().code}});
+      } else if (*more) {
+        duty.next = now;
       }
     }
     lock.lock();

@@ -23,10 +23,11 @@ class Housekeeping {
   struct Duty {
     const char* name;
     std::chrono::seconds every;
-    std::function<Status()> work;
+    std::function<Result<bool>()> work;  ///< whether there is more to do at once
     SteadyTime next{};
   };
   void run();
+  Result<bool> sweep_storage();
 
   Services& services_;
   std::vector<Duty> duties_;

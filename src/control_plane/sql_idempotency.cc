@@ -2,14 +2,24 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
+#include <map>
+#include <utility>
+
 #include "base/bytes.h"
+#include "control_plane/some_rows.h"
 #include "crypto/digest.h"
+#include "domain/limits.h"
 #include "json/parse.h"
 
 namespace alga::control_plane {
 namespace {
 
 constexpr std::size_t kLargestAnswer = 1U << 20U;
+/// Parts of a tenant's budget; see schema/record_tables.cc.
+constexpr std::uint64_t kShards = 16;
+/// Of one transaction, and transactions of one sweep.
+constexpr std::uint64_t kSweptAtOnce = 500, kSweeps = 40;
 
 /// Endpoint and key are the caller's text of any length; their digest is a key column.
 std::string scope_key(const domain::IdempotencyScope& scope) {
@@ -37,6 +47,18 @@ domain::StoredAnswer decode(const std::string& text) {
   }
   answer.body = base64_decode(value.at("body").as_string()).value_or("");
   return answer;
+}
+
+std::string shard_of(std::string_view key) { return std::string(key.substr(0, 1)); }
+
+Status add_to_usage(sql::Executor& sql, const std::string& tenant, const std::string& shard,
+                    std::int64_t answers, std::int64_t bytes) {
+  TRY_VOID(sql.execute(
+      "INSERT INTO idempotency_usage (tenant, shard, answers, bytes) VALUES ($1, $2, $3, $4) ON "
+      "CONFLICT (tenant, shard) DO UPDATE SET answers = idempotency_usage.answers + "
+      "excluded.answers, bytes = idempotency_usage.bytes + excluded.bytes",
+      {tenant, shard, answers, bytes}));
+  return {};
 }
 
 Error unavailable() {
@@ -74,6 +96,15 @@ Result<domain::IdempotencyClaim> SqlIdempotencyStore::claim_blocking(
       if (state == "running" || !response) return domain::IdempotencyClaim{Kind::in_progress, {}};
       return domain::IdempotencyClaim{Kind::replay, decode(response->bytes)};
     }
+    // An answer that expired and was not swept yet stops being counted.
+    TRY(auto expired,
+        sql.find("DELETE FROM idempotency_records WHERE tenant = $1 AND install_id = $2 AND scope "
+                 "= $3 AND state = 'done' RETURNING bytes",
+                 {scope.tenant, scope.install, key}));
+    if (expired) {
+      TRY_VOID(
+          add_to_usage(sql, scope.tenant.str(), shard_of(key), -1, -expired->at<std::int64_t>(0)));
+    }
     TRY_VOID(sql.execute(
         "INSERT INTO idempotency_records (tenant, install_id, scope, request_digest, state, "
         "expires_at) VALUES ($1, $2, $3, $4, 'running', $5) ON CONFLICT (tenant, install_id, "
@@ -91,18 +122,90 @@ async::Task<Status> SqlIdempotencyStore::complete(domain::IdempotencyScope scope
   if (answer.body.size() > kLargestAnswer) {
     co_return co_await release(std::move(scope), std::move(digest));
   }
-  co_return co_await core_.deps().blocking->run([this, &scope, &digest, &answer]() -> Status {
-    auto stored = core_.db().write([&](sql::Executor& sql) {
-      return sql.execute(
-          "UPDATE idempotency_records SET state = 'done', response = $1, expires_at = "
-          "$2 WHERE tenant = $3 AND install_id = $4 AND scope = $5 AND request_digest "
-          "= $6",
-          {sql::Blob{encode(answer)}, core_.now() + core_.options().idempotency_life, scope.tenant,
-           scope.install, scope_key(scope), digest});
-    });
-    if (!stored) return fail(unavailable());
-    return {};
+  co_return co_await core_.deps().blocking->run(
+      [this, &scope, &digest, &answer] { return complete_blocking(scope, digest, answer); });
+}
+
+Status SqlIdempotencyStore::complete_blocking(const domain::IdempotencyScope& scope,
+                                              const std::string& digest,
+                                              const domain::StoredAnswer& answer) const {
+  const sql::Blob text{encode(answer)};
+  const std::string key = scope_key(scope);
+  const auto bytes = static_cast<std::int64_t>(text.bytes.size());
+  auto made_room = core_.db().write([&](sql::Executor& sql) -> Result<std::uint64_t> {
+    TRY(const std::uint64_t stored,
+        sql.execute("UPDATE idempotency_records SET state = 'done', response = $1, expires_at = "
+                    "$2, shard = $3, bytes = $4 WHERE tenant = $5 AND install_id = $6 AND scope = "
+                    "$7 AND request_digest = $8 AND state = 'running'",
+                    {text, core_.now() + core_.options().idempotency_life, shard_of(key), bytes,
+                     scope.tenant, scope.install, key, digest}));
+    if (stored == 0) return 0;
+    TRY_VOID(add_to_usage(sql, scope.tenant.str(), shard_of(key), 1, bytes));
+    return keep_within_budget(sql, scope.tenant.str(), shard_of(key));
   });
+  if (!made_room) return fail(unavailable());
+  if (*made_room > 0) {
+    core_.deps()
+        .metrics
+        ->counter(domain::limit_hits_metric, "Limits that stopped or refused something",
+                  {{"limit", "idempotent_answers"}})
+        .add();
+    core_.log().info("a tenant's oldest idempotent answers made room",
+                     {{"code", "limit.idempotent_answers"},
+                      {"tenant", scope.tenant.str()},
+                      {"answers", *made_room}});
+  }
+  return {};
+}
+
+Result<std::uint64_t> SqlIdempotencyStore::keep_within_budget(sql::Executor& sql,
+                                                              const std::string& tenant,
+                                                              const std::string& shard) const {
+  const std::uint64_t most_answers =
+      std::max<std::uint64_t>(core_.options().idempotency_entries / kShards, 1);
+  const std::uint64_t most_bytes = core_.options().idempotency_bytes / kShards;
+  TRY(auto usage,
+      sql.find("SELECT answers, bytes FROM idempotency_usage WHERE tenant = $1 AND shard = $2",
+               {tenant, shard}));
+  auto [answers, bytes] = usage->as<std::int64_t, std::int64_t>();
+  if (std::cmp_less_equal(answers, most_answers) && std::cmp_less_equal(bytes, most_bytes)) {
+    return 0;
+  }
+  // Newest first: what is within the budget stays, less a sixteenth, so that this happens rarely.
+  // The one that came just now stays in any case.
+  TRY(sql::Rows rows,
+      sql.query("SELECT install_id, scope, bytes FROM idempotency_records WHERE tenant = $1 AND "
+                "shard = $2 AND state = 'done' ORDER BY expires_at DESC LIMIT $3",
+                {tenant, shard, most_answers + 1}));
+  std::uint64_t kept = 0;
+  std::int64_t kept_bytes = 0;
+  for (const sql::Row& row : rows) {
+    const auto size = row.at<std::int64_t>(2);
+    const bool fits = kept < most_answers - most_answers / kShards &&
+                      std::cmp_less_equal(kept_bytes + size, most_bytes - most_bytes / kShards);
+    if (kept > 0 && !fits) break;
+    ++kept;
+    kept_bytes += size;
+  }
+  TRY(sql::Rows gone,
+      sql.query("DELETE FROM idempotency_records WHERE " +
+                    is_one_of(sql.dialect(), "idempotency_records",
+                              "WHERE tenant = $1 AND shard = $2 AND state = 'done' ORDER BY "
+                              "expires_at DESC LIMIT $3 OFFSET $4") +
+                    " RETURNING bytes",
+                {tenant, shard, most_answers, kept}));
+  if (rows.size() <= most_answers) {
+    // All of them were seen: that is what counts, whatever an older version left out.
+    answers = static_cast<std::int64_t>(kept);
+    bytes = kept_bytes;
+  } else {
+    answers -= static_cast<std::int64_t>(gone.size());
+    for (const sql::Row& row : gone) bytes -= row.at<std::int64_t>(0);
+  }
+  TRY_VOID(sql.execute(
+      "UPDATE idempotency_usage SET answers = $1, bytes = $2 WHERE tenant = $3 AND shard = $4",
+      {answers, bytes, tenant, shard}));
+  return gone.size();
 }
 
 async::Task<Status> SqlIdempotencyStore::release(domain::IdempotencyScope scope,
@@ -119,10 +222,35 @@ async::Task<Status> SqlIdempotencyStore::release(domain::IdempotencyScope scope,
   });
 }
 
-Result<std::uint64_t> SqlIdempotencyStore::sweep() {
-  return core_.db().write([&](sql::Executor& sql) {
-    return sql.execute("DELETE FROM idempotency_records WHERE expires_at <= $1", {core_.now()});
-  });
+Result<bool> SqlIdempotencyStore::sweep() {
+  for (std::uint64_t sweeps = 0; sweeps < kSweeps; ++sweeps) {
+    TRY(const std::size_t gone, core_.db().write([&](sql::Executor& sql) -> Result<std::size_t> {
+      TRY(sql::Rows rows,
+          sql.query("DELETE FROM idempotency_records WHERE " +
+                        is_one_of(sql.dialect(), "idempotency_records",
+                                  "WHERE expires_at <= $1 ORDER BY expires_at LIMIT $2") +
+                        " RETURNING tenant, shard, state, bytes",
+                    {core_.now(), kSweptAtOnce}));
+      std::map<std::pair<std::string, std::string>, std::pair<std::int64_t, std::int64_t>> usage;
+      for (const sql::Row& row : rows) {
+        auto [tenant, shard, state, bytes] =
+            row.as<std::string, std::string, std::string, std::int64_t>();
+        if (state != "done") continue;
+        auto& [answers, sum] = usage[{tenant, shard}];
+        answers -= 1;
+        sum -= bytes;
+      }
+      for (const auto& [place, sum] : usage) {
+        TRY_VOID(add_to_usage(sql, place.first, place.second, sum.first, sum.second));
+      }
+      if (!usage.empty()) {
+        TRY_VOID(sql.execute("DELETE FROM idempotency_usage WHERE answers <= 0"));
+      }
+      return rows.size();
+    }));
+    if (gone < kSweptAtOnce) return false;
+  }
+  return true;
 }
 
 }  // namespace alga::control_plane

@@ -53,16 +53,28 @@ StoredRecord read_record(const sql::Row& row) {
   return record;
 }
 
+/// Expired or not.
+Result<std::optional<StoredRecord>> find_kept(sql::Executor& sql, const domain::StorageScope& scope,
+                                              const std::string& ns, const std::string& key) {
+  TRY(auto row, sql.find(std::string(kRecordColumns) +
+                             "WHERE tenant = $1 AND install_id = $2 AND namespace = $3 AND "
+                             "record_key = $4",
+                         {scope.tenant, scope.install, ns, key}));
+  if (!row) return std::optional<StoredRecord>{};
+  return std::optional{read_record(*row)};
+}
+
+bool is_expired(const StoredRecord& record, WallTime now) {
+  return record.expires && *record.expires <= now;
+}
+
 Result<std::optional<StoredRecord>> find_record(sql::Executor& sql,
                                                 const domain::StorageScope& scope,
                                                 const std::string& ns, const std::string& key,
                                                 WallTime now) {
-  TRY(auto row, sql.find(std::string(kRecordColumns) +
-                             "WHERE tenant = $1 AND install_id = $2 AND namespace = $3 AND "
-                             "record_key = $4 AND (ttl_expires_at IS NULL OR ttl_expires_at > $5)",
-                         {scope.tenant, scope.install, ns, key, now}));
-  if (!row) return std::optional<StoredRecord>{};
-  return std::optional{read_record(*row)};
+  TRY(auto record, find_kept(sql, scope, ns, key));
+  if (record && is_expired(*record, now)) record.reset();
+  return record;
 }
 
 std::int64_t size_of(const StoredRecord& record) {
@@ -230,7 +242,11 @@ Result<std::vector<StoredRecord>> StorageRecords::put_all(const domain::StorageS
 
 Result<StoredRecord> StorageRecords::put_one(sql::Executor& sql, const domain::StorageScope& scope,
                                              const StorageWrite& write, WallTime now) const {
-  TRY(auto present, find_record(sql, scope, write.ns, write.key, now));
+  TRY(auto present, find_kept(sql, scope, write.ns, write.key));
+  if (present && is_expired(*present, now)) {
+    TRY_VOID(erase(sql, scope, *present));
+    present.reset();
+  }
   TRY_VOID(check_condition(write.condition, present));
   StoredRecord record{.ns = write.ns,
                       .key = write.key,
@@ -242,7 +258,7 @@ Result<StoredRecord> StorageRecords::put_one(sql::Executor& sql, const domain::S
                       .updated = now};
   if (write.ttl_seconds) record.expires = now + std::chrono::seconds{*write.ttl_seconds};
   TRY_VOID(count(sql, scope, write.ns, present ? 0 : 1,
-                 size_of(record) - (present ? size_of(*present) : 0)));
+                 size_of(record) - (present ? size_of(*present) : 0), now));
   TRY_VOID(sql.execute(
       "INSERT INTO ext_storage_records (tenant, install_id, namespace, record_key, revision, "
       "encoding, value, metadata, size_bytes, ttl_expires_at, created_at, updated_at) VALUES ($1, "
@@ -256,48 +272,47 @@ Result<StoredRecord> StorageRecords::put_one(sql::Executor& sql, const domain::S
   return record;
 }
 
-Status StorageRecords::count(sql::Executor& sql, const domain::StorageScope& scope,
-                             const std::string& ns, std::int64_t keys, std::int64_t bytes) const {
-  TRY_VOID(sql.execute(
-      "INSERT INTO ext_storage_namespaces (tenant, install_id, namespace, keys_count, bytes_used) "
-      "VALUES ($1, $2, $3, 0, 0) ON CONFLICT DO NOTHING",
-      {scope.tenant, scope.install, ns}));
+Status StorageRecords::add_to_counts(sql::Executor& sql, const domain::StorageScope& scope,
+                                     const std::string& ns, std::int64_t keys,
+                                     std::int64_t bytes) const {
   TRY_VOID(
       sql.execute("UPDATE ext_storage_namespaces SET keys_count = keys_count + $1, bytes_used = "
                   "bytes_used + $2 WHERE tenant = $3 AND install_id = $4 AND namespace = $5",
                   {keys, bytes, scope.tenant, scope.install, ns}));
-  if (keys <= 0 && bytes <= 0) return {};
-  TRY(auto row, sql.find("SELECT count(*), CAST(sum(bytes_used) AS BIGINT), CAST(sum(CASE WHEN "
-                         "namespace = $3 THEN keys_count ELSE 0 END) AS BIGINT) FROM "
-                         "ext_storage_namespaces WHERE tenant = $1 AND install_id = $2",
-                         {scope.tenant, scope.install, ns}));
-  auto [namespaces, all_bytes, all_keys] = row->as<std::uint64_t, std::uint64_t, std::uint64_t>();
-  if (namespaces > limits_.namespaces) {
-    return over(domain::Limit::storage_namespaces, limits_.namespaces);
-  }
-  if (all_keys > limits_.keys_per_namespace) {
-    return over(domain::Limit::storage_keys, limits_.keys_per_namespace);
-  }
-  if (all_bytes > limits_.bytes) return over(domain::Limit::storage_bytes, limits_.bytes);
   return {};
 }
 
-Status StorageRecords::forget_expired(sql::Executor& sql, const domain::StorageScope& scope,
-                                      WallTime now) const {
-  TRY(sql::Rows rows,
-      sql.query("DELETE FROM ext_storage_records WHERE tenant = $1 AND install_id = $2 AND "
-                "ttl_expires_at <= $3 RETURNING namespace, size_bytes",
-                {scope.tenant, scope.install, now}));
-  for (const sql::Row& row : rows) {
-    auto [ns, bytes] = row.as<std::string, std::int64_t>();
-    TRY_VOID(count(sql, scope, ns, -1, -bytes));
+Status StorageRecords::count(sql::Executor& sql, const domain::StorageScope& scope,
+                             const std::string& ns, std::int64_t keys, std::int64_t bytes,
+                             WallTime now) const {
+  TRY_VOID(sql.execute(
+      "INSERT INTO ext_storage_namespaces (tenant, install_id, namespace, keys_count, bytes_used) "
+      "VALUES ($1, $2, $3, 0, 0) ON CONFLICT DO NOTHING",
+      {scope.tenant, scope.install, ns}));
+  TRY_VOID(add_to_counts(sql, scope, ns, keys, bytes));
+  if (keys <= 0 && bytes <= 0) return {};
+  TRY(Counts used, counts(sql, scope, ns));
+  // What has expired counts for nobody, swept or not; it is added up only when that matters.
+  const bool within = used.namespaces <= limits_.namespaces &&
+                      used.keys <= limits_.keys_per_namespace && used.bytes <= limits_.bytes;
+  if (!within) TRY_VOID(leave_out_expired(sql, scope, ns, now, used));
+  if (used.namespaces > limits_.namespaces) {
+    return over(domain::Limit::storage_namespaces, limits_.namespaces);
   }
-  if (rows.empty()) return {};
-  TRY_VOID(
-      sql.execute("DELETE FROM ext_storage_namespaces WHERE tenant = $1 AND install_id = $2 AND "
-                  "keys_count = 0",
-                  {scope.tenant, scope.install}));
+  if (used.keys > limits_.keys_per_namespace) {
+    return over(domain::Limit::storage_keys, limits_.keys_per_namespace);
+  }
+  if (used.bytes > limits_.bytes) return over(domain::Limit::storage_bytes, limits_.bytes);
   return {};
+}
+
+Status StorageRecords::erase(sql::Executor& sql, const domain::StorageScope& scope,
+                             const StoredRecord& record) const {
+  TRY_VOID(sql.execute(
+      "DELETE FROM ext_storage_records WHERE tenant = $1 AND install_id = $2 AND namespace = $3 "
+      "AND record_key = $4",
+      {scope.tenant, scope.install, record.ns, record.key}));
+  return add_to_counts(sql, scope, record.ns, -1, -size_of(record));
 }
 
 Status StorageRecords::remove(const domain::StorageScope& scope, const std::string& ns,
@@ -312,11 +327,7 @@ Status StorageRecords::remove(const domain::StorageScope& scope, const std::stri
       return fail(Kind::not_found, "storage.missing", "there is no such record");
     }
     TRY_VOID(check_condition(condition, present));
-    TRY_VOID(
-        sql.execute("DELETE FROM ext_storage_records WHERE tenant = $1 AND install_id = $2 AND "
-                    "namespace = $3 AND record_key = $4",
-                    {scope.tenant, scope.install, ns, key}));
-    TRY_VOID(count(sql, scope, ns, -1, -size_of(*present)));
+    TRY_VOID(erase(sql, scope, *present));
     // An empty namespace gives its place to another one.
     TRY_VOID(
         sql.execute("DELETE FROM ext_storage_namespaces WHERE tenant = $1 AND install_id = $2 "
@@ -369,27 +380,6 @@ Result<StorageUsage> StorageRecords::usage(const domain::StorageScope& scope) co
   }));
   auto [namespaces, keys, bytes] = row->as<std::uint64_t, std::uint64_t, std::uint64_t>();
   return StorageUsage{namespaces, keys, bytes};
-}
-
-Result<std::uint64_t> StorageRecords::sweep() {
-  WallTime now = core_.now();
-  TRY(sql::Rows rows, core_.db().read([&](sql::Executor& sql) {
-    return sql.query(
-        "SELECT DISTINCT tenant, install_id FROM ext_storage_records WHERE "
-        "ttl_expires_at <= $1 LIMIT 100",
-        {now});
-  }));
-  std::uint64_t swept = 0;
-  for (const sql::Row& row : rows) {
-    auto [tenant, install] = row.as<std::string, std::string>();
-    auto tenant_id = TenantId::parse(tenant);
-    auto install_id = InstallId::parse(install);
-    if (!tenant_id || !install_id) continue;
-    TRY_VOID(core_.db().write(
-        [&](sql::Executor& sql) { return forget_expired(sql, {*tenant_id, *install_id}, now); }));
-    ++swept;
-  }
-  return swept;
 }
 
 std::string guest_value(const StoredRecord& record) {

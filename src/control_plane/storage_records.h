@@ -45,6 +45,11 @@ struct StorageUsage {
   std::uint64_t namespaces = 0, keys = 0, bytes = 0;
 };
 
+struct StorageSweep {
+  std::uint64_t records = 0;  ///< that were deleted
+  bool more = false;          ///< there may be others
+};
+
 struct StorageLimits {
   std::size_t namespace_chars = 128, key_chars = 256;
   std::size_t value_bytes = 64U << 10U, metadata_bytes = 4U << 10U;
@@ -89,8 +94,11 @@ class StorageRecords {
                                             const domain::StorageList& list) const;
   [[nodiscard]] Result<StorageUsage> usage(const domain::StorageScope& scope) const;
 
-  /// Deletes expired records of all tenants, a bounded number; answers how many.
-  Result<std::uint64_t> sweep();
+  /// Expired records that one transaction deletes at most.
+  static constexpr std::uint64_t most_forgotten = 500;
+  /// Deletes expired records of all tenants, a bounded number, in transactions of
+  /// `most_forgotten`. An error is that of the first install that could not be swept.
+  Result<StorageSweep> sweep();
 
   [[nodiscard]] const StorageLimits& limits() const [[clang::lifetimebound]] { return limits_; }
 
@@ -100,9 +108,23 @@ class StorageRecords {
   Status check_write(const StorageWrite& write) const;
   Result<StoredRecord> put_one(sql::Executor& sql, const domain::StorageScope& scope,
                                const StorageWrite& write, WallTime now) const;
+  /// What quotas are held to: of the install, `keys` of one namespace.
+  struct Counts {
+    std::uint64_t namespaces = 0, keys = 0, bytes = 0;
+  };
+  static Result<Counts> counts(sql::Executor& sql, const domain::StorageScope& scope,
+                               const std::string& ns);
+  Status leave_out_expired(sql::Executor& sql, const domain::StorageScope& scope,
+                           const std::string& ns, WallTime now, Counts& counts) const;
   Status count(sql::Executor& sql, const domain::StorageScope& scope, const std::string& ns,
-               std::int64_t keys, std::int64_t bytes) const;
-  Status forget_expired(sql::Executor& sql, const domain::StorageScope& scope, WallTime now) const;
+               std::int64_t keys, std::int64_t bytes, WallTime now) const;
+  Status add_to_counts(sql::Executor& sql, const domain::StorageScope& scope, const std::string& ns,
+                       std::int64_t keys, std::int64_t bytes) const;
+  Status erase(sql::Executor& sql, const domain::StorageScope& scope,
+               const StoredRecord& record) const;
+  /// At most `most_forgotten`, those that expired first; answers how many.
+  Result<std::uint64_t> forget_expired(sql::Executor& sql, const domain::StorageScope& scope,
+                                       WallTime now) const;
 
   const Core& core_;
   StorageLimits limits_;

@@ -18,6 +18,7 @@ std::span<const sql::Migration> migrations() {
       sql::Migration{8, "broker", kBrokerTables},
       sql::Migration{9, "leases", kLeaseTables},
       sql::Migration{10, "no_principals", kNoPrincipals},
+      sql::Migration{11, "idempotency_usage", kIdempotencyUsage},
   };
   return kSteps;
 }

@@ -110,4 +110,25 @@ ALTER TABLE extension_audit_log ADD COLUMN delivery_id {key};
 CREATE UNIQUE INDEX extension_audit_log_delivery ON extension_audit_log (tenant, delivery_id);
 )sql";
 
+// What is kept of answers has a budget in each tenant. It is counted in sixteenths (by the first
+// digit of a record's hashed scope), so that requests of one tenant do not wait for one row.
+const std::string_view kIdempotencyUsage = R"sql(
+ALTER TABLE idempotency_records ADD COLUMN shard {key} NOT NULL DEFAULT '';
+ALTER TABLE idempotency_records ADD COLUMN bytes {int} NOT NULL DEFAULT 0;
+UPDATE idempotency_records SET shard = substr(scope, 1, 1), bytes = length(response)
+  WHERE state = 'done' AND response IS NOT NULL;
+CREATE INDEX idempotency_records_kept ON idempotency_records (tenant, shard, expires_at)
+  WHERE state = 'done';
+CREATE TABLE idempotency_usage (
+  tenant {key} NOT NULL,
+  shard {key} NOT NULL,
+  answers {int} NOT NULL,
+  bytes {int} NOT NULL,
+  PRIMARY KEY (tenant, shard)
+) {strict};
+INSERT INTO idempotency_usage (tenant, shard, answers, bytes)
+  SELECT tenant, shard, count(*), CAST(sum(bytes) AS BIGINT) FROM idempotency_records
+  WHERE state = 'done' AND response IS NOT NULL GROUP BY tenant, shard;
+)sql";
+
 }  // namespace alga::control_plane::schema

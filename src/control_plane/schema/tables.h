@@ -14,5 +14,6 @@ extern const std::string_view kQuotaTables;
 extern const std::string_view kBrokerTables;
 extern const std::string_view kLeaseTables;
 extern const std::string_view kNoPrincipals;
+extern const std::string_view kIdempotencyUsage;
 
 }  // namespace alga::control_plane::schema

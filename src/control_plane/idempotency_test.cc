@@ -1,0 +1,250 @@
+// What is kept of idempotent answers has a bound in number, bytes and time, in each tenant.
+
+#include <barrier>
+#include <set>
+#include <span>
+#include <thread>
+
+#include "control_plane/core.h"
+#include "control_plane/schema/migrations.h"
+#include "control_plane/sql_idempotency.h"
+#include "control_plane/testing.h"
+#include "domain/limits.h"
+
+namespace alga::control_plane {
+namespace {
+
+using testing::Platform;
+using ClaimKind = domain::IdempotencyClaim::Kind;
+
+constexpr std::uint64_t kAnswers = 64;  // four in each sixteenth
+constexpr std::uint64_t kBytes = 16 * 2'000;
+
+/// Counts hits of the limit and forgets the rest.
+class AnswersThatLeft final : public Metrics {
+ public:
+  Counter& counter(std::string_view name, std::string_view help, Labels labels) override {
+    if (name != domain::limit_hits_metric || labels.begin()->second != "idempotent_answers") {
+      return others_.counter(name, help, labels);
+    }
+    return hits_;
+  }
+  Gauge& gauge(std::string_view name, std::string_view help, Labels labels) override {
+    return others_.gauge(name, help, labels);
+  }
+  Histogram& histogram(std::string_view name, std::string_view help,
+                       std::span<const double> buckets, Labels labels) override {
+    return others_.histogram(name, help, buckets, labels);
+  }
+  [[nodiscard]] int hits() const { return hits_.count; }
+
+ private:
+  struct Hits final : Counter {
+    void add(double amount) noexcept override { count += static_cast<int>(amount); }
+    std::atomic<int> count = 0;
+  };
+  NoMetrics others_;
+  Hits hits_;
+};
+
+class KeptAnswers : public sql::testing::OnEveryDatabase {
+ protected:
+  void SetUp() override {
+    OnEveryDatabase::SetUp();
+    if (!database_) return;
+    platform_ = std::make_unique<Platform>(
+        std::move(database_),
+        [](Options& options) {
+          options.idempotency_entries = kAnswers;
+          options.idempotency_bytes = kBytes;
+        },
+        nullptr, [this](Dependencies& deps) { deps.metrics = &metrics_; });
+  }
+  void TearDown() override { platform_.reset(); }
+  Platform& p() { return *platform_; }
+
+  static domain::IdempotencyScope scope(int key, const std::string& tenant = "t1") {
+    return {TenantId::parse(tenant).value(), InstallId::parse("i1").value(), "POST /orders",
+            "key-" + std::to_string(key)};
+  }
+  ClaimKind claim(const domain::IdempotencyScope& of) {
+    auto claimed =
+        async::block_on(p().plane().idempotency().claim(of, "digest", std::chrono::seconds{30}));
+    EXPECT_TRUE(claimed) << claimed.error().message;
+    return claimed->kind;
+  }
+  void complete(const domain::IdempotencyScope& of, std::size_t bytes) {
+    auto done = async::block_on(p().plane().idempotency().complete(
+        of, "digest", {.status = 200, .body = std::string(bytes, 'a')}));
+    EXPECT_TRUE(done) << done.error().message;
+  }
+  /// A request that is answered, later than those before it.
+  void answer(int key, std::size_t bytes, const std::string& tenant = "t1") {
+    p().clock().advance(std::chrono::milliseconds{1});
+    EXPECT_EQ(claim(scope(key, tenant)), ClaimKind::fresh) << key;
+    complete(scope(key, tenant), bytes);
+  }
+  std::int64_t number(const std::string& text) {
+    auto row = p().database().read([&](sql::Executor& sql) { return sql.find(text); });
+    return row.value()->at<std::int64_t>(0);
+  }
+  std::int64_t kept(const std::string& tenant = "t1") {
+    return number("SELECT count(*) FROM idempotency_records WHERE state = 'done' AND tenant = '" +
+                  tenant + "'");
+  }
+  std::int64_t kept_bytes() {
+    return number(
+        "SELECT CAST(coalesce(sum(length(response)), 0) AS BIGINT) FROM idempotency_records");
+  }
+  /// How far what is counted is from what is there.
+  std::int64_t drift() {
+    return number(
+        "SELECT abs((SELECT CAST(coalesce(sum(answers), 0) AS BIGINT) FROM idempotency_usage) - "
+        "(SELECT count(*) FROM idempotency_records WHERE state = 'done')) + abs((SELECT "
+        "CAST(coalesce(sum(bytes), 0) AS BIGINT) FROM idempotency_usage) - (SELECT "
+        "CAST(coalesce(sum(length(response)), 0) AS BIGINT) FROM idempotency_records))");
+  }
+
+  AnswersThatLeft metrics_;
+  std::unique_ptr<Platform> platform_;
+};
+
+TEST_P(KeptAnswers, AreBoundedInNumberAndTheNewestStays) {
+  answer(-1, 10, "t2");
+  for (int key = 0; key < 300; ++key) {
+    answer(key, 10);
+    ASSERT_EQ(claim(scope(key)), ClaimKind::replay) << key;
+    ASSERT_LE(kept(), static_cast<std::int64_t>(kAnswers));
+  }
+  EXPECT_GT(kept(), static_cast<std::int64_t>(kAnswers) / 4) << "it does not forget them all";
+  EXPECT_EQ(claim(scope(-1, "t2")), ClaimKind::replay) << "each tenant has a budget of its own";
+  EXPECT_EQ(drift(), 0);
+  EXPECT_GT(metrics_.hits(), 0);
+}
+
+TEST_P(KeptAnswers, AreBoundedInBytes) {
+  for (int key = 0; key < 100; ++key) {
+    answer(key, 600);
+    ASSERT_EQ(claim(scope(key)), ClaimKind::replay) << key;
+    ASSERT_LE(kept_bytes(), static_cast<std::int64_t>(kBytes));
+  }
+  EXPECT_GE(kept(), 16) << "one of each sixteenth at least";
+  EXPECT_EQ(drift(), 0);
+  EXPECT_GT(metrics_.hits(), 0);
+}
+
+TEST_P(KeptAnswers, GoOldestFirst) {
+  std::map<std::string, std::vector<std::string>> of_shard;  // keys in the order of their answers
+  for (int key = 0; key < 300; ++key) {
+    answer(key, 10);
+    const auto of = scope(key);
+    const std::string hashed =
+        crypto::sha256_hex(std::to_string(of.endpoint.size()) + ":" + of.endpoint + ":" + of.key);
+    of_shard[hashed.substr(0, 1)].push_back(hashed);
+  }
+  auto rows = p().database().read([&](sql::Executor& sql) {
+    return sql.query("SELECT scope FROM idempotency_records WHERE state = 'done'");
+  });
+  std::map<std::string, std::set<std::string>> left;
+  for (const sql::Row& row : rows.value()) {
+    auto hashed = row.at<std::string>(0);
+    left[hashed.substr(0, 1)].insert(hashed);
+  }
+  ASSERT_EQ(left.size(), 16U);
+  for (const auto& [shard, keys] : left) {
+    const auto& order = of_shard[shard];
+    const std::set<std::string> newest(order.end() - static_cast<std::ptrdiff_t>(keys.size()),
+                                       order.end());
+    EXPECT_EQ(keys, newest) << shard;
+  }
+}
+
+TEST_P(KeptAnswers, NeverTakeThePlaceOfARequestThatStillRuns) {
+  for (int key = 1'000; key < 1'040; ++key) ASSERT_EQ(claim(scope(key)), ClaimKind::fresh);
+  for (int key = 0; key < 300; ++key) answer(key, 600);
+  for (int key = 1'000; key < 1'040; ++key) {
+    EXPECT_EQ(claim(scope(key)), ClaimKind::in_progress) << key;
+  }
+  complete(scope(1'000), 10);
+  EXPECT_EQ(claim(scope(1'000)), ClaimKind::replay);
+  EXPECT_EQ(drift(), 0);
+}
+
+TEST_P(KeptAnswers, StopBeingCountedWhenTheyExpire) {
+  for (int key = 0; key < 20; ++key) answer(key, 100);
+  p().clock().advance(std::chrono::hours{25});
+  answer(3, 50);  // over one that has expired and was not swept
+  EXPECT_EQ(drift(), 0);
+  Dependencies deps;
+  deps.database = &p().database();
+  deps.clock = &p().clock();
+  SystemRandom random;
+  deps.random = &random;
+  deps.metrics = &metrics_;
+  const Core core(std::move(deps));
+  SqlIdempotencyStore other_host(core);
+  auto more = other_host.sweep();
+  ASSERT_TRUE(more) << more.error().message;
+  EXPECT_FALSE(*more);
+  EXPECT_EQ(kept(), 1);
+  EXPECT_EQ(drift(), 0);
+}
+
+TEST_P(KeptAnswers, LetNoRacePastTheirBudget) {
+  constexpr int kThreads = 4, kEach = 40;
+  std::barrier start(kThreads);
+  {
+    std::vector<std::jthread> threads;
+    for (int thread = 0; thread < kThreads; ++thread) {
+      threads.emplace_back([&, thread] {
+        start.arrive_and_wait();
+        for (int i = 0; i < kEach; ++i) answer(thread * 1'000 + i, 300);
+      });
+    }
+  }
+  EXPECT_LE(kept(), static_cast<std::int64_t>(kAnswers));
+  EXPECT_LE(kept_bytes(), static_cast<std::int64_t>(kBytes));
+  EXPECT_EQ(drift(), 0);
+}
+
+ALGA_ON_EVERY_DATABASE(KeptAnswers);
+
+class KeptAnswersOfAnEarlierVersion : public sql::testing::OnEveryDatabase {};
+
+TEST_P(KeptAnswersOfAnEarlierVersion, AreCountedWhenTheSchemaIsBroughtUpToDate) {
+  const ManualClock clock;
+  const auto steps = schema::migrations();
+  ASSERT_TRUE(sql::migrate(*database_, steps.first(10), clock));
+  auto filled = database_->write([](sql::Executor& sql) -> Status {
+    const auto add = [&](const char* tenant, const char* key, std::optional<sql::Blob> response) {
+      return sql.execute(
+          "INSERT INTO idempotency_records (tenant, install_id, scope, request_digest, state, "
+          "response, expires_at) VALUES ($1, 'i1', $2, 'd', $3, $4, 1)",
+          {tenant, key, response ? "done" : "running", response});
+    };
+    TRY_VOID(add("t1", "a1", sql::Blob{"12345"}));
+    TRY_VOID(add("t1", "a2", sql::Blob{"123"}));
+    TRY_VOID(add("t1", "b1", sql::Blob{"1"}));
+    TRY_VOID(add("t1", "b2", std::nullopt));
+    TRY_VOID(add("t2", "a1", std::nullopt));
+    return {};
+  });
+  ASSERT_TRUE(filled) << filled.error().message;
+  ASSERT_TRUE(sql::migrate(*database_, steps, clock));
+  auto rows = database_->read([](sql::Executor& sql) {
+    return sql.query("SELECT tenant, shard, answers, bytes FROM idempotency_usage ORDER BY shard");
+  });
+  std::string usage;
+  for (const sql::Row& row : rows.value()) {
+    auto [tenant, shard, answers, bytes] =
+        row.as<std::string, std::string, std::int64_t, std::int64_t>();
+    usage +=
+        tenant + " " + shard + " " + std::to_string(answers) + " " + std::to_string(bytes) + ";";
+  }
+  EXPECT_EQ(usage, "t1 a 2 8;t1 b 1 1;");
+}
+
+ALGA_ON_EVERY_DATABASE(KeptAnswersOfAnEarlierVersion);
+
+}  // namespace
+}  // namespace alga::control_plane
