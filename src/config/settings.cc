@@ -216,7 +216,8 @@ void add_runner(std::vector<Setting>& all) {
          "taken from this process");
   t.duration("idempotency_ttl", day, second, 30 * day,
              "How long answers of idempotent requests are kept (drop-in use)");
-  t.size("idempotency_bytes", 64 * MiB, 0, 16 * GiB, "Memory for them");
+  t.size("idempotency_bytes", 64 * MiB, 0, 16 * GiB,
+         "Memory for them; 0B keeps none, and only requests at the same time run once");
   Table registry(all, "runner.registry");
   registry.text("url", Type::url, "", "Control plane of a lone runner", {{"REGISTRY_BASE_URL"}});
   registry.secret(
