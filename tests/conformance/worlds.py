@@ -45,6 +45,8 @@ max_bytes = "1GiB"
     packed = folder / "text.tar.zst"
     variables["no_component_hash"] = bundle.pack_files({"manifest.json": b"{}"}, packed)
     bundle.place(server.bundles, TENANT, EXTENSION, packed, variables["no_component_hash"])
+    variables["no_code_hash"] = bundle.pack_files({"manifest.json": b"{}", "dist/main.wasm": b"no component"}, packed)
+    bundle.place(server.bundles, TENANT, EXTENSION, packed, variables["no_code_hash"])
     variables["wrong_hash"] = "sha256:" + "1" * 64  # of something else
     bundle.place(server.bundles, TENANT, EXTENSION, packed, variables["wrong_hash"])
     with server:
