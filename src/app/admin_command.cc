@@ -8,11 +8,11 @@
 #include <cstdio>
 #include <cstdlib>
 #include <deque>
-#include <fstream>
 #include <iostream>
 #include <iterator>
 
 #include "app/api_operations.h"
+#include "app/input_file.h"
 #include "base/bytes.h"
 #include "base/metrics.h"
 #include "base/secret.h"
@@ -28,6 +28,8 @@ constexpr int kUnreachable = 3;
 /// Publishing compiles the component before it answers.
 constexpr std::chrono::minutes kPatience{5};
 constexpr std::uint64_t kMostBytes = 64U << 20U;
+/// More than any bundle.
+constexpr std::size_t kLargestFile = 256U << 20U;
 
 /// One command: its operation and what was typed for it. CLI11 keeps pointers into it.
 struct Command {
@@ -42,9 +44,7 @@ Result<std::string> read_file(const std::string& name) {
   if (name == "-") {
     return std::string(std::istreambuf_iterator<char>(std::cin), {});
   }
-  std::ifstream in(name, std::ios::binary);
-  if (!in) return fail(Kind::invalid, "admin.bad_argument", name + ": cannot be read");
-  return std::string(std::istreambuf_iterator<char>(in), {});
+  return read_whole_file(name, kLargestFile, "admin.bad_argument");
 }
 
 /// A file written by hand ends with a line feed that is no part of the secret.

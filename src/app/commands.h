@@ -42,6 +42,8 @@ enum class ArtefactKeyStep { tell, rotate, prepare, use };
 /// again.
 [[nodiscard]] int change_artefact_key(const std::string& config_file, const Flags& flags,
                                       ArtefactKeyStep step, const std::string& key, bool as_json);
+/// Of this program, such as `1.4.0`.
+[[nodiscard]] std::string program_version();
 /// Prints the versions of the program and of the schema that it needs.
 [[nodiscard]] int version(bool as_json);
 [[nodiscard]] int check_config(const std::string& config_file, const Flags& flags);

@@ -34,9 +34,10 @@ constexpr std::array advices{
            "takes any free one"},
     Advice{"keys.malformed",
            "put the file back from the backup; deleting it loses every secret that it opens"},
-    Advice{"keys.unknown_key",
-           "database and keys do not belong together: put back the keys (secrets folder or Vault) "
-           "of the same backup as the database"},
+    Advice{
+        "keys.unknown_key",
+        "with --use, name a key that --prepare has printed; else database and keys do not belong "
+        "together: put back the keys (secrets folder or Vault) of the same backup as the database"},
     Advice{"sql.corrupt",
            "check that the path names a database of algad; if it does, restore the backup"},
     Advice{"sql.denied",

@@ -1,9 +1,11 @@
 // smoke, inspect and compile: one component on the bench.
 
-#include <fcntl.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include <boost/json/array.hpp>
+#include <boost/json/object.hpp>
+#include <boost/json/serialize.hpp>
 #include <chrono>
 #include <cstdio>
 #include <cstdlib>
@@ -11,11 +13,14 @@
 #include <future>
 #include <optional>
 #include <utility>
+#include <vector>
 
 #include "app/commands.h"
+#include "app/input_file.h"
 #include "base/metrics.h"
 #include "crypto/digest.h"
 #include "domain/capability.h"
+#include "domain/component_import.h"
 #include "engine/compile_child.h"
 #include "engine/component_report.h"
 #include "engine/engine.h"
@@ -75,12 +80,10 @@ Value made_of(std::string_view text) {
 }
 
 Result<ContentHash> hash_file(const std::string& path) {
-  engine::File file{::open(path.c_str(), O_RDONLY | O_CLOEXEC)};
+  TRY(const int fd, open_component_file(path));
+  const engine::File file{fd};
   crypto::Sha256 hash;
   std::vector<std::uint8_t> buffer(1U << 20U);
-  if (!file.is_open()) {
-    return fail(Kind::invalid, "component.unavailable", path + " cannot be read");
-  }
   while (true) {
     ssize_t got = ::read(file.fd(), buffer.data(), buffer.size());
     if (got < 0) return fail(Kind::invalid, "component.unavailable", path + " cannot be read");
@@ -171,6 +174,49 @@ int smoke(const std::string& component, const std::string& path) {
   return 0;
 }
 
+namespace {
+
+struct Warning {
+  std::string_view code;
+  std::string message;
+};
+
+/// What publishing would say, or refuse. The codes are those of publishing.
+std::vector<Warning> warnings_of(const domain::ComponentReport& report) {
+  if (report.kind == domain::ComponentReport::Kind::core_module) {
+    return {{"component.core_module",
+             "a core module of the earlier system is refused, unless "
+             "publishing.legacy_modules_until is in force"}};
+  }
+  std::vector<Warning> warnings;
+  if (!report.exports_handler) {
+    warnings.push_back({"component.no_handler", "it does not export `handler`"});
+  }
+  for (const std::string& name : report.imports) {
+    const domain::ImportStanding standing = domain::standing_of_import(name);
+    if (standing == domain::ImportStanding::offered) continue;
+    const bool known = standing == domain::ImportStanding::other_version;
+    warnings.push_back(
+        {"component.unknown_import", "it imports " + name + ", which this server " +
+                                         (known ? "offers in another version" : "does not offer") +
+                                         ": it is refused at publish"});
+  }
+  if (report.frozen_clock) {
+    warnings.push_back({"component.frozen_clock",
+                        "the clock is frozen at build time (built with clocks disabled)"});
+  }
+  if (report.frozen_random) {
+    warnings.push_back({"component.frozen_random",
+                        "random numbers are frozen at build time (built with random disabled)"});
+  }
+  if (report.sparse_image_bytes != 0) {
+    warnings.push_back({"component.sparse_image",
+                        "its data is strewn over " + std::to_string(report.sparse_image_bytes) +
+                            " bytes of memory, which every execution writes anew"});
+  }
+  return warnings;
+}
+
 /// Each reason why no runner could load it; 0 without one.
 int complain_of_slots(const domain::ComponentReport& report) {
   int status = 0;
@@ -181,58 +227,66 @@ int complain_of_slots(const domain::ComponentReport& report) {
   return status;
 }
 
+/// What the worker said, with the warnings.
+int print_description(const std::string& text, const std::vector<Warning>& warnings) {
+  auto document = json::parse(text, {.max_bytes = text.size()});
+  if (!document || !document->is_object()) {
+    return complain({Kind::internal, "component.malformed", "the description is no JSON object"});
+  }
+  boost::json::array list;
+  for (const Warning& warning : warnings) {
+    list.push_back(boost::json::object{{"code", warning.code}, {"message", warning.message}});
+  }
+  document->get_object()["warnings"] = std::move(list);
+  std::printf("%s\n", boost::json::serialize(*document).c_str());
+  return 0;
+}
+
+void print_report(const domain::ComponentReport& report, const std::vector<Warning>& warnings) {
+  const bool module = report.kind == domain::ComponentReport::Kind::core_module;
+  std::printf("%s, %llu bytes, %u core modules, %llu bytes of memory at the start\n",
+              module ? "core module (legacy)" : "component",
+              static_cast<unsigned long long>(report.file_bytes), report.core_modules,
+              static_cast<unsigned long long>(report.minimum_memory_bytes));
+  for (const std::string& name : report.imports) {
+    const auto capability = domain::capability_of_import(name);
+    std::printf("  import %s%s%s\n", name.c_str(), capability ? "  needs " : "",
+                capability ? std::string(domain::name(*capability)).c_str() : "");
+  }
+  for (const std::string& name : report.exports) std::printf("  export %s\n", name.c_str());
+  for (const Warning& warning : warnings) {
+    std::printf("warning: %s: %s\n", std::string(warning.code).c_str(), warning.message.c_str());
+  }
+}
+
+}  // namespace
+
 int inspect(const std::string& component, bool as_json) {
   constexpr std::uint64_t most = std::uint64_t{256} << 20U;
+  const auto readable = open_component_file(component);
+  if (!readable) return complain(readable.error());
+  const engine::File kept{*readable};
   auto text = engine::describe_component(
       self, component, most, engine::patient(std::chrono::minutes{1}), std::uint64_t{16} << 20U);
   if (!text) return complain(text.error());
   auto report = engine::read_report(*text);
   if (!report) return complain(report.error());
-  if (as_json) {
-    std::printf("%s\n", text->c_str());
-    return complain_of_slots(*report);
-  }
-  bool module = report->kind == domain::ComponentReport::Kind::core_module;
-  std::printf("%s, %llu bytes, %u core modules, %llu bytes of memory at the start\n",
-              module ? "core module (legacy)" : "component",
-              static_cast<unsigned long long>(report->file_bytes), report->core_modules,
-              static_cast<unsigned long long>(report->minimum_memory_bytes));
-  for (const std::string& name : report->imports) {
-    std::string bare = name.substr(name.find('/') + 1);
-    bare = bare.substr(0, bare.find('@'));
-    auto capability =
-        name.starts_with("alga:extension/") ? domain::capability_of_interface(bare) : std::nullopt;
-    // The `fetch` of the platform is the same host call as ours.
-    if (name.starts_with("wasi:http/outgoing-handler")) capability = domain::Capability::http_fetch;
-    std::printf("  import %s%s%s\n", name.c_str(), capability ? "  needs " : "",
-                capability ? std::string(domain::name(*capability)).c_str() : "");
-  }
-  for (const std::string& name : report->exports) std::printf("  export %s\n", name.c_str());
-  if (!module && !report->exports_handler) std::printf("warning: it does not export `handler`\n");
-  if (report->frozen_clock) {
-    std::printf("warning: the clock is frozen at build time (built with clocks disabled)\n");
-  }
-  if (report->frozen_random) {
-    std::printf("warning: random numbers are frozen at build time (built with random disabled)\n");
-  }
-  if (report->sparse_image_bytes != 0) {
-    std::printf(
-        "warning: its data is strewn over %llu bytes of memory, which every execution writes "
-        "anew\n",
-        static_cast<unsigned long long>(report->sparse_image_bytes));
+  const std::vector<Warning> warnings = warnings_of(*report);
+  if (!as_json) {
+    print_report(*report, warnings);
+  } else if (const int failed = print_description(*text, warnings); failed != 0) {
+    return failed;
   }
   return complain_of_slots(*report);
 }
 
 int compile(const std::string& component, const std::string& output) {
-  engine::File input{::open(component.c_str(), O_RDONLY | O_CLOEXEC)};
-  if (!input.is_open()) {
-    return complain({Kind::invalid, "component.unavailable", component + " cannot be read"});
-  }
-  engine::File out{::open(output.c_str(), O_RDWR | O_CREAT | O_TRUNC | O_CLOEXEC, 0600)};
-  if (!out.is_open()) {
-    return complain({Kind::invalid, "engine.cache_io", output + " cannot be written"});
-  }
+  const auto read = open_component_file(component);
+  if (!read) return complain(read.error());
+  const engine::File input{*read};
+  const auto written = open_output_file(output, input.fd());
+  if (!written) return complain(written.error());
+  const engine::File out{*written};
   struct stat facts{};
   auto began = std::chrono::steady_clock::now();
   if (Status made = engine::compile_component(self, input, out, {engine::patient(patience)});

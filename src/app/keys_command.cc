@@ -1,5 +1,7 @@
 #include "app/keys_command.h"
 
+#include "app/option_checks.h"
+
 namespace alga::app {
 
 KeysCommand::KeysCommand(CLI::App& cli, const std::function<CLI::App*(CLI::App*)>& with_settings)
@@ -22,7 +24,8 @@ void KeysCommand::add_envelopes(CLI::App& envelopes) {
                  "Make a new key and seal with it at once: where runners read the same ring");
   step->add_flag("--prepare", prepare_envelopes_,
                  "Make a new key that only opens, to bring the ring to every runner first");
-  step->add_option("--use", used_envelope_key_, "Seal with this prepared key from now on");
+  step->add_option("--use", used_envelope_key_, "Seal with this prepared key from now on")
+      ->check(not_empty());
   step->add_flag("--retire", retire_envelopes_, "Take out every key but the current one");
 }
 
@@ -34,7 +37,8 @@ void KeysCommand::add_artefacts(CLI::App& artefacts) {
                  "Make a new key that nobody signs with, to tell the runners first");
   step->add_option("--use", used_artefact_key_,
                    "Sign with the prepared key of this public half; control planes do from their "
-                   "next start");
+                   "next start")
+      ->check(not_empty());
 }
 
 bool KeysCommand::chosen() const { return static_cast<bool>(*keys_); }

@@ -1,14 +1,19 @@
 #include <signal.h>
 
 #include <CLI/CLI.hpp>
+#include <algorithm>
 #include <cstdio>
 #include <cstdlib>
 #include <optional>
+#include <string>
 #include <string_view>
+#include <vector>
 
 #include "app/admin_command.h"
 #include "app/commands.h"
 #include "app/keys_command.h"
+#include "app/option_checks.h"
+#include "config/values.h"
 #include "crypto/process.h"
 #include "engine/engine.h"
 
@@ -33,13 +38,42 @@ std::optional<int> begin_process(int argc, char** argv) {
   return std::nullopt;
 }
 
+/// What was typed where the name of a command belongs, when it is none: CLI11 only says that one is
+/// missing.
+std::optional<std::string> unknown_command(const CLI::App& cli, int argc, char** argv) {
+  const CLI::App* app = &cli;
+  for (int i = 1; i < argc; ++i) {
+    const std::string word = argv[i];
+    std::vector<std::string> names;
+    for (const CLI::App* command : app->get_subcommands([](const CLI::App*) { return true; })) {
+      if (!command->get_name().empty()) names.push_back(command->get_name());
+    }
+    if (names.empty() || word.starts_with('-')) return std::nullopt;
+    if (std::ranges::find(names, word) == names.end()) {
+      const std::string advice = alga::config::nearest(word, names);
+      return "error: " + word + " is no command of " + app->get_display_name() +
+             (advice.empty() ? "" : "; did you mean " + advice + "?") + "\n";
+    }
+    app = app->get_subcommand(word);
+  }
+  return std::nullopt;
+}
+
+/// A script that keeps what we print must learn when it was not kept.
+int flushed(int status) {
+  if (std::fflush(stdout) == 0 && std::ferror(stdout) == 0) return status;
+  std::fprintf(stderr, "error: the output cannot be written\n");
+  return status == 0 ? 1 : status;
+}
+
 }  // namespace
 
 int main(int argc, char** argv) {
   if (const std::optional<int> ended = begin_process(argc, argv)) return *ended;
 
-  CLI::App cli{"Alga Extension Runtime"};
+  CLI::App cli{"Alga Extension Runtime", "algad"};
   cli.require_subcommand(1);
+  cli.set_version_flag("--version", "algad " + alga::app::program_version());
   std::string config_file, component, output, role, data, listen, port_file, token_file;
   std::string path = "/echo";
   std::vector<std::string> sets;
@@ -48,18 +82,25 @@ int main(int argc, char** argv) {
   std::string tenant;
 
   auto with_settings = [&](CLI::App* command) {
-    command->add_option("--config", config_file, "TOML file");
-    command->add_option("--set", sets, "SETTING=VALUE over file and environment");
-    command->add_option("--data", data, "Folder for everything that must outlive a restart");
+    command->add_option("--config", config_file, "TOML file")->check(alga::app::not_empty());
+    command->add_option("--set", sets, "SETTING=VALUE over file and environment")
+        ->check(alga::app::assignment());
+    command->add_option("--data", data, "Folder for everything that must outlive a restart")
+        ->check(alga::app::not_empty());
     return command;
   };
   auto with_config = [&](CLI::App* command) {
     with_settings(command);
-    command->add_option("--role", role, "all, control-plane, gateway or runner");
-    command->add_option("--listen", listen, "ADDRESS:PORT of the public listener; port 0: any");
-    command->add_option("--port-file", port_file, "File that gets the bound port");
-    command->add_option("--bootstrap-token-file", token_file,
-                        "File (0600) that gets the first start's token");
+    command->add_option("--role", role, "all, control-plane, gateway or runner")
+        ->check(alga::app::not_empty());
+    command->add_option("--listen", listen, "ADDRESS:PORT of the public listener; port 0: any")
+        ->check(alga::app::not_empty());
+    command->add_option("--port-file", port_file, "File that gets the bound port")
+        ->check(alga::app::not_empty());
+    command
+        ->add_option("--bootstrap-token-file", token_file,
+                     "File (0600) that gets the first start's token")
+        ->check(alga::app::not_empty());
     return command;
   };
   auto flags = [&] {
@@ -86,7 +127,8 @@ int main(int argc, char** argv) {
   print->add_flag("--redacted", redacted, "Without secrets (always so)");
   CLI::App* smoke = cli.add_subcommand("smoke", "Run one component, without a server");
   smoke->add_option("component", component)->required();
-  smoke->add_option("--path", path, "Path and query that the handler is asked for");
+  smoke->add_option("--path", path, "Path and query that the handler is asked for")
+      ->check(alga::app::not_empty());
   CLI::App* inspect = cli.add_subcommand("inspect", "Show what a component needs and offers");
   inspect->add_option("component", component)->required();
   inspect->add_flag("--json", as_json, "Everything, as JSON");
@@ -103,29 +145,36 @@ int main(int argc, char** argv) {
   CLI::App* audit = cli.add_subcommand("audit", "The audit trail")->require_subcommand(1);
   CLI::App* verify = with_json(with_settings(audit->add_subcommand(
       "verify", "Recompute the chain of the audit trail and check every signature")));
-  verify->add_option("--tenant", tenant, "Only this tenant's trail");
+  verify->add_option("--tenant", tenant, "Only this tenant's trail")->check(alga::app::not_empty());
   alga::app::KeysCommand keys(cli,
                               [&](CLI::App* command) { return with_json(with_settings(command)); });
   CLI::App* version = with_json(cli.add_subcommand("version", "Print versions"));
   alga::app::AdminCommand admin(cli);
   cli.footer("Exit status: 0 good, 1 failed, 2 bad use.");
 
+  if (const auto wrong = unknown_command(cli, argc, argv)) {
+    std::fprintf(stderr, "%sRun with --help for more information.\n", wrong->c_str());
+    return 2;
+  }
   try {
     cli.parse(argc, argv);
   } catch (const CLI::ParseError& error) {
     // CLI11 has statuses of its own, 100 and more; ours are few and documented.
-    return cli.exit(error) == 0 ? 0 : 2;
+    return flushed(cli.exit(error) == 0 ? 0 : 2);
   }
   if (*serve) return alga::app::serve(config_file, flags());
-  if (*check) return alga::app::check_config(config_file, flags());
-  if (*print) return alga::app::print_config(config_file, flags());
-  if (*smoke) return alga::app::smoke(component, path);
-  if (*inspect) return alga::app::inspect(component, as_json);
-  if (*migrate) return alga::app::migrate(config_file, flags(), as_json);
-  if (*verify) return alga::app::verify_audit(config_file, flags(), tenant, as_json);
-  if (keys.chosen()) return keys.run(config_file, flags(), as_json);
-  if (*version) return alga::app::version(as_json);
-  if (admin.chosen()) return admin.run();
-  if (*compile) return alga::app::compile(component, output);
-  return 2;
+  const auto run = [&] {
+    if (*check) return alga::app::check_config(config_file, flags());
+    if (*print) return alga::app::print_config(config_file, flags());
+    if (*smoke) return alga::app::smoke(component, path);
+    if (*inspect) return alga::app::inspect(component, as_json);
+    if (*migrate) return alga::app::migrate(config_file, flags(), as_json);
+    if (*verify) return alga::app::verify_audit(config_file, flags(), tenant, as_json);
+    if (keys.chosen()) return keys.run(config_file, flags(), as_json);
+    if (*version) return alga::app::version(as_json);
+    if (admin.chosen()) return admin.run();
+    if (*compile) return alga::app::compile(component, output);
+    return 2;
+  };
+  return flushed(run());
 }

@@ -5,7 +5,9 @@
 #include <boost/json/object.hpp>
 #include <boost/json/serialize.hpp>
 #include <cstdio>
+#include <filesystem>
 #include <functional>
+#include <system_error>
 
 #include "app/commands.h"
 #include "app/complaint.h"
@@ -13,6 +15,7 @@
 #include "app/settings.h"
 #include "app/world_parts.h"
 #include "control_plane/operations.h"
+#include "sql/migrate.h"
 
 namespace alga::app {
 
@@ -48,6 +51,27 @@ void print(const object& report, bool as_json, const std::string& text) {
   std::printf("%s\n", line.c_str());
 }
 
+/// A command that only looks, or changes what is there, makes no new database: a folder that was
+/// misspelt would get one.
+Status check_database_file(const config::Config& config) {
+  const std::string& data = config.text("server.data_dir");
+  if (!config.text("database.url").empty() || data.empty()) return {};
+  const std::filesystem::path file = std::filesystem::path(data) / "alga.db";
+  std::error_code failed;
+  if (std::filesystem::exists(file, failed) || failed) return {};
+  return fail(Kind::invalid, "sql.schema_too_old",
+              file.string() + " is not there: no control plane has run with this folder");
+}
+
+Status check_schema(sql::Database& database) {
+  TRY(const std::uint32_t there, sql::schema_version(database));
+  const std::uint32_t known = control_plane::newest_schema();
+  if (there == known) return {};
+  return fail(Kind::unavailable, there < known ? "sql.schema_too_old" : "sql.schema_too_new",
+              "the database has schema " + std::to_string(there) + ", this program works with " +
+                  std::to_string(known));
+}
+
 /// Loads the configuration, opens the database and does `work` on it.
 int on_database(const std::string& config_file, const Flags& flags,
                 const std::function<int(Workbench&)>& work) {
@@ -55,6 +79,19 @@ int on_database(const std::string& config_file, const Flags& flags,
   if (!config) return 2;
   Workbench bench(*config);
   if (Status opened = bench.open_database(); !opened) return complain(opened.error());
+  return work(bench);
+}
+
+/// As on_database, on one that servers have used.
+int on_used_database(const std::string& config_file, const Flags& flags,
+                     const std::function<int(Workbench&)>& work) {
+  std::optional<config::Config> config = load_config(config_file, flags);
+  if (!config) return 2;
+  if (Status there = check_database_file(*config); !there) return complain(there.error());
+  Workbench bench(*config);
+  Status opened = bench.open_database();
+  if (opened) opened = check_schema(bench.database());
+  if (!opened) return complain(opened.error());
   return work(bench);
 }
 
@@ -75,7 +112,7 @@ int migrate(const std::string& config_file, const Flags& flags, bool as_json) {
 
 int verify_audit(const std::string& config_file, const Flags& flags, const std::string& tenant,
                  bool as_json) {
-  return on_database(config_file, flags, [&](Workbench& bench) {
+  return on_used_database(config_file, flags, [&](Workbench& bench) {
     auto report = control_plane::verify_audit(bench.database(), tenant);
     if (!report) return complain(report.error());
     bool intact = report->faults.empty();
@@ -99,7 +136,7 @@ int verify_audit(const std::string& config_file, const Flags& flags, const std::
 }
 
 int rotate_keys(const std::string& config_file, const Flags& flags, bool as_json) {
-  return on_database(config_file, flags, [&](Workbench& bench) {
+  return on_used_database(config_file, flags, [&](Workbench& bench) {
     if (Status opened = bench.open_keys(); !opened) return complain(opened.error());
     auto done = control_plane::rotate_keys(bench.database(), bench.keys());
     if (!done) return complain(done.error());
@@ -213,6 +250,8 @@ int change_artefact_key(const std::string& config_file, const Flags& flags, Arte
   print(report->json, as_json, report->text);
   return 0;
 }
+
+std::string program_version() { return ALGA_VERSION; }
 
 int version(bool as_json) {
   std::uint32_t schema = control_plane::newest_schema();

@@ -165,10 +165,17 @@ Status tenant_path(const std::string& text) {
                  "kv/data/tenants/{tenantId}/secrets");
 }
 
+/// Its origin stands in the policy of pages.
+Status public_address(const std::string& text) {
+  const bool good = std::ranges::all_of(text, [](char c) { return c > ' ' && c < 0x7F; });
+  return good_if(good, "must be ASCII: a name with other letters in its xn-- form");
+}
+
 Status url(const std::string& text) { return config::check_url(text); }
 
 const std::map<std::string_view, Status (*)(const std::string&)>& demands() {
   static const std::map<std::string_view, Status (*)(const std::string&)> all{
+      {"server.public_url", &public_address},
       {"server.trusted_proxies", &network},
       {"database.url", &database_address},
       {"bundles.s3.endpoint", &s3_endpoint},

@@ -30,6 +30,7 @@ std::map<std::string, Case> cases() {
                    .bad = {"sys", "/transit", "a//b", "a/../b"}};
   const Case transit_keys{.good = {"alga-key"}, .bad = {"a/b", "..", "a b"}};
   return {
+      {"server.public_url", {{"https://app.example.com/x"}, {"https://ü.example"}}},
       {"server.trusted_proxies", {{"10.0.0.0/8", "fd00::/8"}, {"10.0.0.1/8", "10.0.0.0", "lan"}}},
       {"database.url",
        {{"postgres://u@h/d?sslmode=verify-full", "postgresql://h1:1,h2:2/d", "sqlite:/tmp/a"},

@@ -1,11 +1,9 @@
 #include "app/settings.h"
 
-#include <cerrno>
 #include <cstdio>
-#include <memory>
-#include <system_error>
 
 #include "app/complaint.h"
+#include "app/input_file.h"
 #include "app/setting_demands.h"
 
 namespace alga::app {
@@ -22,21 +20,6 @@ config::Type type_of(domain::LimitUnit unit) {
 
 /// Far more than a configuration needs; a log or a database named by mistake ends here.
 constexpr std::size_t max_config_bytes = 4U << 20U;
-
-Result<std::string> read_config(const std::string& path) {
-  auto unreadable = [&](const std::string& why) {
-    return fail(Kind::invalid, "config.file_unreadable",
-                "the configuration " + path + " cannot be read: " + why);
-  };
-  const std::unique_ptr<std::FILE, decltype(&std::fclose)> file(std::fopen(path.c_str(), "rbe"),
-                                                                &std::fclose);
-  if (!file) return unreadable(std::generic_category().message(errno));
-  std::string text(max_config_bytes + 1, '\0');
-  text.resize(std::fread(text.data(), 1, text.size(), file.get()));
-  if (std::ferror(file.get()) != 0) return unreadable(std::generic_category().message(errno));
-  if (text.size() > max_config_bytes) return unreadable("it is larger than 4 MiB");
-  return text;
-}
 
 }  // namespace
 
@@ -57,7 +40,7 @@ std::optional<config::Config> load_config(const std::string& file,
   sources.environment = config::process_environment();
   sources.flags = flags;
   if (!file.empty()) {
-    Result<std::string> text = read_config(file);
+    Result<std::string> text = read_whole_file(file, max_config_bytes, "config.file_unreadable");
     if (!text) {
       complain(text.error());
       return std::nullopt;

@@ -2,58 +2,10 @@
 
 #include <fmt/format.h>
 
-#include <algorithm>
-#include <array>
+#include "domain/component_import.h"
 
 namespace alga::control_plane {
 namespace {
-
-/// `alga:extension/ui-proxy@1.0.0` in its parts; the version may be missing.
-struct Import {
-  std::string_view package;
-  std::string_view interface;
-  std::string_view version;
-};
-
-Import split(std::string_view name) {
-  Import import;
-  std::size_t at = name.find('@');
-  if (at != std::string_view::npos) import.version = name.substr(at + 1);
-  name = name.substr(0, at);
-  std::size_t slash = name.find('/');
-  import.package = name.substr(0, slash);
-  if (slash != std::string_view::npos) import.interface = name.substr(slash + 1);
-  return import;
-}
-
-constexpr std::array<std::string_view, 14> kOwnInterfaces{
-    "types",    "context", "config",  "secrets",   "http",      "storage", "logging",
-    "ui-proxy", "user",    "user-v2", "scheduler", "invoicing", "clients", "services"};
-/// What the runner links of WASI 0.2; sockets are not among it.
-constexpr std::array<std::string_view, 6> kWasiPackages{
-    "wasi:io", "wasi:clocks", "wasi:random", "wasi:cli", "wasi:filesystem", "wasi:http"};
-
-bool is_known(const Import& import) {
-  if (import.package == "alga:extension") {
-    bool version = import.version.empty() || import.version.starts_with("1.");
-    return version && std::ranges::find(kOwnInterfaces, import.interface) != kOwnInterfaces.end();
-  }
-  // Between a core module's adapter and the host; each call is gated as a component's would be.
-  if (import.package == "alga:legacy") {
-    return import.interface == "host" && import.version == "1.0.0";
-  }
-  return std::ranges::find(kWasiPackages, import.package) != kWasiPackages.end() &&
-         import.version.starts_with("0.2.");
-}
-
-/// The capability without which the import would be denied at run time.
-std::optional<domain::Capability> guard_of(const Import& import) {
-  if (import.package == "alga:extension") return domain::capability_of_interface(import.interface);
-  if (import.package == "wasi:http" && import.interface == "outgoing-handler") {
-    return domain::Capability::http_fetch;
-  }
-  return std::nullopt;
-}
 
 void add_issue(boost::json::array& issues, std::string_view code, std::string message) {
   issues.push_back(boost::json::object{{"code", code}, {"message", message}});
@@ -84,13 +36,15 @@ void check_imports(const domain::ComponentReport& report, const domain::Manifest
                    std::vector<PublishWarning>& warnings) {
   auto declared = manifest.capabilities.united(domain::default_capabilities());
   for (const std::string& name : report.imports) {
-    Import import = split(name);
-    if (!is_known(import)) {
+    const domain::ImportStanding standing = domain::standing_of_import(name);
+    if (standing != domain::ImportStanding::offered) {
+      const bool known = standing == domain::ImportStanding::other_version;
       add_issue(issues, "component.unknown_import",
-                fmt::format("the component imports {}, which the runner does not offer", name));
+                fmt::format("the component imports {}, which the runner does not offer{}", name,
+                            known ? " in this version" : ""));
       continue;
     }
-    auto guard = guard_of(import);
+    auto guard = domain::capability_of_import(name);
     if (!guard || declared.contains(*guard)) continue;
     std::string message = fmt::format(
         "the component imports {}, but the manifest does not ask for {}: calls will be "

@@ -202,6 +202,100 @@ def all_at_once(world):
         expect_equal(more, [], f"what {command} says beside")
 
 
+def bad_use(*arguments, names):
+    """The command line is refused before anything happens: status 2, nothing on the output, one clear line."""
+    status, output, errors = run(*arguments)
+    expect_equal((status, output), (2, ""), f"{arguments}: {errors}")
+    expect_in(names, errors, f"{arguments}")
+    expect_in("Run with --help for more information.", errors, f"{arguments}")
+
+
+@test("a command or option that does not exist, or is given nothing, is refused by name")
+def bad_command_lines(world):
+    bad_use("srve", names="error: srve is no command of algad; did you mean serve?")
+    bad_use("keys", "artifacts", names="error: artifacts is no command of keys; did you mean artefacts?")
+    bad_use("audit", "prove", names="error: prove is no command of audit")
+    bad_use("admin", "xyzzy", names="error: xyzzy is no command of admin")
+    bad_use("admin", "grant-keys", "rotat", names="error: rotat is no command of grant-keys; did you mean rotate?")
+    bad_use(names="A subcommand is required")
+    bad_use("keys", names="A subcommand is required")
+    bad_use("serve", "--confg", "x", names="--confg")
+    bad_use("version", "extra", names="extra")
+    data = ["--data", world.fresh()]
+    # A variable of a script that is not set, where saying nothing would mean something else.
+    for command in (["serve", "--config", ""], ["check-config", "--role", ""], ["check-config", "--data", ""], ["serve", "--listen", ""], ["audit", "verify", "--tenant", "", *data], ["keys", "artefacts", "--use", "", *data], ["keys", "envelopes", "--use", "", *data]):
+        bad_use(*command, names="is empty")
+    for text in ("server.listen", "=x", ""):
+        bad_use("check-config", "--set", text, names="is not SETTING=VALUE")
+    expect(not data[1].exists(), "nothing was made")
+    expect_equal(run("check-config", "--set", "server.public_url=")[0], 0, "a setting may be emptied")
+    bad_use("keys", "artefacts", "--prepare", "--rotate", *data, names="--prepare")
+
+
+@test("algad says its version, and every command its options")
+def help_texts(_):
+    status, plain, _ = run("version")
+    expect_equal((status, run("--version")[1].split()), (0, plain.split(",")[0].split()), "the version")
+    for command in ([], ["serve"], ["check-config"], ["print-config"], ["smoke"], ["inspect"], ["compile"], ["migrate"], ["audit"], ["audit", "verify"], ["keys"], ["keys", "rotate"], ["keys", "envelopes"], ["keys", "artefacts"], ["version"], ["admin"]):
+        status, output, errors = run(*command, "--help")
+        expect_equal((status, errors), (0, ""), f"{command} --help")
+        expect_in("algad", output, "whose")
+
+
+@test("output that cannot be kept is a failure")
+def full_output(world):
+    (world.folder / "good.toml").write_text("")
+    for command in (["print-config"], ["version"], ["check-config"], ["--help"], ["keys", "artefacts", "--data", world.copy()]):
+        with open("/dev/full", "w") as full:
+            done = subprocess.run([program(), *map(str, command)], stdin=subprocess.DEVNULL, stdout=full, stderr=subprocess.PIPE, text=True, env=surroundings(None))
+        expect(done.returncode != 0, f"{command} with a full disk")
+        expect_in("error: the output cannot be written", done.stderr, f"{command}")
+
+
+@test("commands on the database and its keys make none where no server has been, and name a file that cannot be read")
+def offline_commands(world):
+    for command in (["audit", "verify"], ["keys", "rotate"]):
+        data = world.fresh()
+        status, output, errors = run(*command, "--data", data)
+        expect_equal((status, output), (1, ""), errors)
+        expect_in(f"error: sql.schema_too_old: {data}/alga.db is not there", errors, f"{command}")
+        expect(not data.exists(), "no folder was made")
+        empty = world.fresh()
+        empty.mkdir(mode=0o700)
+        (empty / "alga.db").touch()
+        status, _, errors = run(*command, "--data", empty)
+        expect_equal(status, 1, errors)
+        expect_in("error: sql.schema_too_old: the database has schema 0", errors, f"{command}")
+        expect_in("what to do: ", errors, f"{command}")
+        expect_equal(run(*command, "--data", world.copy())[0], 0, "where one has been")
+    status, _, errors = run("keys", "artefacts", "--use", "nonsense", "--data", world.copy())
+    expect_equal(status, 1, errors)
+    expect_in("error: keys.unknown_key: no key with this public half was prepared", errors, "no such key")
+    expect_in("that --prepare has printed", errors, "advice")
+    for file, why in ((world.folder, "Is a directory"), (world.folder / "none", "No such file or directory"), ("/dev/zero", "it is larger than")):
+        status, output, errors = run("admin", "whoami", "--token-file", file)
+        expect_equal((status, output), (2, ""), errors)
+        expect_equal(errors.splitlines()[0].split(" (")[0].startswith(f"error: admin.bad_argument: {file} cannot be read: {why}"), True, errors)
+
+
+@test("the next key of compiled code is prepared, told, used once and forgotten, by the command line alone")
+def artefact_keys(world):
+    data = ["--data", world.copy()]
+
+    def keys(*arguments):
+        status, output, errors = run("keys", "artefacts", *arguments, *data, "--json")
+        expect_equal(status, 0, errors)
+        return json.loads(output)
+
+    former = keys()["artefact_key"]
+    made = keys("--prepare")["prepared_artefact_key"]
+    expect_equal(keys("--prepare")["prepared_artefact_key"], made, "the same again")
+    expect_equal(keys(), {"artefact_key": former, "prepared_artefact_key": made}, "what is told")
+    expect_equal(keys("--use", made), {"artefact_key": made}, "used")
+    expect_equal(keys("--use", made), {"artefact_key": made}, "used already")
+    expect_equal(keys(), {"artefact_key": made}, "in the end")
+
+
 @test("a data folder that is missing, a file, closed, somebody else's or in use is refused by name")
 def data_folders(world):
     refused("config.missing", "--data")

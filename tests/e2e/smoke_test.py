@@ -1,6 +1,9 @@
 #!/usr/bin/python3
 """`algad` on one component, without a server."""
 
+import json
+import os
+import shutil
 import sys
 import tempfile
 from pathlib import Path
@@ -42,6 +45,75 @@ def inspect():
     expect(lines and all("cap:http.fetch" in line for line in lines), f"the platform's fetch needs a capability ({platform})")
     _, frozen, _ = run("inspect", fixture("js-compat-echo.wasm"))
     expect_in("clock", frozen.lower(), "inspect warns about a component without clocks")
+
+
+def warned(component):
+    """The codes that `algad inspect` warns of, in its text and in its JSON alike, with the lines."""
+    status, output, errors = run("inspect", component)
+    expect_equal((status, errors), (0, ""), f"inspect {component}")
+    lines = [line for line in output.splitlines() if line.startswith("warning: ")]
+    codes = [line.split(": ", 2)[1] for line in lines]
+    status, output, errors = run("inspect", component, "--json")
+    expect_equal((status, errors), (0, ""), f"inspect --json {component}")
+    expect_equal([warning["code"] for warning in json.loads(output)["warnings"]], codes, "the same in JSON")
+    return codes, "\n".join(lines)
+
+
+@test("algad inspect warns of what is frozen in a component, and of nothing in one whose clock and random numbers work")
+def inspect_frozen():
+    expect_equal(warned(fixture("js-echo.wasm"))[0], [], "as our own tools build")
+    expect_equal(warned(fixture("js-fetch.wasm"))[0], [], "with the fetch of the platform")
+    expect_equal(warned(fixture("js-compat-echo.wasm"))[0], ["component.frozen_clock", "component.frozen_random"], "as the earlier bundles were built")
+    expect_equal(warned(TEXT_GUESTS / "echo.wasm")[0], [], "in text")
+
+
+@test("algad inspect warns of imports that this server does not know, or knows in another version")
+def inspect_unknown():
+    codes, lines = warned(TEXT_GUESTS / "unknown-import.wasm")
+    expect_equal(codes, ["component.unknown_import"], lines)
+    expect_in("wasi:made-up/telepathy@9.0.0, which this server does not offer", lines, "an unknown interface")
+    with tempfile.TemporaryDirectory() as folder:
+        made = Path(folder) / "other-version.wasm"
+        original = (TEXT_GUESTS / "storage.wasm").read_bytes()
+        name = b"alga:extension/storage@1.0.0"
+        expect(name in original, "the guest imports it")
+        for version, wanted in ((b"@1.0.9", []), (b"@2.0.0", ["component.unknown_import"])):
+            made.write_bytes(original.replace(name, name[:-6] + version))
+            codes, lines = warned(made)
+            expect_equal(codes, wanted, f"{version}: {lines}")
+        expect_in("alga:extension/storage@2.0.0, which this server offers in another version", lines, "another version")
+
+
+@test("algad inspect warns of a core module, of a component without handler and of data strewn over its memory")
+def inspect_other_warnings():
+    expect_equal(warned(TEXT_GUESTS / "core-module.wasm")[0], ["component.core_module"], "a core module")
+    with tempfile.TemporaryDirectory() as folder:
+        made = Path(folder) / "made.wasm"
+        made.write_bytes(crowded_component(1))
+        expect_equal(warned(made)[0], ["component.no_handler"], "a component that exports nothing")
+        for last, wanted in ((100 << 20, []), (130 << 20, ["component.sparse_image"])):
+            made.write_bytes(strewn_component(last))
+            expect_equal(warned(made)[0], ["component.no_handler", *wanted], f"a byte at 0 and one at {last}")
+
+
+def leb(number, signed=False):
+    out = bytearray()
+    while True:
+        part, number = number & 127, number >> 7
+        if number == 0 and not (signed and part & 64):
+            return bytes([*out, part])
+        out.append(part | 128)
+
+
+def section(kind, content):
+    return bytes([kind]) + leb(len(content)) + content
+
+
+def strewn_component(last):
+    """A component whose one memory begins with a byte of data at its first address and one at `last`."""
+    segments = b"".join(b"\0\x41" + leb(at, signed=True) + b"\x0b\x01x" for at in (0, last))
+    module = b"\0asm\x01\0\0\0" + section(5, b"\x01\0" + leb((last >> 16) + 1)) + section(11, b"\x02" + segments)
+    return b"\0asm\x0d\0\x01\0" + section(1, module) + section(2, b"\x01\0\0\0")
 
 
 def crowded_component(instances):
@@ -95,7 +167,15 @@ def compiles():
         expect_in("engine.bad_component: not a WebAssembly component", errors, "the reason")
         expect_equal(run("compile", TEXT_GUESTS / "nothing-there.wasm", "-o", out)[0], 1, "no such component")
         expect_equal(run("compile", TEXT_GUESTS / "echo.wasm", "-o", Path(folder) / "nowhere" / "out")[0], 1, "no such folder")
+        expect_in("cannot be written: Is a directory", run("compile", TEXT_GUESTS / "echo.wasm", "-o", folder)[2], "a folder")
         expect_equal(run("compile", TEXT_GUESTS / "echo.wasm", "-o", "/dev/null")[0], 0, "a device")
+        own = Path(folder) / "own.wasm"
+        shutil.copy(TEXT_GUESTS / "echo.wasm", own)
+        (Path(folder) / "link.wasm").symlink_to(own)
+        for output in (own, Path(folder) / "link.wasm"):
+            status, _, errors = run("compile", own, "-o", output)
+            expect_equal((status, own.read_bytes()), (1, (TEXT_GUESTS / "echo.wasm").read_bytes()), f"the component is as it was ({errors})")
+            expect_in("it is the component itself", errors, "the reason")
         expect(Path("/dev/null").is_char_device(), "/dev/null is gone")
 
 
@@ -110,6 +190,11 @@ def wrong_input():
                 status, output, errors = run(command[0], file, *command[1:])
                 expect_equal((status, output), (1, ""), f"{command} of {file.name} ({errors})")
                 expect(errors.startswith("error: ") and len(errors.splitlines()) == 1, f"one line of reason ({errors!r})")
+        os.mkfifo(Path(folder) / "pipe")
+        for file, why in ((folder_itself, "Is a directory"), (missing, "No such file or directory"), (Path(folder) / "pipe", "it is no regular file"), (Path("/dev/zero"), "it is no regular file")):
+            for command in (("smoke",), ("inspect",), ("compile", "-o", "/dev/null")):
+                errors = run(command[0], file, *command[1:])[2]
+                expect_equal(errors, f"error: component.unavailable: {file} cannot be read: {why}\n", f"{command}")
     for words in (("smoke",), ("inspect",), ("compile", TEXT_GUESTS / "echo.wasm"), ("inspect", "--yaml", TEXT_GUESTS / "echo.wasm")):
         expect_equal(run(*words)[0], 2, f"bad use: {words}")
 
