@@ -7,6 +7,7 @@
 #include <utility>
 
 #include "async/await_callback.h"
+#include "base/bytes.h"
 #include "domain/secret_map.h"
 #include "runner/engine_calls.h"
 
@@ -28,6 +29,14 @@ std::uint64_t microseconds(SteadyTime from, SteadyTime to) {
 ExecuteResponse refusal(const Error& error) {
   const auto status = static_cast<std::uint16_t>(http_status(error.kind));
   return failure(status, execute_failed, error, end_of_refusal(error, Vouched::no));
+}
+
+/// What a record shows of a URL: its path. Only the body of a request bounds the length of a URL.
+std::string shown_path(std::string_view url) {
+  constexpr std::size_t longest = 2048;
+  const std::string_view path = url.substr(0, url.find('?'));
+  if (path.size() <= longest) return std::string(path);
+  return std::string(utf8_prefix(path, longest)) + "…";
 }
 
 bool has_controls(std::string_view text) {
@@ -77,7 +86,7 @@ RunnerRole::Call::Call(RunnerRole& role, domain::ExecuteRequest request, Once on
       started_(role.use_.clock->wall()),
       begun_(role.use_.clock->steady()),
       method_(request_.http.method),
-      path_(request_.http.url.substr(0, request_.http.url.find('?'))) {
+      path_(shown_path(request_.http.url)) {
   if (request_.request_id.empty()) {
     request_.request_id = uuid_v7(*role_.use_.clock, *role_.use_.random);
   }

@@ -38,6 +38,14 @@ TEST_F(RunnerTest, RunsWhatAGrantAllowsAndWritesItDown) {
   EXPECT_EQ(records_.executions[0].end_class, "ok");
 }
 
+TEST_F(RunnerTest, WritesNoPathDownThatIsLongerThanAnybodyReads) {
+  auto with = request();
+  with.http.url = "/" + std::string(1'000'000, 'x') + "?" + std::string(1'000'000, 'q');
+  EXPECT_EQ(execute(role(drop_in()), with).status, 201);
+  EXPECT_EQ(records_.executions.at(0).path, "/" + std::string(2047, 'x') + "…");
+  EXPECT_EQ(engine_.invocations.at(0).request.http.url, with.http.url) << "the guest sees it";
+}
+
 TEST_F(RunnerTest, WritesTheExecutionDownUnderTheIdOfItsGateway) {
   auto with = granted(grant({}));
   with.execution_id = "gateways-id";
