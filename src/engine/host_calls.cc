@@ -51,7 +51,7 @@ std::string_view operation_name(ab_op op) {
 
 ab_err http_error(std::string_view code) {
   if (code == "egress.denied") return AB_ERR_DENIED;
-  if (code == "egress.invalid_url") return AB_ERR_INVALID;
+  if (code == "egress.invalid_url" || code == "egress.invalid_request") return AB_ERR_INVALID;
   if (code == "egress.timeout") return AB_ERR_TIMEOUT;
   if (code == "egress.too_large") return AB_ERR_TOO_LARGE;
   if (code == "egress.transport" || code == "egress.cancelled") return AB_ERR_TRANSPORT;

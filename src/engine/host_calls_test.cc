@@ -113,7 +113,8 @@ TEST_F(HostCallsTest, EveryFailureOfARequestHasACaseOfItsOwn) {
       {"egress.denied", AB_ERR_DENIED},       {"egress.invalid_url", AB_ERR_INVALID},
       {"egress.timeout", AB_ERR_TIMEOUT},     {"egress.too_large", AB_ERR_TOO_LARGE},
       {"egress.transport", AB_ERR_TRANSPORT}, {"egress.cancelled", AB_ERR_TRANSPORT},
-      {"egress.overloaded", AB_ERR_LIMIT},    {"egress.unheard_of", AB_ERR_INTERNAL}};
+      {"egress.overloaded", AB_ERR_LIMIT},    {"egress.invalid_request", AB_ERR_INVALID},
+      {"egress.unheard_of", AB_ERR_INTERNAL}};
   for (const auto& [code, error] : wanted) {
     egress.answer = fail(Kind::unavailable, code, "why");
     const auto call = answered(AB_OP_HTTP_FETCH);

@@ -27,15 +27,15 @@ const pairs = (list) => list.map(([name, value]) => ({ name, value }));
 const always = { condition: { tag: 'always' }, ttlSeconds: undefined };
 const get = (url, headers = []) => http.fetch({ method: 'GET', url, headers, body: undefined });
 
-/** One call of each function that has something to take, with a text of `size` characters. */
+/** One call of each function that has something to take, with a text of `size` characters; requests go to `url`. */
 const huge = {
   config: (t) => config.get(t),
   secret: (t) => secrets.get(t),
-  url: (t) => get(`http://127.0.0.1/${t}`),
-  header: (t) => get('http://127.0.0.1/', [{ name: 'x', value: t }]),
-  'header-name': (t) => get('http://127.0.0.1/', [{ name: t, value: 'x' }]),
-  method: (t) => http.fetch({ method: t, url: 'http://127.0.0.1/', headers: [], body: undefined }),
-  body: (t) => http.fetch({ method: 'POST', url: 'http://127.0.0.1/', headers: [], body: bytes(t) }),
+  url: (t, url) => get(`${url}/${t}`),
+  header: (t, url) => get(url, [{ name: 'x', value: t }]),
+  'header-name': (t, url) => get(url, [{ name: t, value: 'x' }]),
+  method: (t, url) => http.fetch({ method: t, url, headers: [], body: undefined }),
+  body: (t, url) => http.fetch({ method: 'POST', url, headers: [], body: bytes(t) }).status,
   namespace: (t) => storage.put(t, 'k', bytes('v'), always),
   key: (t) => storage.put('n', t, bytes('v'), always),
   value: (t) => storage.put('n', 'k', bytes(t), always),
@@ -43,7 +43,7 @@ const huge = {
   cursor: (t) => storage.listEntries('n', { prefix: undefined, cursor: t, limit: 10 }),
   log: (t) => log('info', t),
   route: (t) => callRoute(t, undefined),
-  payload: (t) => callRoute('/api/x', bytes(t)),
+  payload: (t) => text(callRoute('/api/x', bytes(t))),
 };
 
 const behaviours = {
@@ -58,15 +58,15 @@ const behaviours = {
         return { status: got.status, headers: got.headers, body: text(got.body) };
       }),
     ),
-  /** Every capability once: which of them answers. */
-  '/everything': () =>
+  /** Every capability once: which of them answers. `{url}` is what is fetched. */
+  '/everything': (asked) =>
     answer({
       context: attempt(() => getContext().tenantId),
       config: attempt(() => config.get('key')),
       entries: attempt(() => config.entries()),
       secret: attempt(() => secrets.get('key')),
       keys: attempt(() => secrets.listKeys()),
-      fetch: attempt(() => get('https://api.example.test/').status),
+      fetch: attempt(() => get(asked.url).status),
       put: attempt(() => storage.put('n', 'k', bytes('v'), always)),
       get: attempt(() => storage.get('n', 'k')),
       list: attempt(() => storage.listEntries('n', { prefix: undefined, cursor: undefined, limit: 10 })),
@@ -75,11 +75,13 @@ const behaviours = {
       route: attempt(() => callRoute('/api/x', undefined)),
       user: attempt(() => getUser()),
     }),
-  /** `{what, size}` */
-  '/huge': (asked) => answer(attempt(() => huge[asked.what]('x'.repeat(asked.size)))),
-  /** A request with `count` header fields. */
+  /** `{route, payload}` */
+  '/route': (asked) => answer(attempt(() => text(callRoute(asked.route, asked.payload === undefined ? undefined : bytes(asked.payload))))),
+  /** `{what, size, url}` */
+  '/huge': (asked) => answer(attempt(() => huge[asked.what]('x'.repeat(asked.size), asked.url))),
+  /** A request to `url` with `count` header fields. */
   '/many-headers': (asked) =>
-    answer(attempt(() => get('http://127.0.0.1/', Array.from({ length: asked.count }, (_, i) => ({ name: `x-${i}`, value: '1' }))).status)),
+    answer(attempt(() => get(asked.url, Array.from({ length: asked.count }, (_, i) => ({ name: `x-${i}`, value: '1' }))).status)),
   /** `{lines}` are logged as they are. */
   '/log': (asked) => {
     for (const line of asked.lines) log('warn', line);
