@@ -65,10 +65,40 @@ httpd::Response written(const Result<httpd::Response>& outcome, ErrorWriter erro
   return error(outcome.error(), request_id);
 }
 
-async::Task<Result<httpd::Response>> perform(const Route* route, const httpd::Request* request) {
+async::Task<Result<domain::Principal>> permitted(const Route* route,
+                                                 const httpd::Request* request) {
   auto principal = co_await authenticate(route->core, route->keys, request);
+  if (principal) CO_TRY_VOID(authorise(*principal, route->access));
+  co_return principal;
+}
+
+bool announces_body(const httpd::Request& request) {
+  if (request.header("transfer-encoding")) return true;
+  const auto length = request.header("content-length");
+  return length && *length != "0";
+}
+
+/// Strangers fill neither the disk nor the memory that bodies share. Keys are looked up once for
+/// this and for the request itself, as ApiKeys remembers them for a moment.
+async::Task<std::optional<httpd::Response>> admit(std::shared_ptr<const Route> route,
+                                                  httpd::Request request) {
+  if (!announces_body(request)) co_return std::nullopt;
+  const auto principal = co_await permitted(route.get(), &request);
+  if (principal) co_return std::nullopt;
+  co_return route->options.error(principal.error(), request.request_id);
+}
+
+async::Task<std::optional<httpd::Response>> admit_open(std::shared_ptr<const ActionOptions> options,
+                                                       httpd::Request request) {
+  if (!announces_body(request)) co_return std::nullopt;
+  const Status known = options->admit(request);
+  if (known) co_return std::nullopt;
+  co_return options->error(known.error(), request.request_id);
+}
+
+async::Task<Result<httpd::Response>> perform(const Route* route, const httpd::Request* request) {
+  auto principal = co_await permitted(route, request);
   if (!principal) co_return fail(std::move(principal).error());
-  CO_TRY_VOID(authorise(*principal, route->access));
   CO_TRY_VOID(check_query(*request));
   Call call{*request, {std::move(*principal), request->request_id}};
   co_return co_await route->core->deps().blocking->run(
@@ -141,6 +171,7 @@ void Api::add(std::string_view method, std::string_view pattern, Access access, 
   httpd::RouteOptions limits = options.route;
   auto route = std::make_shared<const Route>(
       Route{&core_, &keys_, &leases_, access, std::move(action), std::move(options)});
+  limits.admit = [route](httpd::Request request) { return admit(route, std::move(request)); };
   router_.add(method, pattern, limits,
               [route](httpd::Request request) { return serve(route, std::move(request)); });
 }
@@ -148,6 +179,10 @@ void Api::add(std::string_view method, std::string_view pattern, Access access, 
 void Api::add_open(std::string_view method, std::string_view pattern, OpenAction action,
                    ActionOptions options) {
   httpd::RouteOptions limits = options.route;
+  if (options.admit) {
+    limits.admit = [shared = std::make_shared<const ActionOptions>(options)](
+                       httpd::Request request) { return admit_open(shared, std::move(request)); };
+  }
   router_.add(method, pattern, limits,
               [core = &core_, leases = &leases_, action = std::move(action),
                options](httpd::Request request) {

@@ -47,10 +47,13 @@ struct ActionOptions {
   ErrorWriter error = &httpd::error_response;
   /// The answer waits until no gateway can be serving from before the change.
   bool changes_installs = false;
+  /// Of an open route: who may send a body, judged before it is read; must not block. The action
+  /// judges itself all the same.
+  std::function<Status(const httpd::Request&)> admit;
 };
 
-/// Puts routes on a router: authentication, role, hop to the blocking pool, errors. The router,
-/// others outlive the server that uses them.
+/// Puts routes on a router: authentication, role, hop to the blocking pool, errors. No body is read
+/// of somebody who may not call the route. The router, others outlive the server that uses them.
 class Api {
  public:
   Api(const Core& core, const ApiKeys& keys, const LeaseHolders& leases, httpd::Router& router)

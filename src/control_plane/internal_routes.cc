@@ -30,10 +30,13 @@ httpd::Response config_error(const Error& error, std::string_view request_id) {
   return response;
 }
 
+Status check_gateway(Services& services, const httpd::Request& request) {
+  if (has_token(request, "x-runner-auth", services.core.options().tokens.install_config)) return {};
+  return fail(Kind::unauthenticated, "auth.invalid_token", "the token is not valid");
+}
+
 Result<httpd::Response> install_config(Services& services, const httpd::Request& request) {
-  if (!has_token(request, "x-runner-auth", services.core.options().tokens.install_config)) {
-    return fail(Kind::unauthenticated, "auth.invalid_token", "the token is not valid");
-  }
+  TRY_VOID(check_gateway(services, request));
   TRY(auto document, json::Document::parse(request.body));
   TRY(json::Object root, json::Object::of(document.value()));
   TRY(std::string tenant_text, root.string("tenantId", 128));
@@ -107,27 +110,31 @@ Result<httpd::Response> take_records(Services& services, const httpd::Request& r
 }  // namespace
 
 void add_internal_routes(Api& api, Services& services) {
+  using Check = Status (*)(Services&, const httpd::Request&);
+  const auto admit = [&services](Check check) {
+    return [&services, check](const httpd::Request& request) { return check(services, request); };
+  };
   for (std::string_view path :
        {"/internal/runner/install-config", "/api/internal/ext-runner/install-config"}) {
     api.add_open(
         "POST", path,
         [&services](const httpd::Request& request) { return install_config(services, request); },
-        {.error = &config_error});
+        {.error = &config_error, .admit = admit(&check_gateway)});
   }
-  api.add_open("GET", "/internal/grant-keys", [&services](const httpd::Request& request) {
-    return grant_keys(services, request);
-  });
+  api.add_open("GET", "/internal/grant-keys",
+               [&services](const httpd::Request& request) { return grant_keys(services, request); },
+               {.admit = admit(&check_runner)});
   api.add_open(
       "POST", "/internal/records",
       [&services](const httpd::Request& request) { return take_records(services, request); },
-      {.route = {.max_body = kRecordBytes}});
+      {.route = {.max_body = kRecordBytes}, .admit = admit(&check_runner)});
   api.add_open(
       "GET", "/api/installs/lookup-by-host",
       [&services](const httpd::Request& request) { return lookup_by_host(services, request); },
-      {.error = &config_error});
+      {.error = &config_error, .admit = admit(&check_registry_key)});
   api.add_open("GET", "/api/installs/validate",
                [&services](const httpd::Request& request) { return validate(services, request); },
-               {.error = &config_error});
+               {.error = &config_error, .admit = admit(&check_registry_key)});
 }
 
 }  // namespace alga::control_plane

@@ -66,7 +66,11 @@ Result<httpd::Response> redeem(Services& services, const httpd::Request& request
 void add_redeem_routes(Api& api, Services& services) {
   api.add_open("POST", "/internal/secrets/redeem",
                [&services](const httpd::Request& request) { return redeem(services, request); },
-               {.route = {.max_body = kMaxBody}});
+               {.route = {.max_body = kMaxBody},
+                .admit = [&services](const httpd::Request& request) -> Status {
+                  TRY_VOID(runner_of(request.peer, services.core.options().broker));
+                  return {};
+                }});
 }
 
 }  // namespace alga::control_plane

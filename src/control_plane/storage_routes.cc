@@ -44,14 +44,26 @@ Result<domain::StorageScope> scope_of_grant(Services& services, std::string_view
   return domain::StorageScope{grant.tenant, install};
 }
 
+Status check_runner(Services& services, const httpd::Request& request) {
+  if (has_token(request, "x-runner-auth", services.core.options().tokens.storage)) return {};
+  return fail(Kind::unauthenticated, "auth.invalid_token", "the token is not valid");
+}
+
+/// Before the body is read: a grant or a runner's token, without a look into the database.
+Status admit_internal(Services& services, const httpd::Request& request) {
+  TRY(const InstallId install, install_param(request));
+  const auto grant = request.header("x-alga-grant");
+  if (!grant) return check_runner(services, request);
+  TRY_VOID(scope_of_grant(services, *grant, install));
+  return {};
+}
+
 Result<domain::StorageScope> internal_scope(Services& services, const httpd::Request& request) {
   TRY(InstallId install, install_param(request));
   if (auto grant = request.header("x-alga-grant")) {
     return scope_of_grant(services, *grant, install);
   }
-  if (!has_token(request, "x-runner-auth", services.core.options().tokens.storage)) {
-    return fail(Kind::unauthenticated, "auth.invalid_token", "the token is not valid");
-  }
+  TRY_VOID(check_runner(services, request));
   TRY(auto row, services.core.db().read([&](sql::Executor& sql) {
     return sql.find("SELECT tenant FROM tenant_extension_install WHERE id = $1", {install});
   }));
@@ -271,7 +283,10 @@ void add_storage_routes(Api& api, Services& services) {
       "POST", "/api/internal/ext-storage/install/{installId}",
       [&services](const httpd::Request& request) { return internal_storage(services, request); },
       {.route = {.max_body = longest_bulk_write(services.storage_records.limits())},
-       .error = &internal_error});
+       .error = &internal_error,
+       .admit = [&services](const httpd::Request& request) {
+         return admit_internal(services, request);
+       }});
 
   const std::string records = "/api/ext-storage/install/{installId}/{namespace}/records";
   const ActionOptions options{

@@ -364,9 +364,10 @@ void Gateway::add_routes(httpd::Router& router) {
              [this](httpd::Request request) { return serve(Surface::proxy, std::move(request)); });
 }
 
-/// Before a large body is read: only for callers that we know.
+/// Before a large body is read: only for callers that we know. A preflight has none that matters.
 async::Task<std::optional<httpd::Response>> Gateway::screen(httpd::Request request) {
-  if (request.method == "OPTIONS" || !announces_large_body(request)) co_return std::nullopt;
+  if (request.method == "OPTIONS") co_return preflight(request);
+  if (!announces_large_body(request)) co_return std::nullopt;
   auto principal = co_await authenticate(&request.headers, use_.principals);
   if (principal) co_return std::nullopt;
   httpd::Response response = refusal(principal.error(), request.request_id);

@@ -21,6 +21,7 @@ namespace {
 using domain::Role;
 using ::testing::HasSubstr;
 using ::testing::Not;
+using ::testing::StartsWith;
 
 class GatewayTest : public ::testing::Test {
  public:
@@ -573,6 +574,18 @@ TEST_F(GatewayTest, RefusesALargeBodyBeforeItIsRead) {
                                                         "content-length: 2\r\n\r\n{}"),
               HasSubstr("hello"));
   EXPECT_EQ(runner_.requests.size(), 1U);
+}
+
+TEST_F(GatewayTest, ReadsNoBodyOfAPreflight) {
+  make({.max_body = 200'000});
+  httpd::TestingServer server(std::move(router_));
+  for (const char* framing :
+       {"content-length: 1000", "content-length: 150000", "transfer-encoding: chunked"}) {
+    httpd::RawClient client(server.port());
+    client.send("OPTIONS /api/ext/ext-1/items HTTP/1.1\r\nhost: localhost\r\n" +
+                std::string(framing) + "\r\n\r\n");
+    EXPECT_THAT(client.read_response(true), StartsWith("HTTP/1.1 204")) << framing;
+  }
 }
 
 }  // namespace
