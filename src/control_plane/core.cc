@@ -5,8 +5,10 @@
 #include <algorithm>
 #include <boost/json/parse.hpp>
 #include <boost/json/serialize.hpp>
+#include <limits>
 
 #include "base/bytes.h"
+#include "json/parse.h"
 
 namespace alga::control_plane {
 
@@ -75,6 +77,10 @@ std::string storable(std::string text) {
 }
 
 boost::json::value from_column(std::string_view text) {
+  // Boost's own parser reads some numbers as their neighbours.
+  constexpr json::ParseLimits kWhatever{.max_bytes = std::numeric_limits<std::size_t>::max(),
+                                        .max_depth = 64};
+  if (auto exact = json::parse(text, kWhatever)) return std::move(*exact);
   boost::system::error_code error;
   boost::json::value value = boost::json::parse(text, error);
   ALGA_CHECK(!error);
