@@ -23,9 +23,10 @@ using Flags = std::vector<config::Flag>;
 [[nodiscard]] int compile(const std::string& component, const std::string& output);
 /// Brings the schema of the configured database up to date.
 [[nodiscard]] int migrate(const std::string& config_file, const Flags& flags, bool as_json);
-/// Recomputes the chain of the audit trail of `tenant`, or of all, and checks every signature.
+/// Recomputes the chain of the audit trail of `tenant`, or of all, and checks every signature, and
+/// that it leads through `expect` (`TENANT:BATCH:CHAIN`, with commas between them).
 [[nodiscard]] int verify_audit(const std::string& config_file, const Flags& flags,
-                               const std::string& tenant, bool as_json);
+                               const std::string& tenant, const std::string& expect, bool as_json);
 /// Makes a new wrapping key and wraps data keys and signing keys again. May run beside servers.
 [[nodiscard]] int rotate_keys(const std::string& config_file, const Flags& flags, bool as_json);
 /// What to do with the keys of `sealed:v1` envelopes.

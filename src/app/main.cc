@@ -80,6 +80,7 @@ int main(int argc, char** argv) {
   bool as_json = false;
   bool redacted = false;
   std::string tenant;
+  std::string expect;
 
   auto with_settings = [&](CLI::App* command) {
     command->add_option("--config", config_file, "TOML file")->check(alga::app::not_empty());
@@ -146,6 +147,11 @@ int main(int argc, char** argv) {
   CLI::App* verify = with_json(with_settings(audit->add_subcommand(
       "verify", "Recompute the chain of the audit trail and check every signature")));
   verify->add_option("--tenant", tenant, "Only this tenant's trail")->check(alga::app::not_empty());
+  verify
+      ->add_option("--expect", expect,
+                   "Heads that an earlier verification named, TENANT:BATCH:CHAIN,…: the trail must "
+                   "still lead through them")
+      ->check(alga::app::not_empty());
   alga::app::KeysCommand keys(cli,
                               [&](CLI::App* command) { return with_json(with_settings(command)); });
   CLI::App* version = with_json(cli.add_subcommand("version", "Print versions"));
@@ -169,7 +175,7 @@ int main(int argc, char** argv) {
     if (*smoke) return alga::app::smoke(component, path);
     if (*inspect) return alga::app::inspect(component, as_json);
     if (*migrate) return alga::app::migrate(config_file, flags(), as_json);
-    if (*verify) return alga::app::verify_audit(config_file, flags(), tenant, as_json);
+    if (*verify) return alga::app::verify_audit(config_file, flags(), tenant, expect, as_json);
     if (keys.chosen()) return keys.run(config_file, flags(), as_json);
     if (*version) return alga::app::version(as_json);
     if (admin.chosen()) return admin.run();

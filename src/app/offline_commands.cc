@@ -111,9 +111,12 @@ int migrate(const std::string& config_file, const Flags& flags, bool as_json) {
 }
 
 int verify_audit(const std::string& config_file, const Flags& flags, const std::string& tenant,
-                 bool as_json) {
+                 const std::string& expect, bool as_json) {
+  auto expected = control_plane::parse_audit_heads(expect);
+  if (!expected) return complain(expected.error());
   return on_used_database(config_file, flags, [&](Workbench& bench) {
-    auto report = control_plane::verify_audit(bench.database(), tenant);
+    auto report =
+        control_plane::verify_audit(bench.database(), tenant, {.expected = std::move(*expected)});
     if (!report) return complain(report.error());
     bool intact = report->faults.empty();
     std::string text = std::to_string(report->events) + " events in " +
@@ -125,10 +128,17 @@ int verify_audit(const std::string& config_file, const Flags& flags, const std::
       faults.emplace_back(fault);
       text += "\n" + fault;
     }
+    boost::json::array heads;
+    for (const control_plane::AuditHead& head : report->heads) {
+      heads.push_back(
+          object{{"tenant", head.tenant}, {"batch", head.batch}, {"chain", head.chain}});
+      text += "\nhead " + head.tenant + ":" + std::to_string(head.batch) + ":" + head.chain;
+    }
     print({{"intact", intact},
            {"batches", report->batches},
            {"events", report->events},
            {"unsealed", report->unsealed},
+           {"heads", std::move(heads)},
            {"faults", std::move(faults)}},
           as_json, text);
     return intact ? 0 : 1;

@@ -2,7 +2,9 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <boost/json/serialize.hpp>
+#include <charconv>
 
 #include "base/bytes.h"
 #include "crypto/digest.h"
@@ -11,6 +13,7 @@ namespace alga::control_plane {
 namespace {
 
 constexpr std::size_t kEventsPerBatch = 5'000;
+constexpr std::size_t kCheckpointsAtOnce = 1'000;
 
 /// Hash of a batch: every field of every event, each with its length in front, so that no two
 /// different batches have the same input.
@@ -67,19 +70,43 @@ std::string signed_text(std::string_view tenant, std::uint64_t batch, std::strin
   return fmt::format("alga-audit-checkpoint:v1\n{}\n{}\n{}", tenant, batch, chain);
 }
 
+/// Each statement has ten minutes, all together have until `deadline`.
+Result<sql::Rows> read_until(sql::Database& database, SteadyTime deadline, std::string_view text,
+                             const std::vector<sql::Value>& params) {
+  const auto late = [deadline] { return std::chrono::steady_clock::now() >= deadline; };
+  if (!late()) {
+    auto rows = database.read([&](sql::Executor& sql) { return sql.query(text, params); },
+                              std::min(deadline, sql::within(std::chrono::minutes{10})));
+    if (rows || !late()) return rows;
+  }
+  return fail(Kind::timeout, "audit.verification_too_long",
+              "the audit trail is too long to be verified over the API; algad audit verify takes "
+              "the time that it needs");
+}
+
 /// Walks one tenant's chain from its beginning.
 class ChainVerifier {
  public:
-  ChainVerifier(sql::Executor& sql, std::string tenant, AuditVerification& report)
-      : sql_(sql), tenant_(std::move(tenant)), report_(report) {}
+  ChainVerifier(sql::Database& database, std::string tenant, const AuditCheck& check,
+                AuditVerification& report)
+      : database_(database), tenant_(std::move(tenant)), check_(check), report_(report) {}
 
   Status run() {
-    TRY(sql::Rows checkpoints,
-        sql_.query("SELECT c.batch, c.events, c.previous, c.chain, c.signature, k.public_key "
-                   "FROM extension_audit_checkpoint c LEFT JOIN signing_keys k "
-                   "ON k.purpose = 'audit' AND k.kid = c.kid WHERE c.tenant = $1 ORDER BY c.batch",
-                   {tenant_}));
-    for (const sql::Row& checkpoint : checkpoints) TRY_VOID(verify(checkpoint));
+    while (true) {
+      TRY(sql::Rows checkpoints,
+          read("SELECT c.batch, c.events, c.previous, c.chain, c.signature, k.public_key FROM "
+               "extension_audit_checkpoint c LEFT JOIN signing_keys k ON k.purpose = 'audit' AND "
+               "k.kid = c.kid WHERE c.tenant = $1 AND c.batch >= $2 ORDER BY c.batch LIMIT $3",
+               {tenant_, expected_batch_, kCheckpointsAtOnce}));
+      for (const sql::Row& checkpoint : checkpoints) TRY_VOID(verify(checkpoint));
+      if (checkpoints.size() < kCheckpointsAtOnce) break;
+    }
+    for (const AuditHead& head : check_.expected) {
+      if (head.tenant == tenant_ && head.batch >= expected_batch_) {
+        fault(head.batch, "it was there once and is not any more");
+      }
+    }
+    if (expected_batch_ > 1) report_.heads.push_back({tenant_, expected_batch_ - 1, chain_});
     return count_strays();
   }
 
@@ -98,6 +125,11 @@ class ChainVerifier {
                                            as_bytes(signature.bytes))) {
       fault(batch, "the signature of its checkpoint is not good");
     }
+    for (const AuditHead& head : check_.expected) {
+      if (head.tenant == tenant_ && head.batch == batch && head.chain != chain) {
+        fault(batch, "it is another one than it was once");
+      }
+    }
     chain_ = chain;
     expected_batch_ = batch + 1;
     return {};
@@ -106,10 +138,10 @@ class ChainVerifier {
   Result<std::uint64_t> check_events(std::uint64_t batch, const std::string& previous,
                                      const std::string& chain) {
     TRY(sql::Rows events,
-        sql_.query(fmt::format("SELECT {} FROM extension_audit_log WHERE tenant = $1 AND batch = "
-                               "$2 ORDER BY id",
-                               kEventColumns),
-                   {tenant_, batch}));
+        read(fmt::format("SELECT {} FROM extension_audit_log WHERE tenant = $1 AND batch = $2 "
+                         "ORDER BY id",
+                         kEventColumns),
+             {tenant_, batch}));
     BatchHash hash(tenant_, batch, previous);
     for (const sql::Row& event : events) hash.add_event(event);
     report_.events += events.size();
@@ -119,10 +151,10 @@ class ChainVerifier {
 
   Status count_strays() {
     TRY(sql::Rows rows,
-        sql_.query("SELECT coalesce(a.batch, 0), count(*) FROM extension_audit_log a "
-                   "WHERE a.tenant = $1 AND NOT EXISTS (SELECT 1 FROM extension_audit_checkpoint c "
-                   "WHERE c.tenant = a.tenant AND c.batch = a.batch) GROUP BY 1 ORDER BY 1",
-                   {tenant_}));
+        read("SELECT coalesce(a.batch, 0), count(*) FROM extension_audit_log a "
+             "WHERE a.tenant = $1 AND NOT EXISTS (SELECT 1 FROM extension_audit_checkpoint c "
+             "WHERE c.tenant = a.tenant AND c.batch = a.batch) GROUP BY 1 ORDER BY 1",
+             {tenant_}));
     for (const sql::Row& row : rows) {
       auto [batch, events] = row.as<std::uint64_t, std::uint64_t>();
       if (batch == 0) {
@@ -138,8 +170,13 @@ class ChainVerifier {
     report_.faults.push_back(fmt::format("tenant {}, batch {}: {}", tenant_, batch, what));
   }
 
-  sql::Executor& sql_;
+  Result<sql::Rows> read(std::string_view text, const std::vector<sql::Value>& params) {
+    return read_until(database_, check_.deadline, text, params);
+  }
+
+  sql::Database& database_;
   std::string tenant_;
+  const AuditCheck& check_;
   AuditVerification& report_;
   std::string chain_;
   std::uint64_t expected_batch_ = 1;
@@ -229,22 +266,53 @@ Result<std::uint64_t> AuditSealer::seal_tenant(const std::string& tenant) {
   });
 }
 
-Result<AuditVerification> verify_audit(sql::Database& database, const std::string& tenant) {
-  return database.read(
-      [&](sql::Executor& sql) -> Result<AuditVerification> {
-        TRY(sql::Rows tenants,
-            sql.query(
-                "SELECT DISTINCT tenant FROM extension_audit_log UNION SELECT DISTINCT tenant "
-                "FROM extension_audit_checkpoint ORDER BY 1"));
-        AuditVerification report;
-        for (const sql::Row& row : tenants) {
-          auto name = row.at<std::string>(0);
-          if (!tenant.empty() && tenant != name) continue;
-          TRY_VOID(ChainVerifier(sql, name, report).run());
-        }
-        return report;
-      },
-      sql::within(std::chrono::minutes{10}));
+Result<AuditVerification> verify_audit(sql::Database& database, const std::string& tenant,
+                                       const AuditCheck& check) {
+  for (const AuditHead& head : check.expected) {
+    if (!tenant.empty() && head.tenant != tenant) {
+      return invalid("the head of another tenant than the one that is verified is expected");
+    }
+  }
+  std::vector<std::string> tenants{tenant};
+  if (tenant.empty()) {
+    TRY(sql::Rows rows,
+        read_until(database, check.deadline,
+                   "SELECT DISTINCT tenant FROM extension_audit_log UNION SELECT DISTINCT tenant "
+                   "FROM extension_audit_checkpoint ORDER BY 1",
+                   {}));
+    tenants.clear();
+    for (const sql::Row& row : rows) tenants.push_back(row.at<std::string>(0));
+    // A trail of which nothing is left is looked for, too.
+    for (const AuditHead& head : check.expected) {
+      if (std::ranges::find(tenants, head.tenant) == tenants.end()) tenants.push_back(head.tenant);
+    }
+  }
+  AuditVerification report;
+  for (const std::string& name : tenants) {
+    TRY_VOID(ChainVerifier(database, name, check, report).run());
+  }
+  return report;
+}
+
+Result<std::vector<AuditHead>> parse_audit_heads(std::string_view text) {
+  std::vector<AuditHead> heads;
+  while (!text.empty()) {
+    const std::string_view item = text.substr(0, text.find(','));
+    text.remove_prefix(std::min(item.size() + 1, text.size()));
+    const std::size_t first = item.find(':');
+    const std::size_t second = first == std::string_view::npos ? first : item.find(':', first + 1);
+    if (second == std::string_view::npos) return invalid("a head is TENANT:BATCH:CHAIN");
+    AuditHead head{.tenant = std::string(item.substr(0, first)),
+                   .chain = std::string(item.substr(second + 1))};
+    const char* end = item.data() + second;
+    const auto [stop, code] = std::from_chars(item.data() + first + 1, end, head.batch);
+    if (code != std::errc{} || stop != end || head.batch == 0 || head.tenant.empty() ||
+        head.chain.empty()) {
+      return invalid("a head is TENANT:BATCH:CHAIN");
+    }
+    heads.push_back(std::move(head));
+  }
+  return heads;
 }
 
 }  // namespace alga::control_plane

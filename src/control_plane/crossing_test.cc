@@ -227,6 +227,7 @@ class Crossing : public ::testing::Test {
         {"request", "request-of-the-victim"},
         {"host", install_ + ".ext.example"},
         {"hash", hash_},
+        {"expect", std::string(kVictim) + ":1:00"},
     };
     auto found = known.find(name);
     return found == known.end() ? std::nullopt : std::optional{found->second};

@@ -1,9 +1,11 @@
 // What is kept of idempotent answers has a bound in number, bytes and time, in each tenant.
 
 #include <barrier>
+#include <mutex>
 #include <set>
 #include <span>
 #include <thread>
+#include <variant>
 
 #include "control_plane/core.h"
 #include "control_plane/schema/migrations.h"
@@ -47,6 +49,28 @@ class AnswersThatLeft final : public Metrics {
   Hits hits_;
 };
 
+/// Keeps the code of each line.
+class KeptCodes final : public LogSink {
+ public:
+  [[nodiscard]] bool enabled(LogLevel) const noexcept override { return true; }
+  void write(LogLevel, std::string_view, std::string_view,
+             std::span<const LogField> fields) noexcept override {
+    const std::scoped_lock lock(mutex_);
+    for (const LogField& field : fields) {
+      const auto* text = std::get_if<std::string_view>(&field.value);
+      if (field.key == "code" && text != nullptr) codes_.insert(std::string(*text));
+    }
+  }
+  [[nodiscard]] bool has(const std::string& code) const {
+    const std::scoped_lock lock(mutex_);
+    return codes_.contains(code);
+  }
+
+ private:
+  mutable std::mutex mutex_;
+  std::set<std::string> codes_;
+};
+
 class KeptAnswers : public sql::testing::OnEveryDatabase {
  protected:
   void SetUp() override {
@@ -58,7 +82,11 @@ class KeptAnswers : public sql::testing::OnEveryDatabase {
           options.idempotency_entries = kAnswers;
           options.idempotency_bytes = kBytes;
         },
-        nullptr, [this](Dependencies& deps) { deps.metrics = &metrics_; });
+        nullptr,
+        [this](Dependencies& deps) {
+          deps.metrics = &metrics_;
+          deps.log = Logger(log_, "control_plane");
+        });
   }
   void TearDown() override { platform_.reset(); }
   Platform& p() { return *platform_; }
@@ -106,11 +134,13 @@ class KeptAnswers : public sql::testing::OnEveryDatabase {
   }
 
   AnswersThatLeft metrics_;
+  std::shared_ptr<KeptCodes> log_ = std::make_shared<KeptCodes>();
   std::unique_ptr<Platform> platform_;
 };
 
 TEST_P(KeptAnswers, AreBoundedInNumberAndTheNewestStays) {
   answer(-1, 10, "t2");
+  EXPECT_FALSE(log_->has("limit.idempotent_answers"));
   for (int key = 0; key < 300; ++key) {
     answer(key, 10);
     ASSERT_EQ(claim(scope(key)), ClaimKind::replay) << key;
@@ -120,6 +150,7 @@ TEST_P(KeptAnswers, AreBoundedInNumberAndTheNewestStays) {
   EXPECT_EQ(claim(scope(-1, "t2")), ClaimKind::replay) << "each tenant has a budget of its own";
   EXPECT_EQ(drift(), 0);
   EXPECT_GT(metrics_.hits(), 0);
+  EXPECT_TRUE(log_->has("limit.idempotent_answers"));
 }
 
 TEST_P(KeptAnswers, AreBoundedInBytes) {
@@ -151,6 +182,7 @@ TEST_P(KeptAnswers, GoOldestFirst) {
     left[hashed.substr(0, 1)].insert(hashed);
   }
   ASSERT_EQ(left.size(), 16U);
+  EXPECT_GT(metrics_.hits(), 0) << "some have gone";
   for (const auto& [shard, keys] : left) {
     const auto& order = of_shard[shard];
     const std::set<std::string> newest(order.end() - static_cast<std::ptrdiff_t>(keys.size()),
@@ -162,6 +194,7 @@ TEST_P(KeptAnswers, GoOldestFirst) {
 TEST_P(KeptAnswers, NeverTakeThePlaceOfARequestThatStillRuns) {
   for (int key = 1'000; key < 1'040; ++key) ASSERT_EQ(claim(scope(key)), ClaimKind::fresh);
   for (int key = 0; key < 300; ++key) answer(key, 600);
+  EXPECT_GT(metrics_.hits(), 0);
   for (int key = 1'000; key < 1'040; ++key) {
     EXPECT_EQ(claim(scope(key)), ClaimKind::in_progress) << key;
   }

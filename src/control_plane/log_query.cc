@@ -7,6 +7,7 @@
 #include <set>
 
 #include "async/deadline.h"
+#include "domain/limits.h"
 
 namespace alga::control_plane {
 namespace {
@@ -157,9 +158,42 @@ Result<LogPage> read_logs(const Core& core, const LogQuery& query) {
   return page;
 }
 
-httpd::BodyStream follow_logs(const Core& core, LogQuery query, StillAllowed still_allowed) {
+Result<std::shared_ptr<const void>> LogFollowers::take(const TenantId& tenant) {
+  {
+    const std::scoped_lock lock(mutex_);
+    std::size_t& own = of_tenant_[tenant.str()];
+    if (own < most_of_tenant && all_ < most) {
+      ++own;
+      ++all_;
+      return std::shared_ptr<const void>(
+          static_cast<const void*>(this),
+          [this, name = tenant.str()](const void*) { give_back(name); });
+    }
+    if (own == 0) of_tenant_.erase(tenant.str());
+  }
+  core_.deps()
+      .metrics
+      ->counter(domain::limit_hits_metric, "Limits that stopped or refused something",
+                {{"limit", "log_followers"}})
+      .add();
+  return fail(Error{Kind::rate_limited, "log.too_many_followers",
+                    fmt::format("at most {} streams of a tenant's log lines and {} in all are open "
+                                "at once",
+                                most_of_tenant, most),
+                    10});
+}
+
+void LogFollowers::give_back(const std::string& tenant) {
+  const std::scoped_lock lock(mutex_);
+  --all_;
+  const auto own = of_tenant_.find(tenant);
+  if (--own->second == 0) of_tenant_.erase(own);
+}
+
+httpd::BodyStream follow_logs(const Core& core, LogQuery query, StillAllowed still_allowed,
+                              std::shared_ptr<const void> place) {
   auto follower = std::make_shared<Follower>(core, std::move(query), std::move(still_allowed));
-  return [follower] { return Follower::next(follower); };
+  return [follower, place = std::move(place)] { return Follower::next(follower); };
 }
 
 Result<boost::json::array> read_executions(const Core& core, const ExecutionQuery& query) {

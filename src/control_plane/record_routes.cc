@@ -74,16 +74,18 @@ Result<httpd::Response> logs(Services& services, const Call& call) {
     TRY(LogPage page, read_logs(services.core, query));
     return json_answer(200, boost::json::object{{"lines", std::move(page.lines)}});
   }
+  TRY(auto place, services.log_followers.take(tenant));
   httpd::Response response;
   response.set("content-type", "text/event-stream; charset=utf-8");
   response.set("cache-control", "no-store");
   response.set("x-accel-buffering", "no");
-  response.stream =
-      follow_logs(services.core, std::move(query),
-                  [services = &services, shown = credentials_of(call.request),
-                   was = std::make_shared<const domain::Principal>(call.caller.principal)] {
-                    return sign_in_again(services, shown, Access::tenant_admins, was);
-                  });
+  response.stream = follow_logs(
+      services.core, std::move(query),
+      [services = &services, shown = credentials_of(call.request),
+       was = std::make_shared<const domain::Principal>(call.caller.principal)] {
+        return sign_in_again(services, shown, Access::tenant_admins, was);
+      },
+      std::move(place));
   return response;
 }
 
@@ -143,18 +145,40 @@ Result<httpd::Response> audit(Services& services, const Call& call) {
   return json_answer(200, boost::json::object{{"events", std::move(array)}});
 }
 
+/// One at a time: it reads the whole trail and takes a thread of those that serve everybody.
+constexpr std::chrono::seconds kLongestVerification{30};
+
 Result<httpd::Response> verify(Services& services, const Call& call) {
+  const std::unique_lock turn(services.verifying_audit, std::try_to_lock);
+  if (!turn) {
+    return fail(Error{Kind::rate_limited, "audit.verification_busy",
+                      "another audit trail is being verified", 5});
+  }
   const domain::Principal& principal = call.caller.principal;
   std::string tenant;  // empty: every trail
   if (!principal.is_operator()) {
     ALGA_CHECK(principal.tenant.has_value());
     tenant = principal.tenant->str();
   }
-  TRY(AuditVerification report, verify_audit(services.core.db(), tenant));
+  AuditCheck check{.deadline = sql::within(kLongestVerification)};
+  TRY(check.expected, parse_audit_heads(call.request.query_param("expect").value_or("")));
+  const bool others = std::ranges::any_of(check.expected, [&](const AuditHead& head) {
+    return !tenant.empty() && head.tenant != tenant;
+  });
+  if (others) {
+    return fail(Kind::denied, "auth.forbidden", "the caller belongs to another tenant");
+  }
+  TRY(AuditVerification report, verify_audit(services.core.db(), tenant, check));
+  boost::json::array heads;
+  for (const AuditHead& head : report.heads) {
+    heads.push_back(
+        boost::json::object{{"tenant", head.tenant}, {"batch", head.batch}, {"chain", head.chain}});
+  }
   return json_answer(200, boost::json::object{{"intact", report.faults.empty()},
                                               {"batches", report.batches},
                                               {"events", report.events},
                                               {"unsealed", report.unsealed},
+                                              {"heads", std::move(heads)},
                                               {"faults", array_of(report.faults)}});
 }
 

@@ -1,5 +1,7 @@
 #pragma once
 
+#include <mutex>
+
 #include "control_plane/api.h"
 #include "control_plane/api_keys.h"
 #include "control_plane/audit.h"
@@ -13,6 +15,7 @@
 #include "control_plane/installs.h"
 #include "control_plane/keep_compiled.h"
 #include "control_plane/lease_holders.h"
+#include "control_plane/log_query.h"
 #include "control_plane/publishers.h"
 #include "control_plane/publishing.h"
 #include "control_plane/quotas.h"
@@ -66,6 +69,8 @@ struct Services {
   AuditSealer sealer{core, signing};
   Retention retention{core};
   Quotas quotas{core};
+  LogFollowers log_followers{core};
+  std::mutex verifying_audit;  ///< held by whoever verifies over the API
   domain::GrantVerifier grants{*core.deps().clock};
   RecordWriter records{core};
   WarmUps warm_ups{core, signing};
