@@ -29,6 +29,8 @@ TestingServer::TestingServer(Router router, ServerOptions options, std::size_t t
 
 TestingServer::~TestingServer() {
   server_.reset();
+  // Its threads let go of the loops a moment after they have handed an answer over.
+  files_.close();
   threads_.stop();
   std::filesystem::remove_all(folder_);
 }

@@ -4,7 +4,9 @@
 #include <gtest/gtest.h>
 
 #include <filesystem>
+#include <memory>
 #include <set>
+#include <vector>
 
 #include "archive/testing.h"
 #include "blob/layout.h"
@@ -66,7 +68,9 @@ class StaticUiTest : public ::testing::Test {
                 .zst());
   }
   ~StaticUiTest() override {
-    server_.reset();
+    // A thread of the pool lets go of a server's loop a moment after it has handed its answer over.
+    pool_.close();
+    servers_.clear();
     ui_.reset();
     cache_.reset();
     std::filesystem::remove_all(root_);
@@ -80,7 +84,6 @@ class StaticUiTest : public ::testing::Test {
     directory_.bundle = {*TenantId::parse("t1"), *ExtensionId::parse("e1"), *hash_};
   }
   void serve(StaticUi::Options options = {}, bool with_directory = true) {
-    server_.reset();
     options.content_policy = *ui_content_policy("", {"https://app.example.com"});
     ui_ = std::make_unique<StaticUi>(
         std::move(options),
@@ -92,7 +95,8 @@ class StaticUiTest : public ::testing::Test {
                                .log = {}});
     httpd::Router router;
     ui_->add_routes(router);
-    server_ = std::make_unique<httpd::TestingServer>(std::move(router));
+    servers_.push_back(std::make_unique<httpd::TestingServer>(std::move(router)));
+    server_ = servers_.back().get();
   }
   std::string ask(std::string_view target, std::string_view headers = {},
                   std::string_view method = "GET", std::string_view host = "runner") {
@@ -115,7 +119,8 @@ class StaticUiTest : public ::testing::Test {
   std::optional<ContentHash> hash_;
   async::BlockingPool pool_{2, 100};
   std::unique_ptr<StaticUi> ui_;
-  std::unique_ptr<httpd::TestingServer> server_;
+  std::vector<std::unique_ptr<httpd::TestingServer>> servers_;  // all until the pool is closed
+  httpd::TestingServer* server_ = nullptr;
 };
 
 TEST_F(StaticUiTest, ServesAPageWithItsPolicyAndAnUnchangingAddress) {

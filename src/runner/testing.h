@@ -228,11 +228,14 @@ class RunnerTest : public ::testing::Test {
 
 class RunnerHttpTest : public RunnerTest {
  protected:
+  /// A thread of the pool lets go of a server's loop a moment after it has handed its answer over.
+  ~RunnerHttpTest() override { pool_.close(); }
   void serve(Options options) {
     httpd::Router router;
     role(std::move(options)).add_routes(router);
     role_->add_health_routes(router);
-    server_ = std::make_unique<httpd::TestingServer>(std::move(router));
+    servers_.push_back(std::make_unique<httpd::TestingServer>(std::move(router)));
+    server_ = servers_.back().get();
   }
   std::string post(const std::string& headers, const std::string& body,
                    const std::string& path = "/v1/execute") {
@@ -251,7 +254,8 @@ class RunnerHttpTest : public RunnerTest {
   }
   const std::string known = "x-runner-service-token: token\r\n";
   const std::string routed = known + "x-alga-tenant: t1\r\nx-alga-extension: e1\r\n";
-  std::unique_ptr<httpd::TestingServer> server_;
+  std::vector<std::unique_ptr<httpd::TestingServer>> servers_;  // all until the pool is closed
+  httpd::TestingServer* server_ = nullptr;
 };
 
 }  // namespace alga::runner::testing
