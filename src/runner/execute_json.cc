@@ -97,7 +97,7 @@ Result<domain::Headers> headers_of(json::Object& http) {
 }
 
 /// A body that is no base64 is no error yet: callers of the reference hear of it last.
-Status read_http(json::Object http, ExecuteRequest& into) {
+Status read_http(json::Object& http, ExecuteRequest& into) {
   domain::HttpRequest& request = into.http;
   TRY(request.method, http.string("method", 64));
   TRY(const std::string path, http.string("path"));
@@ -163,7 +163,7 @@ Result<ExecuteRequest> execute_request_from_json(std::string_view text, std::siz
   TRY(request.version, optional_id<VersionId>(context, "version_id"));
   TRY(request.config, map_of(context, "config"));
   TRY(json::Object http, root.object("http"));
-  TRY_VOID(read_http(std::move(http), request));
+  TRY_VOID(read_http(http, request));
   if (const json::Value* limits = root.raw("limits"); limits != nullptr && !limits->is_null()) {
     TRY(request.limits, domain::parse_requested_limits(*limits, "/limits"));
   }
@@ -189,7 +189,7 @@ std::string execute_response_to_json(const domain::ExecuteResponse& response,
   for (const domain::Header& header : response.headers) {
     std::string value = text_of(header.value);
     map[header.name] = value;
-    list.push_back(boost::json::array{header.name, std::move(value)});
+    list.push_back(boost::json::array{header.name, value});
   }
   object["header_list"] = std::move(list);
   object["body_b64"] = nullptr;
