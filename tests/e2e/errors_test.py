@@ -148,7 +148,11 @@ def runner(world):
     refused("runner.not_json", b"text", {"content-type": "text/plain"})
     refused("runner.missing_headers", body, without=("x-alga-tenant",))
     refused("runner.invalid_request", {**body, "http": {"method": "NOT A METHOD", "path": "/"}})
-    refused("runner.invalid_body", {**body, "http": {"method": "POST", "path": "/", "body_b64": "%%%"}})
+    # The body of the request is the last that is looked at, as in the earlier runner: its component is there.
+    packed = world.folder / "there.tar.zst"
+    there = bundle.pack(fixture("js-echo.wasm"), bundle.manifest(), packed)
+    bundle.place(world.runner.folder / "store", "t", "e", packed, there)
+    refused("runner.invalid_body", {"context": {**context, "content_hash": there}, "http": {"method": "POST", "path": "/", "body_b64": "%%%"}, "limits": {}})
     refused("limit.header_count", {**body, "http": {**body["http"], "headers": {f"x-{n}": "1" for n in range(150)}}})
     refused("limit.header_bytes", {**body, "http": {**body["http"], "headers": {f"x-{n}": "y" * 9000 for n in range(9)}}})
     refused("limit.request_body", {**body, "http": {**body["http"], "method": "POST", "body_b64": "AAAA" * (1 << 19)}})
