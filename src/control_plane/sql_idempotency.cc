@@ -167,6 +167,7 @@ Result<std::uint64_t> SqlIdempotencyStore::keep_within_budget(sql::Executor& sql
   TRY(auto usage,
       sql.find("SELECT answers, bytes FROM idempotency_usage WHERE tenant = $1 AND shard = $2",
                {tenant, shard}));
+  if (!usage) return 0;
   auto [answers, bytes] = usage->as<std::int64_t, std::int64_t>();
   if (std::cmp_less_equal(answers, most_answers) && std::cmp_less_equal(bytes, most_bytes)) {
     return 0;
@@ -222,32 +223,38 @@ async::Task<Status> SqlIdempotencyStore::release(domain::IdempotencyScope scope,
   });
 }
 
+namespace {
+
+/// Answers how many records are gone.
+Result<std::size_t> forget_expired(sql::Executor& sql, WallTime now) {
+  TRY(sql::Rows rows,
+      sql.query("DELETE FROM idempotency_records WHERE " +
+                    is_one_of(sql.dialect(), "idempotency_records",
+                              "WHERE expires_at <= $1 ORDER BY expires_at LIMIT $2") +
+                    " RETURNING tenant, shard, state, bytes",
+                {now, kSweptAtOnce}));
+  std::map<std::pair<std::string, std::string>, std::pair<std::int64_t, std::int64_t>> usage;
+  for (const sql::Row& row : rows) {
+    auto [tenant, shard, state, bytes] =
+        row.as<std::string, std::string, std::string, std::int64_t>();
+    if (state != "done") continue;
+    auto& [answers, sum] = usage[{tenant, shard}];
+    answers -= 1;
+    sum -= bytes;
+  }
+  for (const auto& [place, sum] : usage) {
+    TRY_VOID(add_to_usage(sql, place.first, place.second, sum.first, sum.second));
+  }
+  if (!usage.empty()) TRY_VOID(sql.execute("DELETE FROM idempotency_usage WHERE answers <= 0"));
+  return rows.size();
+}
+
+}  // namespace
+
 Result<bool> SqlIdempotencyStore::sweep() {
   for (std::uint64_t sweeps = 0; sweeps < kSweeps; ++sweeps) {
-    TRY(const std::size_t gone, core_.db().write([&](sql::Executor& sql) -> Result<std::size_t> {
-      TRY(sql::Rows rows,
-          sql.query("DELETE FROM idempotency_records WHERE " +
-                        is_one_of(sql.dialect(), "idempotency_records",
-                                  "WHERE expires_at <= $1 ORDER BY expires_at LIMIT $2") +
-                        " RETURNING tenant, shard, state, bytes",
-                    {core_.now(), kSweptAtOnce}));
-      std::map<std::pair<std::string, std::string>, std::pair<std::int64_t, std::int64_t>> usage;
-      for (const sql::Row& row : rows) {
-        auto [tenant, shard, state, bytes] =
-            row.as<std::string, std::string, std::string, std::int64_t>();
-        if (state != "done") continue;
-        auto& [answers, sum] = usage[{tenant, shard}];
-        answers -= 1;
-        sum -= bytes;
-      }
-      for (const auto& [place, sum] : usage) {
-        TRY_VOID(add_to_usage(sql, place.first, place.second, sum.first, sum.second));
-      }
-      if (!usage.empty()) {
-        TRY_VOID(sql.execute("DELETE FROM idempotency_usage WHERE answers <= 0"));
-      }
-      return rows.size();
-    }));
+    TRY(const std::size_t gone,
+        core_.db().write([this](sql::Executor& sql) { return forget_expired(sql, core_.now()); }));
     if (gone < kSweptAtOnce) return false;
   }
   return true;

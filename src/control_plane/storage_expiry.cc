@@ -51,6 +51,7 @@ Result<StorageRecords::Counts> StorageRecords::counts(sql::Executor& sql,
                          "namespace = $3 THEN keys_count ELSE 0 END) AS BIGINT) FROM "
                          "ext_storage_namespaces WHERE tenant = $1 AND install_id = $2",
                          {scope.tenant, scope.install, ns}));
+  ALGA_CHECK(row.has_value());  // a sum is one row
   auto [namespaces, bytes, keys] = row->as<std::uint64_t, std::uint64_t, std::uint64_t>();
   return Counts{.namespaces = namespaces, .keys = keys, .bytes = bytes};
 }
