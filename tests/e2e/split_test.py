@@ -203,7 +203,8 @@ def least_rights(world):
         expect_in(table, hidden.split(), "tables that a gateway cannot read")
         expect_in("permission denied", postgres.refusal(f"SELECT * FROM {table}", "alga_gateway"), table)
     written = postgres.sql("SELECT tablename FROM pg_tables WHERE schemaname = 'public' AND has_table_privilege('alga_gateway', schemaname || '.' || tablename, 'INSERT, UPDATE, DELETE, TRUNCATE')")
-    rows = {"extension_execution_log", "extension_quota_usage", "tenant_quota_usage", "idempotency_records", "lease_holders"}
+    counts = {"extension_quota_usage", "tenant_quota_usage", "idempotency_usage"}
+    rows = counts | {"extension_execution_log", "idempotency_records", "lease_holders"}
     expect_equal(set(written.split()), rows, "tables that a gateway writes")
     for statement in ("UPDATE api_keys SET role = 'operator'", "CREATE TABLE own (a INT)", "DELETE FROM extension_execution_log", "TRUNCATE lease_holders"):
         expect_in("permission denied", postgres.refusal(statement, "alga_gateway"), statement)
