@@ -8,7 +8,7 @@ use crate::wake::WakeState;
 use crate::wasi_http::{HttpHooks, QueuedFetch};
 use std::collections::VecDeque;
 use std::ffi::c_void;
-use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 use std::task::Wake;
 use wasmtime::component::ResourceTable;
@@ -38,6 +38,8 @@ pub struct Shared {
     abort: Mutex<Option<String>>,
     fetches: Mutex<Vec<QueuedFetch>>,
     stderr: Mutex<VecDeque<u8>>,
+    /// Bytes of bodies that the guest is sending and that no host call has taken yet.
+    pub assembling: AtomicUsize,
     next_call: AtomicU64,
     pub host_calls: AtomicU32,
     pub bytes_in: AtomicU64,
@@ -59,6 +61,7 @@ impl Shared {
             abort: Mutex::new(None),
             fetches: Mutex::new(Vec::new()),
             stderr: Mutex::new(VecDeque::new()),
+            assembling: AtomicUsize::new(0),
             next_call: AtomicU64::new(1),
             host_calls: AtomicU32::new(0),
             bytes_in: AtomicU64::new(0),
@@ -162,7 +165,9 @@ impl Shared {
     pub fn issue_fetches(self: &Arc<Self>) {
         let queued = std::mem::take(&mut *lock(&self.fetches));
         for fetch in queued {
-            match issue(self, fetch.request) {
+            let issued = issue(self, fetch.request);
+            drop(fetch.share);
+            match issued {
                 Ok(future) => drop(fetch.reply.send(future)),
                 Err(reason) => {
                     lock(&self.abort).get_or_insert(reason);

@@ -7,6 +7,7 @@ use bytes::{Bytes, BytesMut};
 use http_body_util::{BodyExt, Full};
 use std::future::Future;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use tokio::sync::oneshot;
 use wasmtime_wasi_http::{Error, RequestOptions, Result, WasiBody, WasiHttpHooks};
 
@@ -14,11 +15,37 @@ use wasmtime_wasi_http::{Error, RequestOptions, Result, WasiBody, WasiHttpHooks}
 pub(crate) struct QueuedFetch {
     pub request: HostRequest,
     pub reply: oneshot::Sender<CallFuture>,
+    /// Counted until the host call has the body and the host counts it.
+    pub share: Share,
+}
+
+/// What one body takes of the bytes that an execution may have under way before its host calls.
+pub(crate) struct Share {
+    shared: Arc<Shared>,
+    bytes: usize,
+}
+
+impl Share {
+    fn new(shared: Arc<Shared>) -> Share {
+        Share { shared, bytes: 0 }
+    }
+
+    /// False when that is more than `limit` for all bodies together.
+    fn grow(&mut self, more: usize, limit: usize) -> bool {
+        self.bytes += more;
+        self.shared.assembling.fetch_add(more, Ordering::Relaxed) + more <= limit
+    }
+}
+
+impl Drop for Share {
+    fn drop(&mut self) {
+        self.shared.assembling.fetch_sub(self.bytes, Ordering::Relaxed);
+    }
 }
 
 pub(crate) struct HttpHooks {
     pub shared: Arc<Shared>,
-    /// Bytes that a guest may send in one request.
+    /// Bytes of bodies that a guest may be sending at once, in however many requests.
     pub body_limit: usize,
 }
 
@@ -39,9 +66,10 @@ impl WasiHttpHooks for HttpHooks {
     ) -> Box<dyn Future<Output = Answer> + Send> {
         let (shared, limit) = (self.shared.clone(), self.body_limit);
         Box::new(async move {
-            let request = assemble(request, limit).await?;
+            let mut share = Share::new(shared.clone());
+            let request = assemble(request, &mut share, limit).await?;
             let (reply, receiver) = oneshot::channel();
-            shared.queue_fetch(QueuedFetch { request, reply });
+            shared.queue_fetch(QueuedFetch { request, reply, share });
             let Ok(call) = receiver.await else {
                 return Err(Error::HttpRequestDenied); // refused: the execution ends
             };
@@ -59,14 +87,18 @@ impl WasiHttpHooks for HttpHooks {
 }
 
 /// Reads the body, which the guest may still be writing, up to the limit.
-async fn assemble(request: http::Request<WasiBody>, limit: usize) -> Result<HostRequest> {
+async fn assemble(
+    request: http::Request<WasiBody>,
+    share: &mut Share,
+    limit: usize,
+) -> Result<HostRequest> {
     let (parts, mut body) = request.into_parts();
     let mut collected = BytesMut::new();
     while let Some(frame) = body.frame().await {
         let Ok(data) = frame?.into_data() else {
             continue; // trailers have no place in the contract
         };
-        if collected.len() + data.len() > limit {
+        if !share.grow(data.len(), limit) {
             return Err(Error::HttpRequestBodySize(Some(limit as u64)));
         }
         collected.extend_from_slice(&data);
