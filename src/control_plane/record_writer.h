@@ -4,7 +4,9 @@
 #include <cstdint>
 #include <deque>
 #include <mutex>
+#include <string>
 #include <thread>
+#include <unordered_map>
 #include <variant>
 #include <vector>
 
@@ -21,11 +23,14 @@ namespace alga::control_plane {
 /// tenant's quota, what wants to start. A full queue drops the newest
 /// record and counts it; a started row is never dropped, its caller is told instead. Records that a
 /// database refuses for what they are (not for its own trouble) are dropped one by one and counted.
+///
+/// What guests can make many of, log lines and events of capabilities, waits in a queue of its own,
+/// of which one tenant has a quarter at most: it keeps no execution of anybody from its start.
 class RecordWriter final : public domain::RecordSink, public domain::ExecutionLog {
  public:
   struct Bounds {
-    std::size_t queue = 20'000;
-    std::size_t batch = 1'000;
+    std::size_t queue = 20'000;  ///< records of each of the two queues
+    std::size_t batch = 1'000;   ///< records of one transaction
   };
   explicit RecordWriter(const Core& core) : RecordWriter(core, Bounds{}) {}
   RecordWriter(const Core& core, Bounds bounds);
@@ -52,6 +57,10 @@ class RecordWriter final : public domain::RecordSink, public domain::ExecutionLo
 
  private:
   bool take(Item item) noexcept;
+  /// For one more note of this tenant.
+  [[nodiscard]] bool has_room(const std::string& tenant) const;
+  void show_unwritten();
+  std::vector<Item> next_batch();
   void run();
   void write(std::vector<Item> batch);
   void write_singly(std::vector<Item>& batch);
@@ -68,8 +77,14 @@ class RecordWriter final : public domain::RecordSink, public domain::ExecutionLo
   std::mutex mutex_;
   std::condition_variable wake_;
   std::condition_variable idle_;
-  std::deque<Item> queue_;
-  std::uint64_t taken_ = 0, settled_ = 0;
+  struct Queue {
+    std::deque<Item> items;
+    std::uint64_t taken = 0, settled = 0;
+    [[nodiscard]] std::uint64_t unsettled() const { return taken - settled; }
+  };
+  Queue rows_;                                          ///< starts, ends and executions
+  Queue notes_;                                         ///< log lines, events of capabilities
+  std::unordered_map<std::string, std::size_t> noted_;  ///< of notes_, by tenant
   bool stopping_ = false;
   SteadyTime give_up_{};
   std::thread thread_;

@@ -1,5 +1,9 @@
 #include <fmt/format.h>
 
+#include <future>
+#include <latch>
+#include <thread>
+
 #include "control_plane/operations.h"
 #include "control_plane/testing.h"
 #include "telemetry/record_json.h"
@@ -175,6 +179,50 @@ TEST_P(Records, FollowsLinesThatWereCommittedOutOfOrder) {
   EXPECT_FALSE(event.contains("second")) << "no line twice";
 }
 
+TEST_P(Records, WhatOneTenantsGuestsWriteKeepsNobodyFromItsStart) {
+  const std::string neighbour = p().admin_of("t2");
+  std::latch held(1), flooded(1);
+  const auto line = [&](const std::string& tenant, const std::string& message) {
+    domain::ExecutionIdentity whose = who("flood");
+    whose.tenant = tenant;
+    p().plane().records().guest_log(
+        {.who = whose, .at = p().clock().wall(), .stream = "log", .message = message});
+  };
+  // The database is busy with something else meanwhile.
+  std::thread holder([&] {
+    const auto done = p().database().write([&](sql::Executor& sql) -> Status {
+      const bool postgres = p().database().dialect() == sql::Dialect::postgres;
+      if (postgres) TRY_VOID(sql.execute("LOCK TABLE extension_guest_log"));
+      held.count_down();
+      flooded.wait();
+      return {};
+    });
+    EXPECT_TRUE(done) << done.error().message;
+  });
+  held.wait();
+  for (int i = 0; i < 25'000; ++i) line("t1", "flood");
+  line("t2", "of the neighbour");
+  auto started = std::async(std::launch::async, [&] { return start("id-3", "r3"); });
+  std::this_thread::sleep_for(std::chrono::milliseconds{50});
+  flooded.count_down();
+  holder.join();
+  const Status answer = started.get();
+  EXPECT_TRUE(answer) << answer.error().code;
+  flush();
+  const auto count = [&](const std::string& tenant) {
+    auto row = p().database().read([&](sql::Executor& sql) {
+      return sql.find("SELECT count(*) FROM extension_guest_log WHERE tenant = $1", {tenant});
+    });
+    return row.value()->at<std::int64_t>(0);
+  };
+  for (int i = 0; i < 100 && count("t2") == 0; ++i) {
+    std::this_thread::sleep_for(std::chrono::milliseconds{100});
+  }
+  EXPECT_EQ(count("t2"), 1);
+  // A quarter of the queue, and the batch that the writer had taken before.
+  EXPECT_LE(count("t1"), 6'000);
+}
+
 TEST_P(Records, SealsTheAuditTrailAndFindsEveryAlteration) {
   for (int i = 0; i < 3; ++i) {
     p().plane().records().capability({.who = who("r"),
@@ -278,13 +326,17 @@ TEST_P(Records, PublishesTheKeysThatVerifyGrants) {
 
 TEST_P(Records, ClaimsAnIdempotencyKeyOnce) {
   domain::IdempotencyScope scope{TenantId::parse("t1").value(), InstallId::parse(install_).value(),
-                                 "GET /hello", "key"};
+                                 "tenant_user u1", "POST /hello", "key"};
   using Kind = domain::IdempotencyClaim::Kind;
   auto& store = p().plane().idempotency();
   auto claim = [&](const std::string& digest) {
     return async::block_on(store.claim(scope, digest, std::chrono::seconds{30})).value();
   };
   EXPECT_EQ(claim("d1").kind, Kind::fresh);
+  domain::IdempotencyScope of_another = scope;
+  of_another.caller = "tenant_user u2";
+  EXPECT_EQ(async::block_on(store.claim(of_another, "d1", std::chrono::seconds{30})).value().kind,
+            Kind::fresh);
   EXPECT_EQ(claim("d1").kind, Kind::in_progress);
   EXPECT_EQ(claim("d2").kind, Kind::mismatch);
   ASSERT_TRUE(async::block_on(store.complete(
