@@ -21,10 +21,10 @@ constexpr std::uint64_t kShards = 16;
 /// Of one transaction, and transactions of one sweep.
 constexpr std::uint64_t kSweptAtOnce = 500, kSweeps = 40;
 
-/// Endpoint and key are the caller's text of any length; their digest is a key column.
+/// Caller, endpoint and key are text of any length; their digest is a key column.
 std::string scope_key(const domain::IdempotencyScope& scope) {
-  return crypto::sha256_hex(
-      fmt::format("{}:{}:{}", scope.endpoint.size(), scope.endpoint, scope.key));
+  return crypto::sha256_hex(fmt::format("{}:{}:{}:{}:{}", scope.caller.size(), scope.caller,
+                                        scope.endpoint.size(), scope.endpoint, scope.key));
 }
 
 std::string encode(const domain::StoredAnswer& answer) {

@@ -206,8 +206,11 @@ class Gateway::Call {
 
   [[nodiscard]] domain::IdempotencyScope scope() const {
     const std::string& place = access_->endpoint.empty() ? path_ : access_->endpoint;
-    return {access_->install->tenant, access_->install->install, method_ + ' ' + place,
-            *idempotency_key_};
+    const domain::Principal& who = access_->principal;
+    return {access_->install->tenant, access_->install->install,
+            std::string(domain::to_string(who.role)) + ' ' + who.id + ' ' +
+                (who.user ? who.user->user_id : ""),
+            method_ + ' ' + place, *idempotency_key_};
   }
 
   [[nodiscard]] std::string digest() const {

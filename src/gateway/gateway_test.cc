@@ -496,6 +496,21 @@ TEST_F(GatewayTest, ScopesIdempotencyKeysToTheTenant) {
   EXPECT_EQ(ask(post).body, "for t2");
 }
 
+TEST_F(GatewayTest, GivesWhatOneUserWasAnsweredToNoOther) {
+  add_principal("colleague", Role::tenant_user, "t1");
+  Ask post{.method = "POST",
+           .path = "/api/ext/ext-1/items",
+           .headers = {{"x-idempotency-key", "k1"}},
+           .body = "{}"};
+  runner_.answer.body = "for the user";
+  EXPECT_EQ(ask(post).body, "for the user");
+  post.token = "colleague";
+  runner_.answer.body = "for the colleague";
+  EXPECT_EQ(ask(post).body, "for the colleague");
+  EXPECT_EQ(ask(post).body, "for the colleague") << "and each of them once";
+  EXPECT_EQ(runner_.requests.size(), 2U);
+}
+
 TEST_F(GatewayTest, RunsAgainAfterAFailureThatWasNotTheGuests) {
   const Ask post{
       .method = "POST", .path = "/api/ext/ext-1/items", .headers = {{"x-idempotency-key", "k1"}}};

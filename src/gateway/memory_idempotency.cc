@@ -9,7 +9,8 @@ using domain::StoredAnswer;
 
 /// The parts are identifiers and visible text: a line break cannot be in any of them.
 std::string key_of(const IdempotencyScope& scope) {
-  return scope.tenant.str() + '\n' + scope.install.str() + '\n' + scope.endpoint + '\n' + scope.key;
+  return scope.tenant.str() + '\n' + scope.install.str() + '\n' + scope.caller + '\n' +
+         scope.endpoint + '\n' + scope.key;
 }
 
 std::size_t size_of(const StoredAnswer& answer) {

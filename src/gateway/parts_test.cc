@@ -39,7 +39,8 @@ TEST(MethodTunnel, TakesTheMarkerOutAndNothingElse) {
 class Idempotency : public ::testing::Test {
  protected:
   static domain::IdempotencyScope scope(std::string key) {
-    return {*TenantId::parse("t1"), *InstallId::parse("i1"), "POST /a", std::move(key)};
+    return {*TenantId::parse("t1"), *InstallId::parse("i1"), "tenant_user u1", "POST /a",
+            std::move(key)};
   }
   Claim claim(MemoryIdempotency& store, const std::string& key, const std::string& digest = "d") {
     return async::block_on(store.claim(scope(key), digest, std::chrono::seconds(40)))->kind;

@@ -15,6 +15,7 @@ namespace alga::domain {
 struct IdempotencyScope {
   TenantId tenant;
   InstallId install;
+  std::string caller;    ///< role and id: what one user was answered is no other's
   std::string endpoint;  ///< method and declared template, or method and path
   std::string key;       ///< 1 to 255 visible characters
 };
