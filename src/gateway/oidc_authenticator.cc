@@ -134,10 +134,8 @@ struct OidcAuthenticator::Keys : std::enable_shared_from_this<Keys> {
         waiting.push_back(std::move(done));
         if (waiting.size() > 1) return;
         asked = clock.steady();
-      } else if (set != nullptr) {
-        now = set;
       } else {
-        now = fail(Kind::unavailable, "oidc.unavailable", "the issuer's keys are not known");
+        now = what_is_usable();
       }
     }
     if (now) return done(std::move(*now));
@@ -178,13 +176,16 @@ struct OidcAuthenticator::Keys : std::enable_shared_from_this<Keys> {
       } else {
         log.warn("the keys of the OpenID issuer could not be fetched",
                  {{"code", outcome.error().code}, {"reason", outcome.error().message}});
-        const bool usable = set != nullptr && clock.steady() - fetched < kKeysUsable;
-        outcome = usable ? Result<Set>(set)
-                         : Result<Set>(fail(Kind::unavailable, "oidc.unavailable",
-                                            "the issuer's keys are not known"));
+        outcome = what_is_usable();
       }
     }
     for (auto& done : released) done(outcome);
+  }
+
+  /// The last set, while it may still be believed. Under the lock.
+  [[nodiscard]] Result<Set> what_is_usable() const {
+    if (set != nullptr && clock.steady() - fetched < kKeysUsable) return set;
+    return fail(Kind::unavailable, "oidc.unavailable", "the issuer's keys are not known");
   }
 
   const std::string issuer, jwks_url;
