@@ -2,6 +2,7 @@
 
 #include <pthread.h>
 #include <sys/resource.h>
+#include <time.h>
 
 #include <algorithm>
 #include <utility>
@@ -18,6 +19,15 @@ constexpr auto watch_interval = std::chrono::milliseconds{250};
 constexpr auto shortest_slice = std::chrono::microseconds{250};
 
 SteadyTime now() { return std::chrono::steady_clock::now(); }
+
+/// Of the calling thread. Time in which it was ready and others ran is nobody's debt.
+std::chrono::nanoseconds processor_time() {
+  timespec at{};
+  ::clock_gettime(CLOCK_THREAD_CPUTIME_ID, &at);
+  return std::chrono::seconds{at.tv_sec} + std::chrono::nanoseconds{at.tv_nsec};
+}
+
+thread_local std::chrono::nanoseconds charged_until{0};
 
 }  // namespace
 
@@ -136,8 +146,32 @@ void Scheduler::make_runnable(const JobPtr& job) {
   ++runnable_;
   if (!tenant.in_ring) {
     tenant.in_ring = true;
+    tenant.served = std::max(tenant.served, virtual_time_);
     ring_.push_back(&tenant);
   }
+}
+
+Scheduler::JobPtr Scheduler::take_next() {
+  const auto next = std::ranges::min_element(ring_, {}, &Tenant::served);
+  Tenant& tenant = **next;
+  virtual_time_ = std::max(virtual_time_, tenant.served);
+  JobPtr job = std::move(tenant.runnable.front());
+  tenant.runnable.pop_front();
+  --runnable_;
+  ++taken_;
+  tenant.in_ring = !tenant.runnable.empty();
+  // Among equals it is the others' turn then.
+  std::rotate(next, next + 1, ring_.end());
+  if (!tenant.in_ring) ring_.pop_back();
+  return job;
+}
+
+void Scheduler::charge(const Job& job) {
+  const auto until = processor_time();
+  const auto spent = until - std::exchange(charged_until, until);
+  tenants_[job.tenant()].served += spent;
+  // A tenant in the ring and on threads counts more than once: behind is the safe side.
+  virtual_time_ += spent / (ring_.size() + busy_threads_);
 }
 
 void Scheduler::admit(const JobPtr& job, Tenant& tenant) {
@@ -191,19 +225,8 @@ void Scheduler::run_thread() {
     work_.wait(lock, [this] { return stopping_ || !ring_.empty(); });
     --idle_threads_;
     if (ring_.empty()) return;
-    Tenant* tenant = ring_.front();
-    ring_.pop_front();
-    JobPtr job = std::move(tenant->runnable.front());
-    tenant->runnable.pop_front();
-    --runnable_;
-    ++taken_;
-    if (tenant->runnable.empty()) {
-      tenant->in_ring = false;
-    } else {
-      ring_.push_back(tenant);
-    }
     ++busy_threads_;
-    drive(lock, job);
+    drive(lock, take_next());
     --busy_threads_;
   }
 }
@@ -223,6 +246,7 @@ void Scheduler::conclude(std::unique_lock<std::mutex>& lock, const JobPtr& job) 
   job->conclude();
   lock.lock();
   --concluding_;
+  charge(*job);
   retire(job);
 }
 
@@ -256,6 +280,7 @@ void Scheduler::drive(std::unique_lock<std::mutex>& lock, const JobPtr& job) {
   lock.lock();
   if (step == Job::Step::finished) return conclude(lock, job);
   count_long_step(*job, -1);
+  charge(*job);
   job->had_slice_ = step == Job::Step::again;
   if (step == Job::Step::again || job->state_ == Job::State::running_woken || job->end_reason_) {
     make_runnable(job);

@@ -60,9 +60,11 @@ class Job : public std::enable_shared_from_this<Job> {
   bool has_timer_ = false;
 };
 
-/// Runs jobs on a few threads, fairly between tenants: each tenant has its own queue, the queues
-/// take turns, and a turn is one slice. Admission is bounded in the process and
-/// per tenant; who has to wait waits in the tenant's order, for a bounded time.
+/// Runs jobs on a few threads, fairly between tenants: each tenant has its own queue, and the next
+/// slice goes to the tenant that the threads have served least (fair queueing by processor time).
+/// Who comes, or comes back, begins at the virtual time: nobody saves up by resting, and however
+/// many come with something brief, who needs longer has a share. Admission is bounded in the
+/// process and per tenant; who has to wait waits in the tenant's order, for a bounded time.
 ///
 /// A job that comes while a thread concludes another waits for that thread and not for one that
 /// sleeps: it then gets the memory that the processor still has in its caches. Not for longer than
@@ -118,6 +120,7 @@ class Scheduler {
     std::uint32_t running = 0;
     std::uint32_t long_steps = 0;  ///< threads with a job of it that had a slice before
     bool in_ring = false;
+    std::chrono::nanoseconds served{0};  ///< on the scale of virtual_time_
   };
 
   void run_thread();
@@ -134,6 +137,10 @@ class Scheduler {
   /// Somebody's job has just become runnable: must others make room?
   void hurry(const Tenant& tenant);
   void make_runnable(const JobPtr& job);
+  /// The next job of the tenant of the ring that was served least, of the first of several.
+  JobPtr take_next();
+  /// The calling engine thread's processor time since it charged somebody last is this job's.
+  void charge(const Job& job);
   void admit(const JobPtr& job, Tenant& tenant);
   void admit_waiting();
   void conclude(std::unique_lock<std::mutex>& lock, const JobPtr& job);
@@ -150,7 +157,10 @@ class Scheduler {
   std::condition_variable pulse_;
   std::condition_variable idle_;
   std::unordered_map<std::string, Tenant> tenants_;
-  std::deque<Tenant*> ring_;           ///< tenants with runnable jobs, in turn
+  std::vector<Tenant*> ring_;  ///< tenants with runnable jobs, in the order they came
+  /// What a tenant would have had that competed all the time, or a little less: it goes on by each
+  /// one's share of what is served, and is never behind the least served of those who compete.
+  std::chrono::nanoseconds virtual_time_{0};
   std::deque<std::string> wait_ring_;  ///< tenants with waiting jobs, in turn
   std::multimap<SteadyTime, std::weak_ptr<Job>> timers_;
   std::uint32_t running_ = 0, waiting_ = 0;

@@ -1,6 +1,7 @@
 #include "engine/scheduler.h"
 
 #include <gtest/gtest.h>
+#include <time.h>
 
 #include <latch>
 #include <vector>
@@ -307,35 +308,46 @@ TEST(Scheduler, AWaitingJobIsAdmittedWhenItsTenantHasRoomAgain) {
   EXPECT_EQ(second->steps.load(), 1);
 }
 
-TEST(Scheduler, TenantsTakeTurnsHoweverManyJobsOneOfThemHas) {
+/// Needs this much processor time, however often it is interrupted.
+void burn(std::chrono::microseconds time) {
+  const auto used = [] {
+    timespec at{};
+    ::clock_gettime(CLOCK_THREAD_CPUTIME_ID, &at);
+    return std::chrono::seconds{at.tv_sec} + std::chrono::nanoseconds{at.tv_nsec};
+  };
+  for (const auto begin = used(); used() - begin < time;) continue;
+}
+
+/// Steps of a tenant with twenty jobs of 200 µs a step, while a neighbour has fifty such steps.
+int steps_of_hog_beside(std::chrono::microseconds step_of_neighbour) {
   Scheduler::Options options;
   options.threads = 1;
   options.max_running = 64;
   options.max_running_per_tenant = 32;
   std::atomic<bool> stop{false};
   std::atomic<int> hog_steps{0};
-  std::vector<std::shared_ptr<ScriptedJob>> hogs;
   std::latch over(21);
-  std::atomic<int> hog_steps_at_start{-1};
-  std::atomic<int> hog_steps_at_end{0};
+  std::atomic<int> at_start{-1};
+  std::atomic<int> at_end{0};
+  std::shared_ptr<ScriptedJob> neighbour;
   Scheduler scheduler(options, [] {});
   for (int i = 0; i < 20; ++i) {
-    hogs.push_back(std::make_shared<ScriptedJob>(
+    scheduler.submit(std::make_shared<ScriptedJob>(
         "hog",
         [&] {
           ++hog_steps;
+          burn(std::chrono::microseconds{200});
           return stop ? Job::Step::finished : Job::Step::again;
         },
         [&] { over.count_down(); }));
-    scheduler.submit(hogs.back());
   }
   while (hog_steps.load() < 100) std::this_thread::yield();
-  std::shared_ptr<ScriptedJob> neighbour;
   neighbour = std::make_shared<ScriptedJob>(
       "neighbour",
       [&] {
-        if (hog_steps_at_start < 0) hog_steps_at_start = hog_steps.load();
-        hog_steps_at_end = hog_steps.load();
+        if (at_start < 0) at_start = hog_steps.load();
+        at_end = hog_steps.load();
+        burn(step_of_neighbour);
         return neighbour->steps.load() < 50 ? Job::Step::again : Job::Step::finished;
       },
       [&] {
@@ -344,8 +356,60 @@ TEST(Scheduler, TenantsTakeTurnsHoweverManyJobsOneOfThemHas) {
       });
   scheduler.submit(neighbour);
   over.wait();
+  return at_end - at_start;
+}
+
+TEST(Scheduler, TenantsTakeTurnsHoweverManyJobsOneOfThemHas) {
   // One slice of the hog's for each of the neighbour's, not twenty.
-  EXPECT_LE(hog_steps_at_end - hog_steps_at_start, 55);
+  const int steps = steps_of_hog_beside(std::chrono::microseconds{200});
+  EXPECT_GE(steps, 40);
+  EXPECT_LE(steps, 60);
+}
+
+TEST(Scheduler, WhoNeedsLittleIsServedBeforeWhoHadMuch) {
+  // A tenth of the time, so a tenth of the steps: turns alone would be one for one.
+  EXPECT_LE(steps_of_hog_beside(std::chrono::microseconds{20}), 15);
+}
+
+TEST(Scheduler, HoweverManyComeWithSomethingBriefWhoNeedsLongerHasAShare) {
+  Scheduler::Options options;
+  options.threads = 1;
+  options.max_running = 64;
+  constexpr int steps_needed = 20, most_brief = 2000, at_once = 3;
+  std::atomic<int> brief{0}, brief_at_end{0};
+  std::atomic<bool> stop{false};
+  std::latch over(at_once + 1);
+  std::shared_ptr<ScriptedJob> patient;
+  std::function<void()> come;
+  Scheduler scheduler(options, [] {});
+  // Each tenant is a new one with one job, which is followed by the next before it is gone.
+  come = [&] {
+    scheduler.submit(std::make_shared<ScriptedJob>("brief " + std::to_string(++brief), [&] {
+      burn(std::chrono::microseconds{100});
+      if (stop || brief >= most_brief) {
+        over.count_down();
+      } else {
+        come();
+      }
+      return Job::Step::finished;
+    }));
+  };
+  for (int i = 0; i < at_once; ++i) come();
+  patient = std::make_shared<ScriptedJob>(
+      "patient",
+      [&] {
+        burn(std::chrono::microseconds{100});
+        return patient->steps.load() < steps_needed ? Job::Step::again : Job::Step::finished;
+      },
+      [&] {
+        brief_at_end = brief.load();
+        stop = true;
+        over.count_down();
+      });
+  scheduler.submit(patient);
+  over.wait();
+  // Five compete for the thread (the one that runs counts twice): twenty times five, and some.
+  EXPECT_LE(brief_at_end, 300);
 }
 
 TEST(Scheduler, StopRefusesWhatComesAndCancelsWhatRuns) {
