@@ -92,8 +92,8 @@ class KeptAnswers : public sql::testing::OnEveryDatabase {
   Platform& p() { return *platform_; }
 
   static domain::IdempotencyScope scope(int key, const std::string& tenant = "t1") {
-    return {TenantId::parse(tenant).value(), InstallId::parse("i1").value(), "POST /orders",
-            "key-" + std::to_string(key)};
+    return {TenantId::parse(tenant).value(), InstallId::parse("i1").value(), "tenant_user u1",
+            "POST /orders", "key-" + std::to_string(key)};
   }
   ClaimKind claim(const domain::IdempotencyScope& of) {
     auto claimed =
@@ -169,8 +169,10 @@ TEST_P(KeptAnswers, GoOldestFirst) {
   for (int key = 0; key < 300; ++key) {
     answer(key, 10);
     const auto of = scope(key);
-    const std::string hashed =
-        crypto::sha256_hex(std::to_string(of.endpoint.size()) + ":" + of.endpoint + ":" + of.key);
+    const auto sized = [](const std::string& text) {
+      return std::to_string(text.size()) + ":" + text + ":";
+    };
+    const std::string hashed = crypto::sha256_hex(sized(of.caller) + sized(of.endpoint) + of.key);
     of_shard[hashed.substr(0, 1)].push_back(hashed);
   }
   auto rows = p().database().read([&](sql::Executor& sql) {
