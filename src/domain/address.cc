@@ -132,13 +132,16 @@ AddressBytes unmapped(const AddressBytes& address) {
   return has_prefix(address, mapped_prefix) ? embedded_v4(address) : address;
 }
 
+AddressBytes reached(const AddressBytes& address) {
+  return has_prefix(address, nat64_prefix) ? embedded_v4(address) : unmapped(address);
+}
+
 bool is_metadata(const AddressBytes& address) {
-  return std::ranges::find(metadata_addresses, unmapped(address)) != std::end(metadata_addresses);
+  return std::ranges::find(metadata_addresses, reached(address)) != std::end(metadata_addresses);
 }
 
 bool is_public(const AddressBytes& given) {
-  AddressBytes address = unmapped(given);
-  if (has_prefix(address, nat64_prefix)) address = embedded_v4(address);
+  const AddressBytes address = reached(given);
   if (is_metadata(address)) return false;
   if (!address.v6) return !in_any(special_v4, address);
   return global_unicast_v6.contains(address) && !in_any(special_v6, address);

@@ -40,4 +40,9 @@ struct Network {
 /// `::ffff:a.b.c.d` becomes `a.b.c.d`, which is what the kernel connects to; others are unchanged.
 [[nodiscard]] AddressBytes unmapped(const AddressBytes& address);
 
+/// As unmapped(), and `64:ff9b::a.b.c.d` becomes `a.b.c.d`, which is what a NAT64 gateway connects
+/// to (RFC 6052): what is forbidden there. What is allowed there needs a rule for the address
+/// itself.
+[[nodiscard]] AddressBytes reached(const AddressBytes& address);
+
 }  // namespace alga::domain

@@ -107,8 +107,16 @@ TEST(Network, RefusesWhatIsNoNetwork) {
 TEST(Address, KnowsMetadataServicesAlsoWhenMapped) {
   EXPECT_TRUE(is_metadata(*parse_address("169.254.169.254")));
   EXPECT_TRUE(is_metadata(*parse_address("::ffff:169.254.169.254")));
+  EXPECT_TRUE(is_metadata(*parse_address("64:ff9b::169.254.169.254")));
   EXPECT_TRUE(is_metadata(*parse_address("fd00:ec2::254")));
   EXPECT_FALSE(is_metadata(*parse_address("169.254.1.1")));
+}
+
+TEST(Address, WhatAGatewayOfNat64ReachesIsTheAddressItself) {
+  EXPECT_EQ(reached(*parse_address("64:ff9b::93.184.216.34")), *parse_address("93.184.216.34"));
+  EXPECT_EQ(reached(*parse_address("::ffff:93.184.216.34")), *parse_address("93.184.216.34"));
+  EXPECT_EQ(reached(*parse_address("64:ff9b:1::5db8:d822")), *parse_address("64:ff9b:1::5db8:d822"))
+      << "another prefix";
 }
 
 }  // namespace

@@ -273,6 +273,9 @@ TEST(EgressPolicy, TakesANetworkRuleForItsLiteralAddresses) {
 TEST(EgressPolicy, AllowsMetadataAddressesOnlyOneByOne) {
   EXPECT_FALSE(
       policy({"cidr:169.254.0.0/16"}).allows_address(*parse_address("169.254.169.254"), 80));
+  EXPECT_FALSE(
+      policy({"cidr:64:ff9b::/96"}).allows_address(*parse_address("64:ff9b::169.254.169.254"), 80))
+      << "through a gateway of NAT64";
   EXPECT_TRUE(policy({"cidr:169.254.0.0/16"}).allows_address(*parse_address("169.254.1.1"), 80));
   EXPECT_TRUE(
       policy({"cidr:169.254.169.254/32"}).allows_address(*parse_address("169.254.169.254"), 80));

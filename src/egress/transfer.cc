@@ -174,7 +174,7 @@ bool Transfer::allowed(const sockaddr* address) const {
 bool Transfer::permits(const domain::AddressBytes& address, std::uint16_t port) const {
   if (!spec_.policy->allows_address(address, port)) return false;
   const bool own =
-      spec_.own_addresses && std::ranges::find(*spec_.own_addresses, domain::unmapped(address)) !=
+      spec_.own_addresses && std::ranges::find(*spec_.own_addresses, domain::reached(address)) !=
                                  spec_.own_addresses->end();
   return !own || spec_.policy->names_address(address, port);
 }
