@@ -50,15 +50,21 @@ class ClaimGuard {
   ClaimGuard(Idempotency& store, std::string key) : store_(store), key_(std::move(key)) {}
   ClaimGuard(const ClaimGuard&) = delete;
   ClaimGuard& operator=(const ClaimGuard&) = delete;
-  ~ClaimGuard() { store_.finish(key_, std::nullopt); }
+  ~ClaimGuard() {
+    if (!finished_) store_.finish(key_, std::nullopt);
+  }
   void finish(const ExecuteResponse& answer) {
     // Only what a guest answered may be repeated; a failure of ours may be over by then.
-    if (answer.error.empty()) store_.finish(key_, answer);
+    if (!answer.error.empty()) return;
+    store_.finish(key_, answer);
+    // An answer that was not kept has left the key to the next one who claims it.
+    finished_ = true;
   }
 
  private:
   Idempotency& store_;
   const std::string key_;
+  bool finished_ = false;
 };
 
 /// The codes of what ran into its limit, for the log: `limit.fetch_calls limit.log_lines`.
