@@ -118,7 +118,45 @@ Status SecretMap::settle() {
     if (name.empty() || name.size() > 256) return malformed("a secret's name is empty or too long");
     if (i > 0 && name_of(entries_[i - 1]) == name) return malformed("a secret's name occurs twice");
   }
+  find_masked();
   return {};
+}
+
+void SecretMap::find_masked() {
+  const auto add = [this](std::size_t at, std::size_t size) {
+    if (size < shortest_masked) return;
+    masked_.emplace_back(static_cast<std::uint32_t>(at), static_cast<std::uint32_t>(size));
+  };
+  for (const Entry& entry : entries_) {
+    const std::string_view value = text(entry.value_at, entry.value_size);
+    add(entry.value_at, value.size());
+    if (!value.contains('\n')) continue;
+    for (std::size_t begin = 0; begin < value.size();) {
+      const std::size_t end = std::min(value.find('\n', begin), value.size());
+      add(entry.value_at + begin, end - begin);
+      begin = end + 1;
+    }
+  }
+  // A value that holds another is found before it.
+  std::ranges::sort(masked_, std::ranges::greater{},
+                    &std::pair<std::uint32_t, std::uint32_t>::second);
+}
+
+std::string SecretMap::mask(std::string_view given) const {
+  constexpr std::string_view mark = "[secret]";
+  std::string masked(given);
+  for (const auto& [at, size] : masked_) {
+    const std::string_view value = text(at, size);
+    for (std::size_t found = masked.find(value); found != std::string::npos;
+         found = masked.find(value, found + mark.size())) {
+      masked.replace(found, value.size(), mark);
+    }
+  }
+  return masked;
+}
+
+std::size_t SecretMap::longest_masked() const {
+  return masked_.empty() ? 0 : masked_.front().second;
 }
 
 Result<SecretMap> SecretMap::from_json(const crypto::LockedBytes& json) {

@@ -21,6 +21,7 @@ class SecretMap {
  public:
   static constexpr std::size_t max_json_bytes = std::size_t{1} << 20U;
   static constexpr std::size_t max_secrets = 1000;
+  static constexpr std::size_t shortest_masked = 8;  ///< bytes; shorter ones occur in any text
 
   SecretMap() = default;
 
@@ -39,6 +40,11 @@ class SecretMap {
   /// The value; valid as long as the map.
   [[nodiscard]] std::optional<std::string_view> reveal(std::string_view name) const
       [[clang::lifetimebound]];
+  /// The text with `[secret]` in the place of every value, and of every line of a value, that has
+  /// at least `shortest_masked` bytes. Finds them as they are, in no other encoding.
+  [[nodiscard]] std::string mask(std::string_view text) const;
+  /// Bytes of the longest piece that mask() looks for.
+  [[nodiscard]] std::size_t longest_masked() const;
   /// Sorted by bytes.
   [[nodiscard]] std::vector<std::string_view> names() const [[clang::lifetimebound]];
   [[nodiscard]] std::size_t size() const { return entries_.size(); }
@@ -63,10 +69,12 @@ class SecretMap {
   [[nodiscard]] bool append(std::string_view part);
   /// Sorts, refuses bad and duplicate names.
   [[nodiscard]] Status settle();
+  void find_masked();
 
   crypto::LockedBytes arena_;
   std::size_t used_ = 0;
   std::vector<Entry> entries_;
+  std::vector<std::pair<std::uint32_t, std::uint32_t>> masked_;  ///< where and how long
 };
 
 }  // namespace alga::domain

@@ -88,6 +88,21 @@ TEST(SecretMap, RefusesPairsThatAreNoSecrets) {
   EXPECT_FALSE(SecretMap::from_pairs({{"a", large}}));
 }
 
+TEST(SecretMap, MasksItsValuesInText) {
+  auto map = parse(R"({"a":"hunter2-hunter2","b":"hunter2-","short":"1234567","empty":"",
+                       "pem":"-----BEGIN-----\nMIIBVQIBADAN\nqq==\n"})");
+  ASSERT_TRUE(map);
+  EXPECT_EQ(map->mask("key=hunter2-hunter2;hunter2-x"), "key=[secret];[secret]x")
+      << "the longer one first";
+  EXPECT_EQ(map->mask("line MIIBVQIBADAN of a value, and qq=="),
+            "line [secret] of a value, and qq==");
+  EXPECT_EQ(map->mask("1234567 is in any text"), "1234567 is in any text");
+  EXPECT_EQ(map->mask("[secret][secret]"), "[secret][secret]");
+  EXPECT_EQ(map->mask(""), "");
+  EXPECT_EQ(SecretMap().mask("nothing to hide"), "nothing to hide");
+  EXPECT_EQ(SecretMap().longest_masked(), 0U);
+}
+
 TEST(SecretMap, StaysUsableAfterAMove) {
   auto map = SecretMap::from_pairs({{"a", "1"}});
   SecretMap moved = *std::move(map);

@@ -196,7 +196,7 @@ TEST_F(EngineTest, PutsEveryAttemptAtASchedulerOnRecordAndNoMoreThanItsHostCalls
   ASSERT_TRUE(options.limits.set_value(Limit::host_calls, 50));
   EXPECT_EQ(run("schedule-flood").end, EndClass::hostcall_limit);
   const std::vector<std::string> events = records.events();
-  EXPECT_EQ(events.size(), 50U);
+  EXPECT_EQ(events.size(), 2U) << "the first, and at the end how many more";
   for (const std::string& event : events) {
     EXPECT_EQ(event, "denied alga:extension/scheduler#list-schedules");
   }

@@ -63,7 +63,8 @@ Execution::Execution(std::shared_ptr<const Shared> shared, std::shared_ptr<Compo
       component_(std::move(component)),
       invocation_(std::move(invocation)),
       done_(std::move(done)),
-      log_(invocation_.who, shared_.use.records, *shared_.use.clock, shared_.options.limits) {}
+      log_(invocation_.who, shared_.use.records, *shared_.use.clock, shared_.options.limits,
+           invocation_.secrets) {}
 
 Execution::~Execution() { release(); }
 
@@ -247,12 +248,23 @@ void Execution::finish(Outcome outcome) {
     outcome.host_calls = stats.host_calls;
     shared_.peak_memory->observe(static_cast<double>(stats.peak_memory_bytes));
   }
+  // What a guest throws is for its author, and so is nobody's place for a secret.
+  if (invocation_.secrets) {
+    outcome.message = invocation_.secrets->mask(outcome.message);
+    outcome.backtrace = invocation_.secrets->mask(outcome.backtrace);
+  }
   if (std::string_view limit = limit_of(outcome.end); !limit.empty()) hit(limit);
   outcome.queue_us = static_cast<std::uint64_t>(queued_.count());
   outcome.cpu_us = cpu_ns_ / 1000;
   outcome.host_bytes = ledger_->host_bytes.load();
   outcome.egress_bytes = ledger_->egress_bytes.load();
   log_.finish();
+  if (shared_.use.records != nullptr) {
+    ledger_->events.conclude([this](std::string kind, std::string target, std::string reason) {
+      shared_.use.records->capability({invocation_.who, shared_.use.clock->wall(), std::move(kind),
+                                       std::move(target), std::move(reason)});
+    });
+  }
   for (const domain::Limit limit : log_.hits()) hit(domain::info(limit).name);
   if (const std::uint64_t hits = ledger_->limits_hit.load(); hits != 0) {
     for (const domain::LimitInfo& limit : domain::all_limits()) {

@@ -9,6 +9,7 @@
 #include <string>
 
 #include "engine/bridge.h"
+#include "engine/capability_events.h"
 #include "engine/engine.h"
 #include "engine/guest_log.h"
 #include "engine/scheduler.h"
@@ -40,6 +41,7 @@ struct Ledger {
   std::atomic<std::uint64_t> limits_hit{0};  ///< a bit for each domain::Limit
   std::atomic<std::uint32_t> denials{0};
   std::atomic<std::uint32_t> misfits{0};  ///< values that a schema of the storage refused
+  CapabilityEvents events;
 };
 static_assert(domain::limit_count <= 64);
 
@@ -82,6 +84,8 @@ class Execution final : public Job {
   [[nodiscard]] bool pay(ab_call* call, std::uint64_t bytes);
   [[nodiscard]] bool allowed(domain::Capability capability, std::string_view target);
   void note_denial(std::string_view kind, std::string_view target, std::string_view reason);
+  /// For the audit trail, which has the first of what is repeated and its number.
+  void record_event(const CapabilityEvents::Event& event);
   /// The guest hears only that its value is invalid: its author finds the reason in the log of the
   /// execution. From any thread.
   void explain_misfit(const std::string& place, std::string_view why);

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cstdio>
+#include <utility>
 
 #include "base/bytes.h"
 
@@ -57,9 +58,11 @@ std::string printable(std::string_view text) {
 }
 
 GuestLog::GuestLog(const domain::ExecutionIdentity& who, domain::RecordSink* records,
-                   const Clock& clock, const domain::ServerLimits& limits)
+                   const Clock& clock, const domain::ServerLimits& limits,
+                   std::shared_ptr<const domain::SecretMap> secrets)
     : who_(who),
       records_(records),
+      secrets_(std::move(secrets)),
       clock_(clock),
       max_line_(limits.value(Limit::log_line)),
       max_lines_(limits.value(Limit::log_lines)),
@@ -113,6 +116,12 @@ void GuestLog::emit(LogLevel level, std::string_view stream, std::string_view me
   }
   bool cut = message.size() > max_line_;
   if (cut) hits_.insert(Limit::log_line);
+  // Masked before it is cut: the cut must not go through a secret and leave its beginning.
+  std::string masked;
+  if (secrets_ != nullptr && secrets_->longest_masked() != 0) {
+    masked = secrets_->mask(message.substr(0, max_line_ + secrets_->longest_masked()));
+    message = masked;
+  }
   std::string_view kept = utf8_prefix(message, max_line_);
   ++lines_;
   bytes_ += kept.size();

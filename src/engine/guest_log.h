@@ -1,6 +1,7 @@
 #pragma once
 
 #include <cstdint>
+#include <memory>
 #include <set>
 #include <string>
 #include <string_view>
@@ -9,6 +10,7 @@
 #include "base/log.h"
 #include "domain/limits.h"
 #include "domain/ports/records.h"
+#include "domain/secret_map.h"
 
 namespace alga::engine {
 
@@ -20,9 +22,11 @@ namespace alga::engine {
 /// length and bytes. What does not fit is counted and said once, at the end. One thread at a time.
 class GuestLog {
  public:
-  /// `who` and `records` outlive the log; `records` may be null.
+  /// `who` and `records` outlive the log; `records` may be null, and so may `secrets`, whose values
+  /// are masked in what the guest writes.
   GuestLog(const domain::ExecutionIdentity& who, domain::RecordSink* records, const Clock& clock,
-           const domain::ServerLimits& limits);
+           const domain::ServerLimits& limits,
+           std::shared_ptr<const domain::SecretMap> secrets = nullptr);
 
   void line(LogLevel level, std::string_view message);
   /// fd 1 or 2; split at newlines, an unfinished line waits.
@@ -43,6 +47,7 @@ class GuestLog {
 
   const domain::ExecutionIdentity& who_;
   domain::RecordSink* records_;
+  const std::shared_ptr<const domain::SecretMap> secrets_;
   const Clock& clock_;
   const std::uint64_t max_line_, max_lines_, max_bytes_, max_stdio_;
   std::uint64_t lines_ = 0, bytes_ = 0, stdio_bytes_ = 0, dropped_ = 0;

@@ -44,6 +44,24 @@ TEST_F(GuestLogTest, SplitsOutputAtNewlinesAndKeepsTheIdentity) {
   EXPECT_TRUE(log.wrote_stderr());
 }
 
+TEST_F(GuestLogTest, MasksSecretsInEveryStreamAlsoWhereALineIsCut) {
+  auto secrets = domain::SecretMap::from_pairs({{"key", "hunter2-hunter2"}});
+  GuestLog log(who, &lines, clock, limits,
+               std::make_shared<const domain::SecretMap>(std::move(*secrets)));
+  log.line(LogLevel::info, "the key is hunter2-hunter2");
+  log.stdio(1, "hunter2-");
+  log.stdio(1, "hunter2\n");
+  log.stdio(2, "hunter2-hunter2");
+  const auto most = limits.value(domain::Limit::log_line);
+  log.line(LogLevel::info, std::string(most - 4, 'x') + "hunter2-hunter2");
+  log.finish();
+  ASSERT_EQ(lines.lines.size(), 4U);
+  EXPECT_EQ(lines.lines[0].message, "the key is [secret]");
+  EXPECT_EQ(lines.lines[1].message, "[secret]");
+  EXPECT_TRUE(lines.lines[2].message.ends_with("x[sec")) << "the cut is behind the mask";
+  EXPECT_EQ(lines.lines[3].message, "[secret]");
+}
+
 TEST_F(GuestLogTest, CutsALongLineAndSaysSo) {
   GuestLog log(who, &lines, clock, limits);
   log.line(LogLevel::info, std::string(limits.value(domain::Limit::log_line) + 1, 'x'));

@@ -116,7 +116,7 @@ domain::WriteCondition condition_of(const ab_storage_request& request) {
 
 constexpr std::uint32_t default_page = 25;
 constexpr std::uint32_t longest_page = 100;
-/// Denials of one execution that get a line in the log; each counts in the metric and the records.
+/// Denials of one execution that get a line in the log; each counts in the metric.
 constexpr std::uint32_t most_denial_lines = 20;
 /// Values of one execution that a schema refused and whose author is told why.
 constexpr std::uint32_t most_misfit_lines = 20;
@@ -199,10 +199,15 @@ void Execution::note_denial(std::string_view kind, std::string_view target,
                           {"extension", invocation_.who.extension},
                           {"request_id", invocation_.who.request_id}});
   }
-  if (shared_.use.records != nullptr) {
-    shared_.use.records->capability({invocation_.who, shared_.use.clock->wall(), std::string(kind),
-                                     shown, std::string(reason)});
-  }
+  record_event({kind, target.substr(0, 200), shown, std::string(reason)});
+}
+
+void Execution::record_event(const CapabilityEvents::Event& event) {
+  if (shared_.use.records == nullptr) return;
+  ledger_->events.note(event, [this](std::string kind, std::string target, std::string reason) {
+    shared_.use.records->capability({invocation_.who, shared_.use.clock->wall(), std::move(kind),
+                                     std::move(target), std::move(reason)});
+  });
 }
 
 void Execution::explain_misfit(const std::string& place, std::string_view why) {
@@ -322,10 +327,7 @@ void Execution::get_secret(ab_call* call, std::string_view key) {
   const std::string name = redact(printable(key.substr(0, 200)));
   std::optional<std::string_view> value;
   if (invocation_.secrets) value = invocation_.secrets->reveal(key);
-  if (shared_.use.records != nullptr) {
-    shared_.use.records->capability({invocation_.who, shared_.use.clock->wall(), "secret_read",
-                                     name, value ? "given" : "missing"});
-  }
+  record_event({"secret_read", key.substr(0, 200), name, value ? "given" : "missing"});
   if (drawn()) trace_call("secrets.get", name);
   if (!value) return ab_call_err(call, AB_ERR_MISSING);
   if (!pay(call, value->size())) return;
