@@ -139,11 +139,13 @@ Status World::Parts::build_runner() {
   caching.limits.archive_bytes = limits.value(domain::Limit::bundle_archive);
   caching.limits.unpacked_bytes = limits.value(domain::Limit::bundle_unpacked);
   caching.limits.entries = static_cast<std::uint32_t>(limits.value(domain::Limit::bundle_entries));
-  TRY(bundles, blob::BundleCache::open(caching, {.store = *store,
-                                                 .clock = *clock,
-                                                 .random = random,
-                                                 .metrics = metrics,
-                                                 .log = log.named("bundles")}));
+  TRY(bundles, blob::BundleCache::open(
+                   caching, {.store = *store,
+                             .clock = *clock,
+                             .random = random,
+                             .metrics = metrics,
+                             .log = log.named("bundles"),
+                             .submit = [this](auto job) { return pool->submit(std::move(job)); }}));
   runner::Options running;
   running.trust = drop_in ? runner::Options::Trust::service_token : runner::Options::Trust::grant;
   TRY(std::optional<Secret> token, config.secret("runner.service_token"));

@@ -43,7 +43,6 @@ Status World::Parts::build_ui() {
   ui = std::make_unique<runner::StaticUi>(std::move(options),
                                           runner::StaticUi::Dependencies{.bundles = bundles.get(),
                                                                          .directory = directory,
-                                                                         .pool = pool.get(),
                                                                          .clock = clock.get(),
                                                                          .metrics = &metrics,
                                                                          .log = log.named("ui")});

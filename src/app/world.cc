@@ -138,6 +138,7 @@ void World::stop() {
     parts_->log.warn("records are left for the next start");
   }
   if (parts_->opening_pool) parts_->opening_pool->close();
+  if (parts_->bundles) parts_->bundles->close();
   if (parts_->metrics_server) parts_->metrics_server->drain(parts_->clock->steady());
   parts_->pool->close();
   parts_->io->stop();

@@ -69,6 +69,10 @@ Result<std::string> read_manifest(const fs::path& root, const archive::Extracted
   }
 }
 
+std::unexpected<Error> too_many_wait() {
+  return fail({Kind::unavailable, "async.pool_full", "too many wait for bundles", 1});
+}
+
 bool is_leftover(std::string_view name) {
   return archive::is_unfinished(name) || name.starts_with(kDownloadPrefix) ||
          name.starts_with(kEvictedPrefix);
@@ -76,11 +80,10 @@ bool is_leftover(std::string_view name) {
 
 }  // namespace
 
-/// One download that several callers wait for.
-struct BundleCache::Flight {
-  std::condition_variable done;
-  std::optional<Result<Bundle>> outcome;
-};
+std::string BundleCache::Question::name() const {
+  if (!owner) return hash.hex();
+  return hash.hex() + (shared == Shared::yes ? '+' : '-') + owner->proof;
+}
 
 std::optional<fs::path> CachedBundle::component_path() const {
   if (index_.find("dist/main.wasm") == nullptr) return std::nullopt;
@@ -109,9 +112,12 @@ BundleCache::BundleCache(Options options, Dependencies dependencies, FileDescrip
                                       "Bundles removed to stay within EXT_CACHE_MAX_BYTES")),
       bytes_gauge_(use_.metrics.gauge("alga_bundle_cache_bytes", "Size of all cached files")),
       fetch_seconds_(use_.metrics.histogram("alga_bundle_fetch_seconds",
-                                            "Download, verification and extraction", kSeconds)) {}
+                                            "Download, verification and extraction", kSeconds)),
+      downloads_(options_.downloads, options_.max_waiting, "bundles") {}
 
 BundleCache::~BundleCache() = default;
+
+void BundleCache::close() { downloads_.close(); }
 
 Result<std::unique_ptr<BundleCache>> BundleCache::open(Options options, Dependencies dependencies) {
   std::error_code error;
@@ -187,31 +193,58 @@ Status BundleCache::probe() const {
   return cache_error(errno, "the cache directory");
 }
 
-Result<std::shared_ptr<const CachedBundle>> BundleCache::get(const TenantId& tenant,
-                                                             const ExtensionId& extension,
-                                                             const ContentHash& hash,
-                                                             Shared shared) {
-  const std::string proof = proof_name(tenant, extension);
-  if (is_entitled(proof, hash, shared)) {
-    TRY(Bundle ready, lease(hash));
-    if (ready != nullptr) {
-      hits_.add();
-      return ready;
-    }
-  }
-  TRY(const std::string key, entitled_key(tenant, extension, hash, shared));
-  TRY(Bundle fetched, fetch_once(hash, key));
-  remember(proof, hash);
-  return fetched;
+void BundleCache::get(const TenantId& tenant, const ExtensionId& extension, const ContentHash& hash,
+                      Shared shared, Done done) {
+  Owner owner{tenant, extension, proof_name(tenant, extension)};
+  ask({.hash = hash, .owner = std::move(owner), .shared = shared}, std::move(done));
 }
 
-Result<std::shared_ptr<const CachedBundle>> BundleCache::prefetch(const ContentHash& hash) {
-  TRY(Bundle ready, lease(hash));
-  if (ready != nullptr) return ready;
-  const std::string key = shared_bundle_key(hash);
-  TRY(const bool there, use_.store.exists(key));
-  if (!there) return fail(Kind::not_found, "blob.not_found", "no such bundle has been published");
-  return fetch_once(hash, key);
+void BundleCache::prefetch(const ContentHash& hash, Done done) {
+  ask({.hash = hash, .owner = std::nullopt, .shared = Shared::yes}, std::move(done));
+}
+
+/// Whoever asks what is being asked already gets the answer to that.
+void BundleCache::ask(Question question, Done done) {
+  {
+    const std::scoped_lock lock(mutex_);
+    const auto [waiting, first] = asked_.try_emplace(question.name());
+    waiting->second.push_back(std::move(done));
+    if (!first) return;
+  }
+  const auto job = [this, question] { look_on_disk(question); };
+  const bool taken = use_.submit ? use_.submit(job) : downloads_.submit(job);
+  if (!taken) answer(question, too_many_wait());
+}
+
+void BundleCache::look_on_disk(const Question& question) {
+  Result<Bundle> ready = nullptr;
+  if (is_entitled(question)) ready = lease(question.hash);
+  if (!ready || *ready != nullptr) {
+    const std::size_t answered = answer(question, ready);
+    if (ready && question.owner) hits_.add(static_cast<double>(answered));
+    return;
+  }
+  const bool taken = downloads_.submit([this, question] { look_in_store(question); });
+  if (!taken) answer(question, too_many_wait());
+}
+
+void BundleCache::look_in_store(const Question& question) {
+  const Result<std::string> key = entitled_key(question);
+  if (key) return fetch_once(question, *key);
+  answer(question, fail(key.error()));
+}
+
+/// Calls back those who asked, and says how many they were.
+std::size_t BundleCache::answer(const Question& question, const Result<Bundle>& outcome) {
+  std::vector<Done> waiting;
+  {
+    const std::scoped_lock lock(mutex_);
+    if (auto node = asked_.extract(question.name()); !node.empty()) {
+      waiting = std::move(node.mapped());
+    }
+  }
+  for (Done& done : waiting) done(outcome);
+  return waiting.size();
 }
 
 std::shared_ptr<const CachedBundle> BundleCache::find_ready(const TenantId& tenant,
@@ -229,36 +262,43 @@ std::shared_ptr<const CachedBundle> BundleCache::find_ready(const TenantId& tena
 }
 
 /// Whether what is on disk may be given without asking the store.
-bool BundleCache::is_entitled(const std::string& proof, const ContentHash& hash, Shared shared) {
+bool BundleCache::is_entitled(const Question& question) {
   const std::scoped_lock lock(mutex_);
-  const auto entry = entries_.find(hash);
+  const auto entry = entries_.find(question.hash);
   if (entry == entries_.end()) return false;
-  if (shared == Shared::yes || entry->second.proofs.contains(proof)) return true;
-  if (::access((directory(hash) / kProofs / proof).c_str(), F_OK) != 0) return false;
+  if (question.shared == Shared::yes) return true;
+  const std::string& proof = question.owner->proof;
+  if (entry->second.proofs.contains(proof)) return true;
+  if (::access((directory(question.hash) / kProofs / proof).c_str(), F_OK) != 0) return false;
   entry->second.proofs.insert(proof);
   return true;
 }
 
-/// The key under which this tenant may have the bundle.
-Result<std::string> BundleCache::entitled_key(const TenantId& tenant, const ExtensionId& extension,
-                                              const ContentHash& hash, Shared shared) {
-  std::string key = bundle_key(tenant, extension, hash);
-  TRY(const bool own, use_.store.exists(key));
-  if (own) return key;
-  if (shared == Shared::yes) {
-    key = shared_bundle_key(hash);
+/// The key under which whoever asks may have the bundle.
+Result<std::string> BundleCache::entitled_key(const Question& question) {
+  if (const auto& owner = question.owner) {
+    std::string key = bundle_key(owner->tenant, owner->extension, question.hash);
+    TRY(const bool own, use_.store.exists(key));
+    if (own) return key;
+  }
+  if (question.shared == Shared::yes) {
+    std::string key = shared_bundle_key(question.hash);
     TRY(const bool there, use_.store.exists(key));
     if (there) return key;
   }
-  return fail(Kind::not_found, "blob.not_found", "no such bundle for this tenant and extension");
+  return fail(Kind::not_found, "blob.not_found",
+              question.owner ? "no such bundle for this tenant and extension"
+                             : "no such bundle has been published");
 }
 
-void BundleCache::remember(const std::string& proof, const ContentHash& hash) {
+void BundleCache::remember(const Question& question) {
+  if (!question.owner) return;
+  const std::string& proof = question.owner->proof;
   const std::scoped_lock lock(mutex_);
-  const auto entry = entries_.find(hash);
+  const auto entry = entries_.find(question.hash);
   if (entry == entries_.end() || !entry->second.proofs.insert(proof).second) return;
   // Best effort: without the file the store is asked again after a restart.
-  const fs::path proofs = directory(hash) / kProofs;
+  const fs::path proofs = directory(question.hash) / kProofs;
   ::mkdir(proofs.c_str(), 0700);
   const FileDescriptor file(
       ::open((proofs / proof).c_str(), O_WRONLY | O_CREAT | O_NOFOLLOW | O_CLOEXEC, 0600));
@@ -289,32 +329,28 @@ Result<std::shared_ptr<const CachedBundle>> BundleCache::lease(const ContentHash
   return entry->second.bundle;
 }
 
-Result<std::shared_ptr<const CachedBundle>> BundleCache::fetch_once(const ContentHash& hash,
-                                                                    const std::string& key) {
-  std::shared_ptr<Flight> flight;
+/// One download for all who ask for the bundle, whoever they are.
+void BundleCache::fetch_once(const Question& question, const std::string& key) {
+  const ContentHash& hash = question.hash;
   {
-    std::unique_lock lock(mutex_);
-    const auto [place, first] = flights_.try_emplace(hash);
-    if (!first) {
-      flight = place->second;
-      while (true) {
-        if (const auto& outcome = flight->outcome) return *outcome;
-        flight->done.wait(lock);
-      }
-    }
-    flight = place->second = std::make_shared<Flight>();
+    const std::scoped_lock lock(mutex_);
+    const auto [waiting, first] = flights_.try_emplace(hash);
+    waiting->second.push_back(question);
+    if (!first) return;
   }
   Result<Bundle> outcome = lease(hash);
   if (outcome && *outcome == nullptr) outcome = fetch(hash, key);
-  {
-    const std::scoped_lock lock(mutex_);
-    flight->outcome = outcome;
-    flights_.erase(hash);
-  }
-  flight->done.notify_all();
   if (!outcome) failures_.add();
   evict(options_.max_bytes);
-  return outcome;
+  std::vector<Question> waiting;
+  {
+    const std::scoped_lock lock(mutex_);
+    waiting = std::move(flights_.extract(hash).mapped());
+  }
+  for (const Question& each : waiting) {
+    if (outcome) remember(each);
+    answer(each, outcome);
+  }
 }
 
 Result<std::shared_ptr<const CachedBundle>> BundleCache::fetch(const ContentHash& hash,

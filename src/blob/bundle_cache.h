@@ -1,9 +1,9 @@
 #pragma once
 
-#include <condition_variable>
+#include <cstddef>
 #include <cstdint>
 #include <filesystem>
-#include <map>
+#include <functional>
 #include <memory>
 #include <mutex>
 #include <optional>
@@ -11,9 +11,12 @@
 #include <string>
 #include <string_view>
 #include <unordered_map>
+#include <vector>
 
 #include "archive/extract.h"
 #include "archive/file.h"
+#include "async/blocking_pool.h"
+#include "base/callback.h"
 #include "base/clock.h"
 #include "base/ids.h"
 #include "base/log.h"
@@ -58,19 +61,23 @@ class CachedBundle {
 /// Local copies of published bundles, addressed by content. A miss downloads the archive, verifies
 /// its SHA-256 while it arrives, extracts it and keeps the files; concurrent callers of one hash
 /// wait for one download. Least recently used bundles that nobody holds are removed when the sum of
-/// file sizes exceeds the bound. What is cached is served without the store.
+/// file sizes exceeds the bound. What is cached is served without the store. Whoever waits for the
+/// store waits on no thread, and the threads that ask it are the cache's own: a slow store holds up
+/// nothing else, nor what is on the disk already.
 ///
 /// Which tenant may have which bundle: the first time, the object must be found in the store under
 /// the tenant's own key or (when `shared` says so) under the shared key; that finding is remembered
 /// beside the files. Knowing a hash is not enough.
 ///
-/// Thread-safe. get() blocks: use it on the blocking pool. One process per directory.
+/// Thread-safe. One process per directory.
 class BundleCache {
  public:
   struct Options {
     std::filesystem::path root;              ///< made when missing
     std::uint64_t max_bytes = 10ULL << 30U;  ///< `EXT_CACHE_MAX_BYTES`
     archive::Limits limits;                  ///< of each bundle
+    std::size_t downloads = 8;               ///< at once, each on a thread of its own
+    std::size_t max_waiting = 10'000;        ///< for a place among them; more are refused
   };
   struct Dependencies {
     domain::BundleStore& store;
@@ -78,7 +85,11 @@ class BundleCache {
     Random& random;
     Metrics& metrics;
     Logger log;
+    /// Runs a job that reads the disk (BlockingPool::submit); false when it cannot take it. Empty:
+    /// the threads of the downloads do that, too.
+    std::function<bool(std::move_only_function<void()>)> submit;
   };
+  using Done = Callback<std::shared_ptr<const CachedBundle>>;
   /// Whether the bundle may also come from its shared key: yes when a verified grant names the
   /// hash.
   enum class Shared : bool { no, yes };
@@ -87,20 +98,24 @@ class BundleCache {
   /// `blob.cache_locked`, `blob.cache_io`.
   [[nodiscard]] static Result<std::unique_ptr<BundleCache>> open(Options options,
                                                                  Dependencies dependencies);
+  /// close()s. Nobody may be waiting on the disk.
   ~BundleCache();
   BundleCache(const BundleCache&) = delete;
   BundleCache& operator=(const BundleCache&) = delete;
 
-  /// Errors: `blob.not_found` (also for a hash of somebody else), `blob.hash_mismatch`,
-  /// `blob.cache_io`, those of the store, and `archive.*` for a bundle that cannot be extracted.
-  [[nodiscard]] Result<std::shared_ptr<const CachedBundle>> get(const TenantId& tenant,
-                                                                const ExtensionId& extension,
-                                                                const ContentHash& hash,
-                                                                Shared shared);
+  /// `done` is called once, on a thread that may block or before this returns. Errors:
+  /// `blob.not_found` (also for a hash of somebody else), `blob.hash_mismatch`, `blob.cache_io`,
+  /// those of the store, `archive.*` for a bundle that cannot be extracted, and `async.pool_full`.
+  void get(const TenantId& tenant, const ExtensionId& extension, const ContentHash& hash,
+           Shared shared, Done done);
 
   /// Brings a published bundle from its shared key, for nobody in particular: who may have it is
   /// judged by get() as before. For a caller whom the control plane has sent. Errors as get().
-  [[nodiscard]] Result<std::shared_ptr<const CachedBundle>> prefetch(const ContentHash& hash);
+  void prefetch(const ContentHash& hash, Done done);
+
+  /// Lets downloads that run end and refuses any further one. Blocks; BundleStore::abort() makes it
+  /// short. Before the executors of those who wait stop.
+  void close();
 
   /// What get() would answer without touching disk or store, else null. Never blocks for long.
   [[nodiscard]] std::shared_ptr<const CachedBundle> find_ready(const TenantId& tenant,
@@ -126,17 +141,31 @@ class BundleCache {
     Bundle bundle;  ///< null until the first use after a restart; the only owner when nobody leases
     std::set<std::string> proofs;  ///< who may have it, as far as known in memory
   };
-  struct Flight;
+  struct Owner {
+    TenantId tenant;
+    ExtensionId extension;
+    std::string proof;
+  };
+  /// What one caller asks, or several who ask the same.
+  struct Question {
+    ContentHash hash;
+    std::optional<Owner> owner;  ///< none: for nobody in particular
+    Shared shared;
+    [[nodiscard]] std::string name() const;
+  };
   BundleCache(Options options, Dependencies dependencies, archive::FileDescriptor lock);
 
   Status recover();
   [[nodiscard]] std::filesystem::path directory(const ContentHash& hash) const;
-  bool is_entitled(const std::string& proof, const ContentHash& hash, Shared shared);
-  Result<std::string> entitled_key(const TenantId& tenant, const ExtensionId& extension,
-                                   const ContentHash& hash, Shared shared);
-  void remember(const std::string& proof, const ContentHash& hash);
+  void ask(Question question, Done done);
+  void look_on_disk(const Question& question);
+  void look_in_store(const Question& question);
+  void fetch_once(const Question& question, const std::string& key);
+  std::size_t answer(const Question& question, const Result<Bundle>& outcome);
+  bool is_entitled(const Question& question);
+  Result<std::string> entitled_key(const Question& question);
+  void remember(const Question& question);
   Result<Bundle> lease(const ContentHash& hash);
-  Result<Bundle> fetch_once(const ContentHash& hash, const std::string& key);
   Result<Bundle> fetch(const ContentHash& hash, const std::string& key);
   Status download(const ContentHash& hash, const std::string& key,
                   const std::filesystem::path& file);
@@ -156,9 +185,13 @@ class BundleCache {
 
   mutable std::mutex mutex_;
   std::unordered_map<ContentHash, Entry> entries_;
-  std::unordered_map<ContentHash, std::shared_ptr<Flight>> flights_;
+  std::unordered_map<std::string, std::vector<Done>> asked_;  ///< by name of the question
+  /// Whose answer the download of a bundle is.
+  std::unordered_map<ContentHash, std::vector<Question>> flights_;
   std::uint64_t bytes_ = 0;
   std::uint64_t use_counter_ = 0;
+
+  async::BlockingPool downloads_;  // last: its threads use all of the above
 };
 
 }  // namespace alga::blob

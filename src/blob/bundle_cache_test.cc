@@ -3,10 +3,12 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <atomic>
 #include <fstream>
+#include <future>
 #include <latch>
+#include <semaphore>
 #include <sstream>
-#include <thread>
 #include <vector>
 
 #include "archive/testing.h"
@@ -30,10 +32,18 @@ std::string read_file(const fs::path& path) {
 
 class BundleCacheTest : public ::testing::Test {
  protected:
+  static constexpr std::size_t pool_threads = 2;
+  ~BundleCacheTest() override {
+    if (cache_) cache_->close();
+    pool_.close();
+  }
   void open(std::uint64_t max_bytes = 1U << 20U) {
     cache_.reset();
-    auto cache = BundleCache::open({.root = root(), .max_bytes = max_bytes, .limits = {}},
-                                   {store_, clock_, random_, metrics_, {}});
+    auto cache = BundleCache::open(
+        {.root = root(), .max_bytes = max_bytes, .limits = {}},
+        {store_, clock_, random_, metrics_, {}, [this](std::move_only_function<void()> job) {
+           return pool_.submit(std::move(job));
+         }});
     ASSERT_TRUE(cache) << cache.error().message;
     cache_ = std::move(*cache);
   }
@@ -48,8 +58,23 @@ class BundleCacheTest : public ::testing::Test {
     store_.put(bundle_key(tenant, extension_, hash), bundle);
     return hash;
   }
-  auto get(const ContentHash& hash, Shared shared = Shared::no) {
-    return cache_->get(tenant_, extension_, hash, shared);
+  using Bundle = std::shared_ptr<const CachedBundle>;
+  /// Asks and waits for the answer.
+  Result<Bundle> get_for(const TenantId& tenant, const ExtensionId& extension,
+                         const ContentHash& hash, Shared shared) {
+    std::promise<Result<Bundle>> answer;
+    cache_->get(tenant, extension, hash, shared,
+                [&answer](Result<Bundle> bundle) { answer.set_value(std::move(bundle)); });
+    return answer.get_future().get();
+  }
+  Result<Bundle> get(const ContentHash& hash, Shared shared = Shared::no) {
+    return get_for(tenant_, extension_, hash, shared);
+  }
+  Result<Bundle> prefetch(const ContentHash& hash) {
+    std::promise<Result<Bundle>> answer;
+    cache_->prefetch(hash,
+                     [&answer](Result<Bundle> bundle) { answer.set_value(std::move(bundle)); });
+    return answer.get_future().get();
   }
   [[nodiscard]] fs::path root() const { return directory_.path() / "cache"; }
   [[nodiscard]] std::size_t entries_on_disk() const {
@@ -68,6 +93,7 @@ class BundleCacheTest : public ::testing::Test {
   TenantId tenant_ = *TenantId::parse("t1");
   TenantId other_ = *TenantId::parse("t2");
   ExtensionId extension_ = *ExtensionId::parse("e1");
+  async::BlockingPool pool_{pool_threads, 100};
   std::unique_ptr<BundleCache> cache_;
 };
 
@@ -102,13 +128,13 @@ TEST_F(BundleCacheTest, BringsAPublishedBundleAheadAndStillAsksWhoMayHaveIt) {
   open();
   const std::string archive = TarBuilder().file("dist/main.wasm", "c").zst();
   const ContentHash hash = *ContentHash::parse(crypto::sha256_hex(archive));
-  EXPECT_EQ(cache_->prefetch(hash).error().code, "blob.not_found");
+  EXPECT_EQ(prefetch(hash).error().code, "blob.not_found");
   store_.put(shared_bundle_key(hash), archive);
-  ASSERT_TRUE(cache_->prefetch(hash));
+  ASSERT_TRUE(prefetch(hash));
   EXPECT_EQ(get(hash).error().code, "blob.not_found") << "it is on disk, but not this tenant's";
   store_.fail_with(Error{Kind::unavailable, "blob.unavailable", "down"});
-  EXPECT_TRUE(cache_->prefetch(hash)) << "twice does no harm";
-  EXPECT_TRUE(cache_->get(tenant_, extension_, hash, Shared::yes)) << "with a grant no download";
+  EXPECT_TRUE(prefetch(hash)) << "twice does no harm";
+  EXPECT_TRUE(get(hash, Shared::yes)) << "with a grant no download";
   EXPECT_EQ(store_.gets, 1);
 }
 
@@ -129,9 +155,9 @@ TEST_F(BundleCacheTest, GivesNobodyTheBundleOfAnotherTenant) {
   open();
   const ContentHash hash = publish("secret sauce", other_);
   EXPECT_EQ(get(hash).error().code, "blob.not_found");
-  ASSERT_TRUE(cache_->get(other_, extension_, hash, Shared::no));
+  ASSERT_TRUE(get_for(other_, extension_, hash, Shared::no));
   EXPECT_EQ(get(hash).error().code, "blob.not_found") << "also when it is on disk";
-  EXPECT_EQ(cache_->get(other_, *ExtensionId::parse("e2"), hash, Shared::no).error().code,
+  EXPECT_EQ(get_for(other_, *ExtensionId::parse("e2"), hash, Shared::no).error().code,
             "blob.not_found");
 }
 
@@ -165,20 +191,100 @@ TEST_F(BundleCacheTest, DownloadsOnceForAllWhoWait) {
   open();
   const ContentHash hash = publish("popular", tenant_);
   constexpr int kCallers = 8;
-  std::latch arrived(kCallers);
-  // The one download starts only after every caller has been let go.
-  store_.before_get = [&arrived] { arrived.wait(); };
-  std::vector<std::jthread> callers;
+  // The one download ends only after everybody has asked.
+  std::latch asked(1);
+  std::latch answered(kCallers);
+  store_.before_get = [&asked] { asked.wait(); };
   std::atomic<int> served = 0;
   for (int i = 0; i < kCallers; ++i) {
-    callers.emplace_back([&] {
-      arrived.count_down();
-      if (get(hash)) ++served;
+    cache_->get(tenant_, extension_, hash, Shared::no, [&](Result<Bundle> bundle) {
+      if (bundle) ++served;
+      answered.count_down();
     });
   }
-  callers.clear();
+  asked.count_down();
+  answered.wait();
   EXPECT_EQ(served, kCallers);
   EXPECT_EQ(store_.gets, 1);
+}
+
+TEST_F(BundleCacheTest, ASlowDownloadTakesNoThreadOfThePoolHoweverManyWait) {
+  open();
+  // One bundle of many tenants, who each may have it and wait for the same download, and others.
+  const ContentHash popular = publish("popular", tenant_);
+  std::vector<TenantId> tenants;
+  for (std::size_t i = 0; i < 4 * pool_threads; ++i) {
+    tenants.push_back(*TenantId::parse("tenant-" + std::to_string(i)));
+    publish("popular", tenants.back());
+  }
+  const ContentHash other = publish("other", tenant_);
+  std::latch released(1);
+  std::latch downloading(2);
+  std::latch answered(static_cast<std::ptrdiff_t>(tenants.size()) + 2);
+  store_.before_get = [&] {
+    downloading.count_down();
+    released.wait();
+  };
+  const auto done = [&answered](Result<Bundle> bundle) {
+    EXPECT_TRUE(bundle);
+    answered.count_down();
+  };
+  for (const TenantId& tenant : tenants) {
+    cache_->get(tenant, extension_, popular, Shared::no, done);
+  }
+  cache_->get(tenant_, extension_, popular, Shared::no, done);
+  cache_->get(tenant_, extension_, other, Shared::no, done);
+  downloading.wait();
+  std::promise<void> ran;
+  auto done_meanwhile = ran.get_future();
+  ASSERT_TRUE(pool_.submit([&ran] { ran.set_value(); }));
+  EXPECT_EQ(done_meanwhile.wait_for(std::chrono::seconds{30}), std::future_status::ready)
+      << "other work of the pool runs while all of them wait";
+  EXPECT_FALSE(answered.try_wait());
+  released.count_down();
+  answered.wait();
+  done_meanwhile.wait();
+  EXPECT_EQ(store_.gets, 2) << "one download for each bundle";
+}
+
+TEST_F(BundleCacheTest, ServesWhatIsOnDiskWhileTheStoreIsSilent) {
+  open();
+  const ContentHash here = publish("here", tenant_);
+  ASSERT_TRUE(get(here));
+  open();  // on disk, and not in memory
+  std::latch released(1);
+  constexpr int kAway = 20;  // more than there are downloads at once
+  std::latch answered(kAway);
+  std::counting_semaphore<kAway> downloading(0);
+  store_.before_get = [&] {
+    downloading.release();
+    released.wait();
+  };
+  for (int i = 0; i < kAway; ++i) {
+    const ContentHash away = publish("away " + std::to_string(i), tenant_);
+    cache_->get(tenant_, extension_, away, Shared::no,
+                [&answered](const Result<Bundle>&) { answered.count_down(); });
+  }
+  for (std::size_t i = 0; i < pool_threads; ++i) downloading.acquire();
+  std::promise<bool> served;
+  auto meanwhile = served.get_future();
+  cache_->get(tenant_, extension_, here, Shared::no,
+              [&served](const Result<Bundle>& bundle) { served.set_value(bundle.has_value()); });
+  EXPECT_EQ(meanwhile.wait_for(std::chrono::seconds{30}), std::future_status::ready);
+  EXPECT_FALSE(answered.try_wait());
+  released.count_down();
+  answered.wait();
+  EXPECT_TRUE(meanwhile.get());
+}
+
+TEST_F(BundleCacheTest, RefusesDownloadsOnceItIsClosed) {
+  open();
+  const ContentHash here = publish("here", tenant_);
+  const ContentHash away = publish("away", tenant_);
+  ASSERT_TRUE(get(here));
+  cache_->close();
+  EXPECT_TRUE(get(here)) << "what is there needs no thread of its own";
+  EXPECT_EQ(get(away).error().code, "async.pool_full");
 }
 
 TEST_F(BundleCacheTest, TriesAgainAfterAFailure) {

@@ -224,10 +224,11 @@ async::Task<RunnerRole::Call::Refusal> RunnerRole::Call::fetch_bundle() {
   bundle_ = role_.use_.bundles->find_ready(request_.tenant, request_.extension,
                                            request_.content_hash, shared);
   if (bundle_ && bundle_->component_path()) co_return std::nullopt;
-  auto bundle = co_await role_.use_.pool->run(
-      [cache = role_.use_.bundles, tenant = request_.tenant, extension = request_.extension,
-       hash = request_.content_hash,
-       shared] { return cache->get(tenant, extension, hash, shared); });
+  auto bundle = co_await async::await_callback<std::shared_ptr<const blob::CachedBundle>>(
+      [this, shared](blob::BundleCache::Done done) {
+        role_.use_.bundles->get(request_.tenant, request_.extension, request_.content_hash, shared,
+                                std::move(done));
+      });
   cold_us_ += microseconds(begin, role_.use_.clock->steady());
   if (!bundle) {
     author_error_ = bundle.error().message;

@@ -3,6 +3,7 @@
 #include <boost/json/serialize.hpp>
 #include <utility>
 
+#include "async/await_callback.h"
 #include "base/token_lines.h"
 #include "domain/envelope.h"
 #include "domain/warmup_token.h"
@@ -235,8 +236,10 @@ async::Task<Result<Readiness>> RunnerRole::make_ready(
 async::Task<Result<Readiness>> RunnerRole::warm_up(ContentHash hash) {
   const auto pass = gate_.enter();
   if (!pass) co_return fail({Kind::unavailable, "runner.draining", "shutting down", 1});
-  auto bundle =
-      co_await use_.pool->run([cache = use_.bundles, hash] { return cache->prefetch(hash); });
+  auto bundle = co_await async::await_callback<std::shared_ptr<const blob::CachedBundle>>(
+      [cache = use_.bundles, hash](blob::BundleCache::Done done) {
+        cache->prefetch(hash, std::move(done));
+      });
   if (!bundle) co_return fail(std::move(bundle).error());
   co_return co_await make_ready(hash, std::move(*bundle));
 }
@@ -281,9 +284,10 @@ async::Task<httpd::Response> RunnerRole::handle_warmup(httpd::Request http) {
     co_return httpd::error_response({Kind::unavailable, "runner.draining", "shutting down", 1},
                                     http.request_id);
   }
-  auto bundle = co_await use_.pool->run([cache = use_.bundles, request, shared] {
-    return cache->get(*request.tenant, *request.extension, request.hash, shared);
-  });
+  auto bundle = co_await async::await_callback<std::shared_ptr<const blob::CachedBundle>>(
+      [cache = use_.bundles, request, shared](blob::BundleCache::Done done) {
+        cache->get(*request.tenant, *request.extension, request.hash, shared, std::move(done));
+      });
   if (!bundle) co_return httpd::error_response(bundle.error(), http.request_id);
   const Result<Readiness> answer = co_await make_ready(request.hash, std::move(*bundle));
   co_return warmup_answer(answer, http.request_id);

@@ -3,6 +3,7 @@
 #include <boost/json/object.hpp>
 #include <boost/json/serialize.hpp>
 
+#include "async/await_callback.h"
 #include "async/deadline.h"
 #include "base/bytes.h"
 #include "domain/manifest.h"
@@ -233,9 +234,10 @@ async::Task<Status> StaticUi::check_installed(InstalledBundle wanted) {
 async::Task<Result<StaticUi::Bundle>> StaticUi::fetch(InstalledBundle wanted) {
   using Shared = blob::BundleCache::Shared;
   const Shared shared = options_.strict ? Shared::yes : Shared::no;
-  auto bundle = co_await use_.pool->run([cache = use_.bundles, wanted, shared] {
-    return cache->get(wanted.tenant, wanted.extension, wanted.content_hash, shared);
-  });
+  auto bundle = co_await async::await_callback<std::shared_ptr<const blob::CachedBundle>>(
+      [cache = use_.bundles, wanted, shared](blob::BundleCache::Done done) {
+        cache->get(wanted.tenant, wanted.extension, wanted.content_hash, shared, std::move(done));
+      });
   if (!bundle && bundle.error().kind == Kind::not_found) co_return not_found();
   co_return bundle;
 }

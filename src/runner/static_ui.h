@@ -12,7 +12,6 @@
 #include <unordered_map>
 #include <utility>
 
-#include "async/blocking_pool.h"
 #include "base/clock.h"
 #include "base/log.h"
 #include "base/metrics.h"
@@ -80,7 +79,6 @@ class StaticUi {
   struct Dependencies {
     blob::BundleCache* bundles = nullptr;
     domain::InstallDirectory* directory = nullptr;  ///< null: no host names, nothing strict
-    async::BlockingPool* pool = nullptr;
     const Clock* clock = nullptr;
     Metrics* metrics = nullptr;
     Logger log;

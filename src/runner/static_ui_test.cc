@@ -68,8 +68,8 @@ class StaticUiTest : public ::testing::Test {
                 .zst());
   }
   ~StaticUiTest() override {
-    // A thread of the pool lets go of a server's loop a moment after it has handed its answer over.
-    pool_.close();
+    // A thread lets go of a server's loop a moment after it has handed its answer over.
+    cache_->close();
     servers_.clear();
     ui_.reset();
     cache_.reset();
@@ -89,7 +89,6 @@ class StaticUiTest : public ::testing::Test {
         std::move(options),
         StaticUi::Dependencies{.bundles = cache_.get(),
                                .directory = with_directory ? &directory_ : nullptr,
-                               .pool = &pool_,
                                .clock = &clock_,
                                .metrics = &metrics_,
                                .log = {}});
@@ -117,9 +116,8 @@ class StaticUiTest : public ::testing::Test {
   std::unique_ptr<blob::BundleCache> cache_;
   FakeDirectory directory_;
   std::optional<ContentHash> hash_;
-  async::BlockingPool pool_{2, 100};
   std::unique_ptr<StaticUi> ui_;
-  std::vector<std::unique_ptr<httpd::TestingServer>> servers_;  // all until the pool is closed
+  std::vector<std::unique_ptr<httpd::TestingServer>> servers_;  // all until the threads are done
   httpd::TestingServer* server_ = nullptr;
 };
 

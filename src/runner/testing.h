@@ -228,8 +228,11 @@ class RunnerTest : public ::testing::Test {
 
 class RunnerHttpTest : public RunnerTest {
  protected:
-  /// A thread of the pool lets go of a server's loop a moment after it has handed its answer over.
-  ~RunnerHttpTest() override { pool_.close(); }
+  /// A thread lets go of a server's loop a moment after it has handed its answer over.
+  ~RunnerHttpTest() override {
+    cache_->close();
+    pool_.close();
+  }
   void serve(Options options) {
     httpd::Router router;
     role(std::move(options)).add_routes(router);
@@ -254,7 +257,7 @@ class RunnerHttpTest : public RunnerTest {
   }
   const std::string known = "x-runner-service-token: token\r\n";
   const std::string routed = known + "x-alga-tenant: t1\r\nx-alga-extension: e1\r\n";
-  std::vector<std::unique_ptr<httpd::TestingServer>> servers_;  // all until the pool is closed
+  std::vector<std::unique_ptr<httpd::TestingServer>> servers_;  // all until the threads are done
   httpd::TestingServer* server_ = nullptr;
 };
 
