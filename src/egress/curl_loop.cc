@@ -11,6 +11,7 @@
 #include <list>
 #include <mutex>
 #include <optional>
+#include <set>
 #include <unordered_map>
 #include <utility>
 #include <variant>
@@ -67,7 +68,8 @@ class CurlLoop::Thread {
     std::unique_ptr<Transfer> transfer;
     CURL* easy = nullptr;
     Pool* pool = nullptr;
-    Done done;
+    Done done;  ///< none: nobody waits for it any more
+    SteadyTime deadline;
     bool looking_up = true;
   };
 
@@ -82,6 +84,9 @@ class CurlLoop::Thread {
   void start(StartCommand command, Pool& pool);
   void looked_up(Running& running);
   void cancel(std::uint64_t id);
+  void set_deadline(std::uint64_t id, Running& running, SteadyTime deadline);
+  void expire_deadlines();
+  void end_early(std::uint64_t id, Result<domain::HttpResponse> outcome);
   void expire_timers();
   void act(Pool* pool, curl_socket_t socket, int events);
   void collect(Pool* pool);
@@ -93,6 +98,7 @@ class CurlLoop::Thread {
   const CurlLoopOptions options_;
   Gauge& in_flight_;
   Gauge& open_pools_;
+  Gauge& looking_up_;
   Counter& finished_;
   Counter& failed_;
   int epoll_ = -1;
@@ -108,6 +114,8 @@ class CurlLoop::Thread {
   std::unordered_map<std::uint64_t, Running> running_;
   std::list<StartCommand> waiting_;  // for a lookup to end
   std::size_t lookups_ = 0;
+  std::size_t abandoned_ = 0;  // of running_: those whose lookup alone goes on
+  std::set<std::pair<SteadyTime, std::uint64_t>> deadlines_;  // of the rest of running_
   std::thread thread_;
 };
 
@@ -115,6 +123,10 @@ CurlLoop::Thread::Thread(CurlLoopOptions options, Metrics& metrics)
     : options_(options),
       in_flight_(metrics.gauge("alga_egress_in_flight", "Outgoing HTTP requests in progress")),
       open_pools_(metrics.gauge("alga_egress_pools", "Connection pools of outgoing requests")),
+      looking_up_(
+          metrics.gauge("alga_egress_lookups",
+                        "Outgoing HTTP requests that have no connection yet, and lookups of "
+                        "names that nobody waits for any more")),
       finished_(metrics.counter("alga_egress_requests_total", "Outgoing HTTP requests that ended",
                                 {{"outcome", "answered"}})),
       failed_(metrics.counter("alga_egress_requests_total", "Outgoing HTTP requests that ended",
@@ -155,6 +167,7 @@ void CurlLoop::Thread::run() {
   std::array<epoll_event, 256> events{};
   while (!stop_) {
     const int ready = ::epoll_wait(epoll_, events.data(), events.size(), patience());
+    expire_deadlines();
     for (int i = 0; i < ready; ++i) {
       const epoll_event& event = events[static_cast<std::size_t>(i)];
       if (event.data.fd == wake_) {
@@ -181,7 +194,8 @@ void CurlLoop::Thread::run() {
     execute(std::move(commands));
     start_waiting();
     close_idle_pools();
-    in_flight_.set(static_cast<double>(running_.size() + waiting_.size()));
+    in_flight_.set(static_cast<double>(running_.size() - abandoned_ + waiting_.size()));
+    looking_up_.set(static_cast<double>(lookups_));
     open_pools_.set(static_cast<double>(pools_.size()));
   }
   std::vector<Command> commands;
@@ -190,13 +204,14 @@ void CurlLoop::Thread::run() {
     commands.swap(commands_);
   }
   execute(std::move(commands));
-  while (!running_.empty()) cancel(running_.begin()->first);
+  while (!running_.empty()) complete(running_.begin()->first, cancelled());
   while (!waiting_.empty()) cancel(waiting_.front().id);
   for (auto& [key, pool] : pools_) close_pool(*pool);
 }
 
 int CurlLoop::Thread::patience() const {
   std::optional<SteadyTime> first;
+  if (!deadlines_.empty()) first = deadlines_.begin()->first;
   for (const auto& [key, pool] : pools_) {
     if (pool->timer && (!first || *pool->timer < *first)) first = pool->timer;
   }
@@ -223,7 +238,7 @@ void CurlLoop::Thread::execute(std::vector<Command> commands) {
 }
 
 void CurlLoop::Thread::admit(StartCommand command) {
-  if (running_.size() + waiting_.size() >= options_.max_in_flight) {
+  if (running_.size() - abandoned_ + waiting_.size() >= options_.max_in_flight) {
     Error error{Kind::unavailable, "egress.overloaded", "too many outgoing requests"};
     error.retry_after_s = 1;
     failed_.add();
@@ -258,8 +273,9 @@ void CurlLoop::Thread::start_waiting() {
 void CurlLoop::Thread::start(StartCommand command, Pool& pool) {
   CURL* easy = curl_easy_init();
   ALGA_CHECK(easy != nullptr);
+  const SteadyTime deadline = command.spec.deadline;
   auto transfer = std::make_unique<Transfer>(std::move(command.spec));
-  if (Status prepared = transfer->prepare(easy); !prepared) {
+  if (Status prepared = transfer->prepare(easy, Transfer::EndedBy::loop); !prepared) {
     curl_easy_cleanup(easy);
     failed_.add();
     command.done(fail(std::move(prepared).error()));
@@ -267,9 +283,14 @@ void CurlLoop::Thread::start(StartCommand command, Pool& pool) {
   }
   curl_easy_setopt(easy, CURLOPT_PRIVATE, reinterpret_cast<void*>(command.id));
   auto placed = running_.emplace(
-      command.id, Running{std::move(transfer), easy, &pool, std::move(command.done)});
+      command.id, Running{std::move(transfer), easy, &pool, std::move(command.done), {}});
   Running& running = placed.first->second;  // stays where it is until it is extracted
-  running.transfer->when_resolved([this, &running] { looked_up(running); });
+  running.deadline = std::min(deadline, std::chrono::steady_clock::now() + connect_timeout);
+  deadlines_.emplace(running.deadline, command.id);
+  running.transfer->when_resolved([this, &running, id = command.id, deadline] {
+    if (running.done) set_deadline(id, running, deadline);
+    looked_up(running);
+  });
   ++pool.active;
   ++pool.lookups;
   ++lookups_;
@@ -282,9 +303,36 @@ void CurlLoop::Thread::looked_up(Running& running) {
   --lookups_;
 }
 
+void CurlLoop::Thread::set_deadline(std::uint64_t id, Running& running, SteadyTime deadline) {
+  deadlines_.erase({running.deadline, id});
+  running.deadline = deadline;
+  deadlines_.emplace(deadline, id);
+}
+
+void CurlLoop::Thread::expire_deadlines() {
+  const SteadyTime now = std::chrono::steady_clock::now();
+  while (!deadlines_.empty() && deadlines_.begin()->first <= now) {
+    const std::uint64_t id = deadlines_.begin()->second;
+    end_early(id, running_.at(id).transfer->finish(running_.at(id).easy, CURLE_OPERATION_TIMEDOUT));
+  }
+}
+
+/// A lookup cannot be stopped: curl would forget its thread and let it run. So a transfer whose
+/// name is being looked up answers, and stays until that is done, with its place among the lookups.
+void CurlLoop::Thread::end_early(std::uint64_t id, Result<domain::HttpResponse> outcome) {
+  Running& running = running_.at(id);
+  if (!running.done) return;
+  if (!running.transfer->is_resolving()) return complete(id, std::move(outcome));
+  running.transfer->abandon();
+  deadlines_.erase({running.deadline, id});
+  ++abandoned_;
+  failed_.add();
+  std::exchange(running.done, nullptr)(std::move(outcome));
+}
+
 void CurlLoop::Thread::cancel(std::uint64_t id) {
   if (running_.contains(id)) {
-    complete(id, cancelled());
+    end_early(id, cancelled());
     return;
   }
   auto found = std::ranges::find(waiting_, id, &StartCommand::id);
@@ -332,10 +380,15 @@ void CurlLoop::Thread::complete(std::uint64_t id, Result<domain::HttpResponse> o
   auto node = running_.extract(id);
   Running& ended = node.mapped();
   looked_up(ended);
+  deadlines_.erase({ended.deadline, id});
   curl_multi_remove_handle(ended.pool->multi, ended.easy);
   curl_easy_cleanup(ended.easy);
   --ended.pool->active;
   ended.pool->last_used = std::chrono::steady_clock::now();
+  if (!ended.done) {
+    --abandoned_;
+    return;
+  }
   (outcome ? finished_ : failed_).add();
   ended.done(std::move(outcome));
 }

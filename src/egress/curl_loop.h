@@ -15,7 +15,8 @@ namespace alga::egress {
 struct CurlLoopOptions {
   std::size_t max_in_flight = 8192;  ///< more are refused with `egress.overloaded`
   /// Name lookups at a time, each of which costs a thread; more transfers wait for their turn. A
-  /// pool whose names take long does not keep the others from theirs.
+  /// lookup that nobody waits for any more counts until the resolver is done with it. A pool whose
+  /// names take long does not keep the others from theirs.
   std::size_t max_lookups = 256;
   std::size_t max_pool_lookups = 32;
   std::size_t max_pools = 512;              ///< idle ones are closed beyond it, oldest first

@@ -75,7 +75,7 @@ Result<domain::HttpResponse> HttpClient::send_blocking(ClientRequest request,
   spec.sink = std::move(sink);
   Transfer transfer(std::move(spec));
   CURL* easy = borrow();
-  Status prepared = transfer.prepare(easy);
+  Status prepared = transfer.prepare(easy, Transfer::EndedBy::curl);
   if (prepared && stop.stop_possible()) {
     ALGA_CHECK(curl_easy_setopt(easy, CURLOPT_XFERINFOFUNCTION, has_to_stop) == CURLE_OK &&
                curl_easy_setopt(easy, CURLOPT_XFERINFODATA, &stop) == CURLE_OK &&

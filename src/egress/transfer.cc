@@ -12,7 +12,9 @@
 namespace alga::egress {
 namespace {
 
-constexpr std::chrono::milliseconds kConnectTimeout{10'000};
+/// For a loop to come first.
+constexpr std::chrono::milliseconds kLater{1'000};
+constexpr long kNever = 24L * 60 * 60 * 1000;
 
 template <class T>
 void set(CURL* easy, CURLoption option, T value) {
@@ -40,14 +42,15 @@ Transfer::~Transfer() {
   if (upload_ != nullptr) std::fclose(upload_);
 }
 
-Status Transfer::prepare(CURL* easy) {
+Status Transfer::prepare(CURL* easy, EndedBy whom) {
   easy_ = easy;
   const auto left = std::chrono::duration_cast<std::chrono::milliseconds>(
       spec_.deadline - std::chrono::steady_clock::now());
   if (left.count() <= 0) return fail(Kind::timeout, "egress.timeout", "the deadline has passed");
-  set(easy, CURLOPT_TIMEOUT_MS, static_cast<long>(left.count()));
+  const auto later = whom == EndedBy::loop ? kLater : std::chrono::milliseconds{0};
+  set(easy, CURLOPT_TIMEOUT_MS, static_cast<long>((left + later).count()));
   set(easy, CURLOPT_CONNECTTIMEOUT_MS,
-      static_cast<long>(std::min<std::int64_t>(left.count(), kConnectTimeout.count())));
+      static_cast<long>((std::min(left, connect_timeout) + later).count()));
   if (curl_easy_setopt(easy, CURLOPT_URL, spec_.url.c_str()) != CURLE_OK) {
     return fail(Kind::invalid, "egress.invalid_url", "the URL is not acceptable");
   }
@@ -74,8 +77,10 @@ void Transfer::prepare_security(CURL* easy) {
   // HTTP/1.1 only: a hostile HTTP/2 peer has far more ways to make a client work.
   set(easy, CURLOPT_HTTP_VERSION, static_cast<long>(CURL_HTTP_VERSION_1_1));
   set(easy, CURLOPT_NOSIGNAL, 1L);
-  // Without it the end of a transfer waits for its name lookup, and with it for every other one.
+  // Without it the end of the loop waits for each name lookup.
   set(easy, CURLOPT_QUICK_EXIT, 1L);
+  set(easy, CURLOPT_RESOLVER_START_FUNCTION, &Transfer::on_resolve);
+  set(easy, CURLOPT_RESOLVER_START_DATA, this);
   set(easy, CURLOPT_SSL_VERIFYPEER, 1L);
   set(easy, CURLOPT_SSL_VERIFYHOST, 2L);
   set(easy, CURLOPT_SSLVERSION, static_cast<long>(CURL_SSLVERSION_TLSv1_2));
@@ -179,14 +184,30 @@ bool Transfer::permits(const domain::AddressBytes& address, std::uint16_t port) 
   return !own || spec_.policy->names_address(address, port);
 }
 
+void Transfer::abandon() {
+  abandoned_ = true;
+  set(easy_, CURLOPT_TIMEOUT_MS, 0L);
+  set(easy_, CURLOPT_CONNECTTIMEOUT_MS, kNever);
+  if (!spec_.body) return;
+  set(easy_, CURLOPT_POSTFIELDS, "");
+  set(easy_, CURLOPT_POSTFIELDSIZE_LARGE, curl_off_t{0});
+  spec_.body.reset();
+}
+
 void Transfer::tell_resolved() {
+  resolving_ = false;
   if (auto resolved = std::exchange(resolved_, nullptr)) resolved();
+}
+
+int Transfer::on_resolve(void*, void*, void* self) {
+  static_cast<Transfer*>(self)->resolving_ = true;
+  return 0;
 }
 
 curl_socket_t Transfer::on_open(void* self, curlsocktype purpose, curl_sockaddr* address) {
   auto& transfer = *static_cast<Transfer*>(self);
   transfer.tell_resolved();
-  if (purpose != CURLSOCKTYPE_IPCXN || !transfer.allowed(&address->addr)) {
+  if (transfer.abandoned_ || purpose != CURLSOCKTYPE_IPCXN || !transfer.allowed(&address->addr)) {
     transfer.denied_ = true;
     return CURL_SOCKET_BAD;
   }

@@ -2,6 +2,7 @@
 
 #include <curl/curl.h>
 
+#include <chrono>
 #include <cstdint>
 #include <cstdio>
 #include <functional>
@@ -16,6 +17,9 @@
 #include "domain/ports/bundle_store.h"
 
 namespace alga::egress {
+
+/// What a name and a connection may take together.
+inline constexpr std::chrono::milliseconds connect_timeout{10'000};
 
 /// PEM files for one side of TLS; empty means the system's authorities and no client certificate.
 struct ClientTls {
@@ -62,9 +66,17 @@ class Transfer {
   /// been looked up or was not needed. Not called when that fails.
   void when_resolved(std::move_only_function<void()> resolved) { resolved_ = std::move(resolved); }
 
+  /// Who ends it at its deadline. Where a loop does, curl would a second later only: a lookup that
+  /// curl gives up is a thread that nobody knows of any more.
+  enum class EndedBy : std::uint8_t { curl, loop };
   /// Sets every option on a fresh or reset handle. Fails when the deadline has passed or curl
   /// refuses the URL.
-  [[nodiscard]] Status prepare(CURL* easy);
+  [[nodiscard]] Status prepare(CURL* easy, EndedBy whom);
+  /// While curl waits for a thread of its own to look the name up.
+  [[nodiscard]] bool is_resolving() const { return resolving_; }
+  /// Nobody waits for the answer any more, but the name is still being looked up: from now on there
+  /// is no deadline, nothing is connected to, and what was to be sent is forgotten.
+  void abandon();
   /// What the request came to, after curl has ended with `code`.
   [[nodiscard]] Result<domain::HttpResponse> finish(CURL* easy, CURLcode code);
 
@@ -72,6 +84,7 @@ class Transfer {
   static std::size_t on_body(char* data, std::size_t size, std::size_t count, void* self);
   static std::size_t on_header(char* data, std::size_t size, std::size_t count, void* self);
   static std::size_t on_upload(char* data, std::size_t size, std::size_t count, void* self);
+  static int on_resolve(void* resolver, void* reserved, void* self);
   static curl_socket_t on_open(void* self, curlsocktype purpose, curl_sockaddr* address);
   static int on_connected(void* self, char* remote_ip, char* local_ip, int remote_port,
                           int local_port);
@@ -99,6 +112,8 @@ class Transfer {
   bool dialled_ = false;  // … and another one was not
   bool connected_ = false;
   bool malformed_ = false;
+  bool resolving_ = false;
+  bool abandoned_ = false;
   std::optional<Error> sink_error_;
   std::move_only_function<void()> resolved_;
   curl_slist* header_list_ = nullptr;
