@@ -2,6 +2,7 @@
 
 #include "app/settings.h"
 #include "app/world_parts.h"
+#include "crypto/locked_bytes.h"
 #include "runner/http_ui_proxy.h"
 
 namespace alga::app {
@@ -10,6 +11,22 @@ namespace {
 engine::KeepPages keep_pages(std::string_view wanted) {
   if (wanted == "on") return engine::KeepPages::on;
   return wanted == "off" ? engine::KeepPages::off : engine::KeepPages::automatic;
+}
+
+/// Opened secrets that cannot be locked stop nothing, but whoever runs this is to know.
+void tell_whether_locked(std::uint64_t bytes, Metrics& metrics, const Logger& log) {
+  const bool locked = crypto::can_lock_memory(bytes);
+  metrics
+      .gauge("alga_secret_memory_locked",
+             "1 when as much memory as opened secrets may take can be kept from swap, else 0")
+      .set(locked ? 1 : 0);
+  if (locked) return;
+  log.warn("opened secrets may be written to swap: their memory cannot be locked",
+           {{"code", "secret.memory_not_locked"},
+            {"bytes", bytes},
+            {"what_to_do",
+             "raise RLIMIT_MEMLOCK (systemd: LimitMEMLOCK, containers: --ulimit memlock) above "
+             "secrets.cache_bytes, or have no swap"}});
 }
 
 }  // namespace
@@ -95,6 +112,7 @@ void World::Parts::build_opener(const domain::EnvelopePolicy& envelopes, bool dr
   opening.policy = envelopes;
   opening.max_entries = config.number("secrets.cache_entries");
   opening.max_bytes = config.size("secrets.cache_bytes");
+  tell_whether_locked(opening.max_bytes, metrics, log);
   opening.ttl =
       std::chrono::duration_cast<std::chrono::seconds>(config.duration("secrets.cache_ttl"));
   opening.sweep_every = std::chrono::seconds{1};

@@ -1,6 +1,7 @@
 #include "crypto/locked_bytes.h"
 
 #include <sodium.h>
+#include <sys/mman.h>
 
 #include <algorithm>
 
@@ -40,11 +41,13 @@ std::optional<LockedBytes> base64_decode_locked(std::string_view text) {
 }
 
 bool can_lock_memory(std::size_t size) {
-  require_sodium();
-  auto* probe = static_cast<std::uint8_t*>(sodium_malloc(size));
-  if (probe == nullptr) return false;
-  bool locked = sodium_mlock(probe, size) == 0;
-  sodium_free(probe);
+  if (size == 0) return true;
+  void* probe = ::mmap(nullptr, size, PROT_READ | PROT_WRITE,
+                       MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+  if (probe == MAP_FAILED) return false;
+  // Counts all of it and makes none of it.
+  const bool locked = ::mlock2(probe, size, MLOCK_ONFAULT) == 0;
+  ::munmap(probe, size);
   return locked;
 }
 

@@ -48,7 +48,8 @@ class LockedBytes {
 /// Standard base64 (padded, strict) straight into locked memory; none when it is malformed.
 [[nodiscard]] std::optional<LockedBytes> base64_decode_locked(std::string_view text);
 
-/// True when this process can lock `size` bytes into memory now; start-up warns when it cannot.
+/// True when this process can lock `size` more bytes into memory now; start-up warns when it
+/// cannot. Touches none of them.
 [[nodiscard]] bool can_lock_memory(std::size_t size);
 
 /// Overwrites the part of the stack that library calls which handled plaintext may have used.

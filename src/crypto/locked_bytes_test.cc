@@ -1,7 +1,13 @@
 #include "crypto/locked_bytes.h"
 
 #include <gtest/gtest.h>
+#include <linux/capability.h>
+#include <sys/resource.h>
+#include <sys/syscall.h>
+#include <sys/wait.h>
+#include <unistd.h>
 
+#include <array>
 #include <cstdint>
 #include <fstream>
 #include <sstream>
@@ -11,6 +17,9 @@
 
 namespace alga::crypto {
 namespace {
+
+/// The sanitizers' run-time libraries turn mlock() into nothing.
+constexpr bool sanitized = __has_feature(address_sanitizer) || __has_feature(thread_sanitizer);
 
 /// VmFlags of the mapping that contains `address`, from /proc/self/smaps.
 std::string flags_of(const void* address) {
@@ -45,10 +54,34 @@ TEST(LockedBytes, StaysOutOfCoreDumpsAndSwap) {
   std::string flags = flags_of(bytes.reveal().data());
   ASSERT_FALSE(flags.empty());
   EXPECT_NE(flags.find(" dd "), std::string::npos) << flags;
-  // The sanitizers' run-time libraries turn mlock() into nothing.
-  constexpr bool sanitized = __has_feature(address_sanitizer) || __has_feature(thread_sanitizer);
   if (!sanitized && can_lock_memory(4096))
     EXPECT_NE(flags.find(" lo "), std::string::npos) << flags;
+}
+
+/// What can_lock_memory() says in a process that may lock `limit` bytes and is not excused from
+/// that.
+bool can_lock_under(rlim_t limit, std::size_t size) {
+  const pid_t child = ::fork();
+  if (child == 0) {
+    __user_cap_header_struct header{.version = _LINUX_CAPABILITY_VERSION_3, .pid = 0};
+    std::array<__user_cap_data_struct, 2> none{};
+    const rlimit bound{.rlim_cur = limit, .rlim_max = limit};
+    const bool bounded = ::syscall(SYS_capset, &header, none.data()) == 0 &&
+                         ::setrlimit(RLIMIT_MEMLOCK, &bound) == 0;
+    ::_exit(!bounded ? 2 : can_lock_memory(size) ? 0 : 1);
+  }
+  int status = 0;
+  EXPECT_EQ(::waitpid(child, &status, 0), child);
+  EXPECT_TRUE(WIFEXITED(status) && WEXITSTATUS(status) < 2) << status;
+  return WEXITSTATUS(status) == 0;
+}
+
+TEST(LockedBytes, SaysHowMuchMayBeLocked) {
+  if (sanitized) GTEST_SKIP() << "mlock() does nothing here";
+  EXPECT_TRUE(can_lock_under(1U << 20U, 64U << 10U));
+  EXPECT_FALSE(can_lock_under(64U << 10U, 1U << 20U));
+  EXPECT_FALSE(can_lock_under(0, 1));
+  EXPECT_TRUE(can_lock_under(0, 0));
 }
 
 TEST(LockedBytes, FaultsOnAnOverrun) {
