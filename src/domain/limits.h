@@ -30,6 +30,7 @@ enum class Limit : std::uint8_t {
   fetch_calls,
   fetch_response,
   fetch_time,
+  ui_payload,
   host_calls,
   host_bytes,
   log_line,
@@ -50,7 +51,7 @@ enum class Limit : std::uint8_t {
   executions_per_tenant,
   queue_wait,
 };
-inline constexpr std::size_t limit_count = 33;
+inline constexpr std::size_t limit_count = 34;
 
 enum class LimitUnit : std::uint8_t { count, bytes, milliseconds };
 

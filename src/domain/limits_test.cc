@@ -52,6 +52,7 @@ constexpr auto promised = std::to_array<Promised>({
     {Limit::fetch_calls, 50, 1'000},
     {Limit::fetch_response, 10 * MiB, 64 * MiB},
     {Limit::fetch_time, 30 * seconds, 120 * seconds},
+    {Limit::ui_payload, 10 * MiB, 64 * MiB},
     {Limit::host_calls, 10'000, 1'000'000},
     {Limit::host_bytes, 64 * MiB, 1024 * MiB},
     {Limit::log_line, 8 * KiB, 128 * KiB},

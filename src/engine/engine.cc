@@ -68,6 +68,7 @@ std::shared_ptr<Shared> share(Options options, Dependencies use) {
   shared->max_fetch_response = limits.value(Limit::fetch_response);
   shared->max_fetch_headers = limits.value(Limit::header_count);
   shared->max_fetch_time = std::chrono::milliseconds{limits.value(Limit::fetch_time)};
+  shared->max_ui_payload = limits.value(Limit::ui_payload);
   shared->options = std::move(options);
   shared->use = std::move(use);
   shared->peak_memory = &shared->use.metrics->histogram(

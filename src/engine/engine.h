@@ -40,7 +40,8 @@ class Component;
 
 /// Calls a route of the host application for `ui-proxy.call-route`. Answers the body of a 2xx.
 /// Errors: `ui_proxy.route_not_found`, `ui_proxy.denied`, `ui_proxy.bad_request`,
-/// `ui_proxy.unavailable`. `done` runs on any thread, also before call() returns.
+/// `ui_proxy.too_large`, `ui_proxy.unavailable`. `done` runs on any thread, also before call()
+/// returns.
 class UiProxy {
  public:
   struct Call {
@@ -54,7 +55,10 @@ class UiProxy {
     std::uint32_t depth = 1;  ///< sent as `x-alga-depth`
   };
   virtual ~UiProxy() = default;
-  virtual void call(Call call, Callback<std::string> done) = 0;
+  /// The number is for cancel().
+  virtual std::uint64_t call(Call call, Callback<std::string> done) = 0;
+  /// `done` is called soon, unless it has been. Unknown numbers are ignored.
+  virtual void cancel(std::uint64_t id) = 0;
 };
 
 /// One call of a handler, with everything that it may use. The authority is this object: what is

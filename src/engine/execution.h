@@ -27,6 +27,7 @@ struct Shared {
   std::uint64_t max_host_calls = 0, max_host_bytes = 0, max_fetches = 0;
   std::uint64_t max_fetch_response = 0, max_fetch_headers = 0;
   std::chrono::milliseconds max_fetch_time{};
+  std::uint64_t max_ui_payload = 0;
   void count_denial(std::string_view reason) const;
   void count_limit(std::string_view limit) const;
 };
@@ -78,7 +79,13 @@ class Execution final : public Job {
   void get_user(ab_call* call);
   void fetch(ab_call* call, const ab_http_request& request);
   void call_storage(ab_call* call, const ab_host_request& asked);
-  void call_route(ab_call* call, std::string_view route, std::optional<std::string> payload);
+  void call_route(ab_call* call, const ab_host_request& asked);
+  /// What leaves the machine and can be cancelled.
+  struct Pending {
+    ab_op op;
+    std::uint64_t id;  ///< with its port
+  };
+  void remember(std::uint64_t call_id, Pending pending);
 
   /// Charges bytes for the guest; when that was too much the call is aborted and it says false.
   [[nodiscard]] bool pay(ab_call* call, std::uint64_t bytes);
@@ -120,7 +127,7 @@ class Execution final : public Job {
   std::optional<domain::EndClass> stop_reason_;
   std::string stop_message_;
   std::mutex pending_mutex_;
-  std::map<std::uint64_t, std::uint64_t> pending_fetches_;  ///< call id to egress id
+  std::map<std::uint64_t, Pending> pending_;  ///< by call id
 };
 
 }  // namespace alga::engine

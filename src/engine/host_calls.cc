@@ -169,10 +169,7 @@ void Execution::answer(ab_call* call, const ab_host_request& request) {
     case AB_OP_STORAGE_PUT:
     case AB_OP_STORAGE_DELETE:
     case AB_OP_STORAGE_LIST: return call_storage(call, request);
-    case AB_OP_UI_CALL:
-      return call_route(
-          call, view(request.key),
-          request.has_body != 0 ? std::optional(std::string(view(request.body))) : std::nullopt);
+    case AB_OP_UI_CALL: return call_route(call, request);
     case AB_OP_USER_GET: return get_user(call);
     case AB_OP_UNOFFERED: break;
   }
@@ -266,15 +263,21 @@ int Execution::on_stdio(int fd, std::string_view bytes) noexcept {
 }
 
 void Execution::on_abandoned(std::uint64_t call_id) noexcept {
-  std::uint64_t fetch_id = 0;
+  Pending pending{};
   {
     std::lock_guard lock(pending_mutex_);
-    auto found = pending_fetches_.find(call_id);
-    if (found == pending_fetches_.end()) return;
-    fetch_id = found->second;
-    pending_fetches_.erase(found);
+    auto found = pending_.find(call_id);
+    if (found == pending_.end()) return;
+    pending = found->second;
+    pending_.erase(found);
   }
-  shared_.use.egress->cancel(fetch_id);
+  if (pending.op == AB_OP_UI_CALL) return shared_.use.ui_proxy->cancel(pending.id);
+  shared_.use.egress->cancel(pending.id);
+}
+
+void Execution::remember(std::uint64_t call_id, Pending pending) {
+  std::lock_guard lock(pending_mutex_);
+  pending_.emplace(call_id, pending);
 }
 
 void Execution::get_context(ab_call* call) {
@@ -430,8 +433,7 @@ void Execution::fetch(ab_call* call, const ab_http_request& request) {
     ab_call_ok_http(call, &response);
   };
   std::uint64_t id = shared_.use.egress->fetch(std::move(out), std::move(done));
-  std::lock_guard lock(pending_mutex_);
-  pending_fetches_.emplace(call_id, id);
+  remember(call_id, {AB_OP_HTTP_FETCH, id});
 }
 
 void Execution::call_storage(ab_call* call, const ab_host_request& asked) {
@@ -506,29 +508,45 @@ void Execution::call_storage(ab_call* call, const ab_host_request& asked) {
   }
 }
 
-void Execution::call_route(ab_call* call, std::string_view route,
-                           std::optional<std::string> payload) {
+void Execution::call_route(ab_call* call, const ab_host_request& asked) {
   if (shared_.use.ui_proxy == nullptr) return ab_call_err(call, AB_ERR_MISSING);
+  // As a host application would put it: 429 and 413.
+  if (++fetches_ > shared_.max_fetches) {
+    hit("fetch_calls");
+    return ab_call_err(call, AB_ERR_DENIED);
+  }
+  if (asked.body.len > shared_.max_ui_payload) {
+    hit("ui_payload");
+    return ab_call_err(call, AB_ERR_INVALID);
+  }
+  const std::string_view route = view(asked.key);
   if (drawn()) {
     trace_call("ui-proxy.call-route", redact_path(route.substr(0, route.find_first_of("?#"))));
   }
-  UiProxy::Call out{invocation_.who,
-                    std::string(route),
-                    std::move(payload),
-                    invocation_.request.user,
-                    invocation_.secrets,
-                    deadline_,
-                    shared_.max_fetch_response,
-                    invocation_.request.depth + 1};
-  shared_.use.ui_proxy->call(
+  UiProxy::Call out{
+      invocation_.who,
+      std::string(route),
+      asked.has_body != 0 ? std::optional(std::string(view(asked.body))) : std::nullopt,
+      invocation_.request.user,
+      invocation_.secrets,
+      std::min(deadline_, std::chrono::steady_clock::now() + shared_.max_fetch_time),
+      shared_.max_fetch_response,
+      invocation_.request.depth + 1};
+  const std::uint64_t call_id = ab_call_id(call);
+  auto self = std::static_pointer_cast<Execution>(shared_from_this());
+  const std::uint64_t id = shared_.use.ui_proxy->call(
       std::move(out),
-      [call, ledger = ledger_, most = shared_.max_host_bytes](Result<std::string> answer) {
-        if (!answer) return ab_call_err(call, route_error(answer.error().code));
+      [call, self, ledger = ledger_, most = shared_.max_host_bytes](Result<std::string> answer) {
+        if (!answer) {
+          if (answer.error().code == "ui_proxy.too_large") self->hit("fetch_response");
+          return ab_call_err(call, route_error(answer.error().code));
+        }
         if (!charge(*ledger, answer->size(), most)) {
           return ab_call_abort(call, to_ab(too_many_bytes_text));
         }
         ab_call_ok_bytes(call, give(std::move(*answer)));
       });
+  remember(call_id, {AB_OP_UI_CALL, id});
 }
 
 }  // namespace alga::engine

@@ -310,6 +310,50 @@ TEST_F(HostCallsTest, EveryFailureOfARouteHasACaseOfItsOwn) {
   }
 }
 
+TEST_F(HostCallsTest, ARouteThatIsStillAskedIsCancelledWithItsExecution) {
+  ui_proxy.held = true;
+  KeptCall call(5);
+  EXPECT_EQ(ask(call, AB_OP_UI_CALL, "/api/x"), 0);
+  execution().on_abandoned(5);
+  execution().on_abandoned(5);
+  EXPECT_THAT(ui_proxy.cancelled, ElementsAre(91));
+  EXPECT_THAT(egress.cancelled, IsEmpty()) << "the number is the other port's";
+  ui_proxy.waiting(fail(Kind::unavailable, "ui_proxy.unavailable", "given up"));
+  EXPECT_EQ(call.error, AB_ERR_INTERNAL) << "completing it is still required";
+}
+
+TEST_F(HostCallsTest, RoutesCountAmongTheRequestsOfTheirExecution) {
+  ASSERT_TRUE(options.limits.set_value(Limit::fetch_calls, 2));
+  EXPECT_EQ(answered(AB_OP_HTTP_FETCH)->how, "http");
+  EXPECT_EQ(answered(AB_OP_UI_CALL, "/api/x")->how, "bytes");
+  EXPECT_EQ(answered(AB_OP_UI_CALL, "/api/x")->error, AB_ERR_DENIED);
+  EXPECT_EQ(answered(AB_OP_HTTP_FETCH)->error, AB_ERR_LIMIT);
+  EXPECT_EQ(ui_proxy.calls.size(), 1U);
+  EXPECT_EQ(metrics.count("alga_limit_hits_total{fetch_calls}"), 2);
+}
+
+TEST_F(HostCallsTest, WhatARouteIsGivenAndAnswersIsBounded) {
+  ASSERT_TRUE(options.limits.set_value(Limit::ui_payload, 4));
+  const auto post = [this](std::string_view payload) {
+    KeptCall call;
+    ab_host_request request{};
+    request.op = AB_OP_UI_CALL;
+    request.key = to_ab("/api/x");
+    request.body = to_ab_view(payload);
+    request.has_body = 1;
+    EXPECT_EQ(execution().on_call(request, call.raw()), 0);
+    return call.how == "bytes" ? std::string("ok") : std::to_string(call.error);
+  };
+  EXPECT_EQ(post("1234"), "ok");
+  EXPECT_EQ(post("12345"), std::to_string(AB_ERR_INVALID));
+  ASSERT_EQ(ui_proxy.calls.size(), 1U) << "what is too large goes nowhere";
+  EXPECT_EQ(ui_proxy.calls[0].max_response_bytes, options.limits.value(Limit::fetch_response));
+  ui_proxy.answer = fail(Kind::too_large, "ui_proxy.too_large", "why");
+  EXPECT_EQ(post("1"), std::to_string(AB_ERR_INTERNAL));
+  end_with(AB_END_OK);
+  EXPECT_EQ(limits_hit(), "limit.fetch_response limit.ui_payload");
+}
+
 TEST_F(HostCallsTest, WithoutAHostApplicationNoRouteIsKnown) {
   no_ui_proxy = true;
   const auto call = answered(AB_OP_UI_CALL, "/api/x");

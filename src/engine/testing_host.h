@@ -84,12 +84,22 @@ class FakeStorage final : public domain::ExtensionStorage {
 
 class FakeUiProxy final : public UiProxy {
  public:
-  void call(Call call, Callback<std::string> done) override {
+  std::uint64_t call(Call call, Callback<std::string> done) override {
     calls.push_back(std::move(call));
-    done(answer);
+    if (held) {
+      waiting = std::move(done);
+    } else {
+      done(answer);
+    }
+    return 90 + calls.size();
   }
+  void cancel(std::uint64_t id) override { cancelled.push_back(id); }
+
   Result<std::string> answer = std::string("page");
   std::vector<Call> calls;
+  std::vector<std::uint64_t> cancelled;
+  bool held = false;
+  Callback<std::string> waiting;
 };
 
 /// Draws 0, 1/8, … 7/8, and again.
@@ -139,6 +149,7 @@ class HostCallsTest : public ::testing::Test {
     shared->max_fetch_response = limits.value(domain::Limit::fetch_response);
     shared->max_fetch_headers = limits.value(domain::Limit::header_count);
     shared->max_fetch_time = std::chrono::milliseconds{limits.value(domain::Limit::fetch_time)};
+    shared->max_ui_payload = limits.value(domain::Limit::ui_payload);
     execution_ = std::make_shared<Execution>(shared, nullptr, invocation,
                                              [this](Outcome end) { outcome = std::move(end); });
     return *execution_;

@@ -70,6 +70,9 @@ std::optional<std::string> encode_route(std::string_view route) {
 }
 
 Result<std::string> ui_proxy_answer(Result<domain::HttpResponse> response) {
+  if (!response && response.error().code == "egress.too_large") {
+    return fail(Kind::too_large, "ui_proxy.too_large", response.error().message);
+  }
   if (!response) return fail(Kind::unavailable, "ui_proxy.unavailable", response.error().message);
   const std::uint16_t status = response->status;
   if (status >= 200 && status < 300) return std::move(response->body).value_or("");
@@ -131,13 +134,16 @@ Result<egress::ClientRequest> HttpUiProxy::prepare(const Call& call) const {
   return request;
 }
 
-void HttpUiProxy::call(Call call, Callback<std::string> done) {
+std::uint64_t HttpUiProxy::call(Call call, Callback<std::string> done) {
   auto request = prepare(call);
-  if (!request) return done(fail(std::move(request).error()));
-  client_.send(std::move(*request),
-               [done = std::move(done)](Result<domain::HttpResponse> response) mutable {
-                 done(ui_proxy_answer(std::move(response)));
-               });
+  if (!request) {
+    done(fail(std::move(request).error()));
+    return 0;  // no request has that number
+  }
+  return client_.send(std::move(*request),
+                      [done = std::move(done)](Result<domain::HttpResponse> response) mutable {
+                        done(ui_proxy_answer(std::move(response)));
+                      });
 }
 
 }  // namespace alga::runner

@@ -25,7 +25,8 @@ class HttpUiProxy final : public engine::UiProxy {
   /// Client and clock outlive the proxy.
   HttpUiProxy(Options options, egress::HttpClient& client, const Clock& clock);
 
-  void call(Call call, Callback<std::string> done) override;
+  std::uint64_t call(Call call, Callback<std::string> done) override;
+  void cancel(std::uint64_t id) override { client_.cancel(id); }
 
   /// The request of a call; the error is the one that call() would answer.
   [[nodiscard]] Result<egress::ClientRequest> prepare(const Call& call) const;

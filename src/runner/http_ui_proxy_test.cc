@@ -2,8 +2,13 @@
 
 #include <gtest/gtest.h>
 
+#include <future>
+#include <latch>
 #include <memory>
+#include <string>
 #include <utility>
+
+#include "egress/testing_upstream.h"
 
 namespace alga::runner {
 namespace {
@@ -31,6 +36,43 @@ TEST(UiProxyAnswer, MapsStatusesAsTheReference) {
   EXPECT_EQ(code(404), "ui_proxy.route_not_found");
   EXPECT_EQ(code(422), "ui_proxy.bad_request");
   for (const std::uint16_t status : {302, 500}) EXPECT_EQ(code(status), "ui_proxy.unavailable");
+}
+
+TEST(UiProxyAnswer, TellsOneThatIsTooLargeFromOneThatDidNotCome) {
+  EXPECT_EQ(ui_proxy_answer(fail(Kind::too_large, "egress.too_large", "")).error().code,
+            "ui_proxy.too_large");
+  for (const char* code : {"egress.timeout", "egress.transport", "egress.cancelled"}) {
+    EXPECT_EQ(ui_proxy_answer(fail(Kind::timeout, code, "")).error().code, "ui_proxy.unavailable");
+  }
+}
+
+TEST(UiProxy, EndsTheRequestOfACallThatIsCancelled) {
+  const SystemClock clock;
+  NoMetrics metrics;
+  std::latch asked(1);
+  egress::TestingUpstream silent([&](egress::TestingUpstream::Connection& connection) {
+    if (connection.read_head()) asked.count_down();
+    connection.wait_closed();
+  });
+  egress::HttpClient client(std::make_shared<egress::CurlLoop>(egress::CurlLoopOptions{}, metrics));
+  HttpUiProxy proxy({.base_url = "http://127.0.0.1:" + std::to_string(silent.port()),
+                     .timeout = std::chrono::minutes{10}},
+                    client, clock);
+  std::promise<std::string> ended;
+  const std::uint64_t id =
+      proxy.call({.who = {.tenant = "t1", .extension = "e1", .request_id = "r1"},
+                  .route = "/x",
+                  .payload = std::nullopt,
+                  .user = std::nullopt,
+                  .secrets = nullptr,
+                  .deadline = clock.steady() + std::chrono::minutes{10},
+                  .max_response_bytes = 10},
+                 [&ended](const Result<std::string>& answer) {
+                   ended.set_value(answer ? *answer : std::string(answer.error().code));
+                 });
+  asked.wait();
+  proxy.cancel(id);
+  EXPECT_EQ(ended.get_future().get(), "ui_proxy.unavailable");
 }
 
 TEST(UiProxy, SendsIdentityAndKeyToTheHostOnly) {
