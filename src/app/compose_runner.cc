@@ -107,7 +107,7 @@ Status World::Parts::build_engine() {
   return {};
 }
 
-void World::Parts::build_opener(const domain::EnvelopePolicy& envelopes, bool drop_in) {
+void World::Parts::build_opener(const domain::EnvelopePolicy& envelopes) {
   vault::EnvelopeOpener::Options opening;
   opening.policy = envelopes;
   opening.max_entries = config.number("secrets.cache_entries");
@@ -119,7 +119,6 @@ void World::Parts::build_opener(const domain::EnvelopePolicy& envelopes, bool dr
   opening.transit_mount = config.text("vault.transit_mount");
   opening.allowed_mounts = config.list("vault.allowed_mounts");
   opening.allow_unbound_transit = config.flag("vault.allow_unbound_transit");
-  opening.share_between_tokens = !drop_in;
   opening_pool = std::make_unique<async::BlockingPool>(config.number("secrets.opening_threads"),
                                                        1'000, "secrets");
   opener = std::make_unique<vault::EnvelopeOpener>(
@@ -150,7 +149,7 @@ Status World::Parts::build_runner() {
   envelopes.allow_inline = config.flag("secrets.allow_inline");
   const bool drop_in = config.text("runner.trust") == "service-token";
   envelopes.require_expiry = !drop_in;
-  build_opener(envelopes, drop_in);
+  build_opener(envelopes);
   blob::BundleCache::Options caching;
   caching.root = path_or("bundles.cache.path", data / "cache");
   caching.max_bytes = config.size("bundles.cache.max_bytes");

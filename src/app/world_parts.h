@@ -74,7 +74,7 @@ struct World::Parts {
   [[nodiscard]] Result<std::vector<domain::WarmUpTarget*>> build_warm_up();
   Status build_egress();
   Status build_engine();
-  void build_opener(const domain::EnvelopePolicy& envelopes, bool drop_in);
+  void build_opener(const domain::EnvelopePolicy& envelopes);
   Status build_runner();
   Status build_lone_runner();
   Status build_gateway();

@@ -72,9 +72,7 @@ void EnvelopeOpener::open(SecretEnvelope envelope, EnvelopeBinding binding, Done
   }
   const std::string key = install_key(binding) + envelope.version.value_or("none");
   const std::string digest = domain::envelope_digest(envelope);
-  const bool match_digest =
-      *algorithm != EnvelopeAlgorithm::broker_token || !options_.share_between_tokens;
-  if (Map ready = find(key, digest, match_digest)) {
+  if (Map ready = find(key, digest)) {
     hits_.add();
     done(std::move(ready));
     return;
@@ -204,8 +202,7 @@ Result<SecretMap> EnvelopeOpener::open_transit(const SecretEnvelope& envelope,
   return SecretMap::from_json(*json);
 }
 
-EnvelopeOpener::Map EnvelopeOpener::find(const std::string& key, const std::string& digest,
-                                         bool match_digest) {
+EnvelopeOpener::Map EnvelopeOpener::find(const std::string& key, const std::string& digest) {
   const std::scoped_lock lock(mutex_);
   const auto found = by_key_.find(key);
   if (found == by_key_.end()) return nullptr;
@@ -214,7 +211,8 @@ EnvelopeOpener::Map EnvelopeOpener::find(const std::string& key, const std::stri
     drop(entry);
     return nullptr;
   }
-  if (match_digest && entry->digest != digest) return nullptr;
+  // A token of the broker is the only thing in its envelope that nobody could have made up.
+  if (entry->digest != digest) return nullptr;
   order_.splice(order_.begin(), order_, entry);
   return entry->secrets;
 }

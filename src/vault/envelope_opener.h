@@ -41,10 +41,9 @@ class SecretBroker {
 /// The cache is keyed (tenant, install, version), bounded by entries and bytes, least recently used
 /// first out, and forgets after `ttl` whether or not somebody asks; of an install it holds the
 /// version that was opened last, so that a rotation leaves nothing of the value before. A hit
-/// counts only after the envelope's shape and expiry have been checked and its ciphertext has the
-/// hash of the one that was opened (a broker token is new each time, so there the version counts,
-/// see share_between_tokens). Concurrent misses for one envelope are one decryption. Failures are
-/// never cached.
+/// counts only after the envelope's shape and expiry have been checked and when it is, by its hash,
+/// the envelope that was opened: another one is opened itself, and so each broker token is
+/// redeemed. Concurrent misses for one envelope are one decryption. Failures are never cached.
 class EnvelopeOpener final : public domain::SecretOpener {
  public:
   struct Options {
@@ -61,10 +60,6 @@ class EnvelopeOpener final : public domain::SecretOpener {
     /// Accepts transit ciphertext without authenticated binding, as the reference's control plane
     /// makes it. It can then be replayed for another install by whoever can send an envelope.
     bool allow_unbound_transit = false;
-    /// A broker token that was not redeemed itself may use what another token of the same install
-    /// and version opened. Only where a verified grant names the install and the version: without
-    /// one, whoever makes up a token would be given the secrets.
-    bool share_between_tokens = true;
   };
   struct Dependencies {
     const Clock& clock;
@@ -107,7 +102,7 @@ class EnvelopeOpener final : public domain::SecretOpener {
   };
   using Order = std::list<Entry>;
 
-  Map find(const std::string& key, const std::string& digest, bool match_digest);
+  Map find(const std::string& key, const std::string& digest);
   void keep(const std::string& key, const std::string& digest, const Map& secrets);
   void drop(Order::iterator entry);
   void drop_idle(SteadyTime now);

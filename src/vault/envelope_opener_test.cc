@@ -248,13 +248,24 @@ TEST_F(Opener, AnswersWhenThePoolIsFull) {
   EXPECT_EQ(open(transit_envelope("value")), "secret.overload");
 }
 
-TEST_F(Opener, RedeemsABrokerTokenOncePerVersion) {
+TEST_F(Opener, RedeemsEachBrokerTokenItselfAndOnce) {
   EXPECT_EQ(open(broker_envelope("token-1")), "brokered");
-  EXPECT_EQ(open(broker_envelope("token-2")), "brokered");
+  EXPECT_EQ(open(broker_envelope("token-1")), "brokered");
   EXPECT_EQ(broker_.redeemed, 1);
-  opener_->forget(binding_);
+  EXPECT_EQ(open(broker_envelope("token-2")), "brokered");
+  EXPECT_EQ(broker_.redeemed, 2);
+}
+
+TEST_F(Opener, RefusesAnAlteredTokenThoughItsSecretsAreOpen) {
+  EXPECT_EQ(open(broker_envelope("token-1")), "brokered");
   broker_.refuse = true;
-  EXPECT_EQ(open(broker_envelope("token-3")), "secret.token_refused");
+  EXPECT_EQ(open(broker_envelope("token-l")), "secret.token_refused");
+  SecretEnvelope longer = broker_envelope("token-1");
+  longer.expires_at = format_rfc3339(clock_.wall() + std::chrono::seconds(100));
+  EXPECT_EQ(open(longer), "secret.token_refused") << "nobody vouches for another expiry";
+  EXPECT_EQ(open(broker_envelope("token-1")), "brokered") << "what was redeemed is still open";
+  opener_->forget(binding_);
+  EXPECT_EQ(open(broker_envelope("token-1")), "secret.token_refused");
 }
 
 TEST_F(Opener, OpensARepetitionWithATokenOfItsOwnAfterAnotherRunnersTokenWasRefused) {
@@ -275,15 +286,6 @@ TEST_F(Opener, DoesNotKeepWhatTheBrokerGivesForANewerVersion) {
   EXPECT_EQ(open(broker_envelope("token-2")), "brokered");
   EXPECT_EQ(broker_.redeemed, 2);
   EXPECT_EQ(opener_->entries(), 0U);
-}
-
-TEST_F(Opener, WithoutGrantsEachTokenIsRedeemedItself) {
-  make({.share_between_tokens = false});
-  EXPECT_EQ(open(broker_envelope("token-1")), "brokered");
-  EXPECT_EQ(open(broker_envelope("made up")), "brokered");
-  EXPECT_EQ(broker_.redeemed, 2) << "the broker judges each";
-  EXPECT_EQ(open(broker_envelope("made up")), "brokered");
-  EXPECT_EQ(broker_.redeemed, 2) << "the same token again";
 }
 
 TEST_F(Opener, SaysWhatIsNotConfigured) {
