@@ -212,6 +212,19 @@ async::Task<Response> Connection::respond(Exchange* exchange) {
     co_return response;
   }
   request.params = std::move(match.params);
+  std::optional<Response> refusal = co_await admit(exchange);
+  if (refusal) {
+    if (match.options->refused) match.options->refused(request, *refusal);
+    co_return std::move(*refusal);
+  }
+  co_return co_await call(match.handler, std::move(request),
+                          match.options->cancel_when_client_leaves);
+}
+
+/// Whatever comes before the handler; a Response refuses the request.
+async::Task<std::optional<Response>> Connection::admit(Exchange* exchange) {
+  Request& request = exchange->request;
+  const Router::Match& match = exchange->match;
   if (exchange->head.content_length > match.options->max_body) {
     co_return problem_response(413, "http.body_too_large", "the request body is too large",
                                request.request_id);
@@ -227,17 +240,15 @@ async::Task<Response> Connection::respond(Exchange* exchange) {
           {{"request_id", request.request_id}, {"route", match.pattern}, {"error", error.what()}});
       refusal = problem_response(500, "http.internal", "internal error", request.request_id);
     }
-    if (refusal) co_return std::move(*refusal);
+    if (refusal) co_return refusal;
   }
   if (exchange->head.has_body()) {
-    std::optional<Response> refusal = co_await receive_body(exchange);
-    if (refusal) co_return std::move(*refusal);
-  } else if (match.options->spool) {
-    std::optional<Response> refusal = co_await receive_to_file(exchange);
-    if (refusal) co_return std::move(*refusal);
+    co_return co_await receive_body(exchange);
   }
-  co_return co_await call(match.handler, std::move(request),
-                          match.options->cancel_when_client_leaves);
+  if (match.options->spool) {
+    co_return co_await receive_to_file(exchange);
+  }
+  co_return std::nullopt;
 }
 
 async::Task<Response> Connection::call(const Handler* handler, Request request, bool watch) {

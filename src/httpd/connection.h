@@ -59,6 +59,7 @@ class Connection : public std::enable_shared_from_this<Connection> {
   async::Task<std::expected<RequestHead, ReadFault>> read_head();
   async::Task<bool> serve_one(RequestHead head);
   async::Task<Response> respond(Exchange* exchange);
+  async::Task<std::optional<Response>> admit(Exchange* exchange);
   async::Task<Response> call(const Handler* handler, Request request, bool watch);
   void look_for_client();
 

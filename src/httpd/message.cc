@@ -36,7 +36,9 @@ Response problem_response(std::uint16_t status, std::string_view code, std::stri
   error["request_id"] = request_id;
   boost::json::object body;
   body["error"] = std::move(error);
-  return json_response(status, boost::json::serialize(body));
+  Response response = json_response(status, boost::json::serialize(body));
+  response.code = code;
+  return response;
 }
 
 Response error_response(const Error& error, std::string_view request_id) {

@@ -68,6 +68,7 @@ struct Response {
   /// Lives until the answer has been sent; for whoever holds `file` in its place.
   std::shared_ptr<const void> keep;
   BodyStream stream;
+  std::string code;  ///< of a problem; not sent, its body says it
 
   /// Replaces every field of that name.
   void set(std::string_view name, std::string value);
@@ -93,6 +94,9 @@ struct RouteOptions {
   std::uint64_t max_body = 1U << 20U;  ///< bytes; more is 413 before it is buffered
   bool spool = false;                  ///< body to a temporary file, hashed while it arrives
   Admission admit;                     ///< optional
+  /// Told of requests that the handler never sees: those that the admission refuses, and those
+  /// whose body is too large, comes too slowly or finds no room. On the I/O thread; does not throw.
+  std::function<void(const Request&, const Response&)> refused;
   /// Cancel the handler within a quarter of a second when the client has closed its connection,
   /// or its sending half of it. For handlers that can be cancelled at every await.
   bool cancel_when_client_leaves = false;

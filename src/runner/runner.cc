@@ -26,7 +26,8 @@ RunnerRole::RunnerRole(Options options, Dependencies dependencies)
               .call = use_.metrics->histogram("alga_runner_call_seconds",
                                               "Running the handler, host calls included",
                                               seconds_buckets)},
-      idempotency_(options_.idempotency, *use_.clock, *use_.metrics) {}
+      idempotency_(options_.idempotency, *use_.clock, *use_.metrics),
+      refusals_(*use_.clock, *use_.metrics, use_.log) {}
 
 async::Task<domain::ExecuteResponse> RunnerRole::execute(domain::ExecuteRequest request) {
   const auto pass = gate_.enter();
@@ -35,16 +36,6 @@ async::Task<domain::ExecuteResponse> RunnerRole::execute(domain::ExecuteRequest 
                       domain::EndClass::overload);
   }
   Call call(*this, std::move(request), Call::Once::no);
-  co_return co_await call.go();
-}
-
-async::Task<domain::ExecuteResponse> RunnerRole::execute_once(domain::ExecuteRequest request) {
-  const auto pass = gate_.enter();
-  if (!pass) {
-    co_return failure(503, "execute_failed: ", {Kind::unavailable, "runner.draining", {}, 1},
-                      domain::EndClass::overload);
-  }
-  Call call(*this, std::move(request), Call::Once::yes);
   co_return co_await call.go();
 }
 

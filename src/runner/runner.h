@@ -27,6 +27,7 @@
 #include "engine/engine.h"
 #include "httpd/message.h"
 #include "runner/idempotency.h"
+#include "runner/refusal_log.h"
 
 // The runner role: `POST /v1/execute` and what belongs to it. docs/contracts has the wire.
 
@@ -114,12 +115,11 @@ class RunnerRole final : public domain::Runner {
   };
   [[nodiscard]] bool is_trusted_caller(const httpd::Request& request) const;
   [[nodiscard]] std::size_t max_body() const;
-  async::Task<domain::ExecuteResponse> execute_once(domain::ExecuteRequest request);
   void count(const domain::ExecuteResponse& response) const;
-  /// For what is refused before it is anybody's execution: counted, and neither logged nor
-  /// recorded.
+  /// For what is refused before it is anybody's execution: counted and noted, and not recorded.
   [[nodiscard]] httpd::Response refuse(const domain::ExecuteResponse& response,
-                                       std::string_view request_id) const;
+                                       const httpd::Request& request);
+  [[nodiscard]] httpd::Response refuse(httpd::Response response, const httpd::Request& request);
   async::Task<httpd::Response> handle_execute(httpd::Request request);
   async::Task<httpd::Response> handle_warmup(httpd::Request request);
   async::Task<Result<domain::WarmUpTarget::Answer>> make_ready(
@@ -131,6 +131,7 @@ class RunnerRole final : public domain::Runner {
   const Dependencies use_;
   const Series series_;
   Idempotency idempotency_;
+  RefusalLog refusals_;
   async::Gate gate_;
 };
 

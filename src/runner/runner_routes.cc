@@ -153,15 +153,21 @@ void RunnerRole::add_routes(httpd::Router& router) {
   const auto admit = [this](const httpd::Request& request) {
     return admit_if(is_trusted_caller(request), request.request_id);
   };
+  const auto refused = [this](const httpd::Request& request, const httpd::Response& response) {
+    refusals_.note(request.peer, response.status, response.code, request.request_id);
+  };
   router.add("POST", "/v1/execute",
-             {.max_body = max_body(), .admit = admit, .cancel_when_client_leaves = true},
+             {.max_body = max_body(),
+              .admit = admit,
+              .refused = refused,
+              .cancel_when_client_leaves = true},
              [this](httpd::Request request) { return handle_execute(std::move(request)); });
   // The control plane's order is checked where the bundle is known; it needs no other proof.
   const auto admit_order = [this](const httpd::Request& request) {
     return admit_if(request.header(domain::warmup_header) || is_trusted_caller(request),
                     request.request_id);
   };
-  router.add("POST", "/warmup", {.max_body = 4096, .admit = admit_order},
+  router.add("POST", "/warmup", {.max_body = 4096, .admit = admit_order, .refused = refused},
              [this](httpd::Request request) { return handle_warmup(std::move(request)); });
 }
 
@@ -172,36 +178,43 @@ void RunnerRole::add_health_routes(httpd::Router& router) {
              [this](httpd::Request request) { return handle_readyz(std::move(request)); });
 }
 
-httpd::Response RunnerRole::refuse(const ExecuteResponse& response,
-                                   std::string_view request_id) const {
+httpd::Response RunnerRole::refuse(const ExecuteResponse& response, const httpd::Request& request) {
   count(response);
-  return answer(response, request_id);
+  httpd::Response out = answer(response, request.request_id);
+  out.code = response.code;
+  return refuse(std::move(out), request);
+}
+
+httpd::Response RunnerRole::refuse(httpd::Response response, const httpd::Request& request) {
+  refusals_.note(request.peer, response.status, response.code, request.request_id);
+  return response;
 }
 
 async::Task<httpd::Response> RunnerRole::handle_execute(httpd::Request http) {
   if (!is_json(http)) {
-    co_return httpd::problem_response(415, "runner.not_json", "the content type must be JSON",
-                                      http.request_id);
+    co_return refuse(httpd::problem_response(415, "runner.not_json",
+                                             "the content type must be JSON", http.request_id),
+                     http);
   }
   auto parsed = execute_request_from_json(http.body, max_body());
   http.body = {};
   if (!header_of(http, "x-alga-tenant") || !header_of(http, "x-alga-extension")) {
     if (!parsed && parsed.error().code.starts_with("json.")) {
-      co_return httpd::error_response(parsed.error(), http.request_id);
+      co_return refuse(httpd::error_response(parsed.error(), http.request_id), http);
     }
     ExecuteResponse missing =
         failure(400, "", {.code = "runner.missing_headers", .message = {}}, EndClass::refused);
     missing.error = "missing_routing_headers";
-    co_return refuse(missing, http.request_id);
+    co_return refuse(missing, http);
   }
-  if (!parsed) co_return httpd::error_response(parsed.error(), http.request_id);
+  if (!parsed) co_return refuse(httpd::error_response(parsed.error(), http.request_id), http);
   ExecuteRequest request = std::move(*parsed);
   if (const Status same = check_identity(http, request); !same) {
     const bool envelope = same.error().code.starts_with("secret.");
     ExecuteResponse refused = failure(
         envelope ? 500 : 403, envelope ? "" : "execute_failed: ", same.error(), EndClass::refused);
     if (envelope) refused.error = "secret_decrypt_failed";
-    co_return refuse(refused, http.request_id);
+    co_return refuse(refused, http);
   }
   if (!is_identifier(request.request_id)) request.request_id = http.request_id;
   request.grant = header_of(http, "x-alga-grant");
@@ -215,11 +228,18 @@ async::Task<httpd::Response> RunnerRole::handle_execute(httpd::Request http) {
   if (request.idempotency_key && request.idempotency_key->size() > 255) {
     co_return refuse(failure(400, "execute_failed: ",
                              {.code = "idempotency.bad_key", .message = {}}, EndClass::refused),
-                     http.request_id);
+                     http);
   }
-  const std::string request_id = request.request_id;
-  const ExecuteResponse response = co_await execute_once(std::move(request));
-  co_return answer(response, request_id);
+  http.request_id = request.request_id;
+  const auto pass = gate_.enter();
+  if (!pass) {
+    co_return refuse(failure(503, "execute_failed: ", {Kind::unavailable, "runner.draining", {}, 1},
+                             EndClass::overload),
+                     http);
+  }
+  Call call(*this, std::move(request), Call::Once::yes);
+  const ExecuteResponse response = co_await call.go();
+  co_return answer(response, http.request_id);
 }
 
 async::Task<Result<Readiness>> RunnerRole::make_ready(
@@ -245,44 +265,43 @@ async::Task<Result<Readiness>> RunnerRole::warm_up(ContentHash hash) {
 }
 
 async::Task<httpd::Response> RunnerRole::handle_warmup(httpd::Request http) {
+  const auto refusal = [this, &http](const Error& error) {
+    return refuse(httpd::error_response(error, http.request_id), http);
+  };
   auto parsed = warmup_from_json(http.body);
-  if (!parsed) co_return httpd::error_response(parsed.error(), http.request_id);
+  if (!parsed) co_return refusal(parsed.error());
   const WarmupRequest request = std::move(*parsed);
   if (const auto order = http.header(domain::warmup_header); order && use_.grants != nullptr) {
     const Status checked =
         domain::check_warmup(*order, request.hash, *use_.grants, use_.clock->wall());
-    if (!checked) co_return httpd::error_response(checked.error(), http.request_id);
+    if (!checked) co_return refusal(checked.error());
     const Result<Readiness> answer = co_await warm_up(request.hash);
     co_return warmup_answer(answer, http.request_id);
   }
   if (!request.tenant || !request.extension) {
-    co_return httpd::error_response(
-        {Kind::invalid, "runner.invalid_request", "tenant_id and extension_id are needed"},
-        http.request_id);
+    co_return refusal(
+        {Kind::invalid, "runner.invalid_request", "tenant_id and extension_id are needed"});
   }
   using Shared = blob::BundleCache::Shared;
   Shared shared = Shared::no;
   if (const auto token = http.header("x-alga-grant"); token && use_.grants != nullptr) {
     const auto grant = use_.grants->verify(*token);
-    if (!grant) co_return httpd::error_response(grant.error(), http.request_id);
+    if (!grant) co_return refusal(grant.error());
     const domain::Grant& says = (*grant)->grant;
     if (says.tenant != *request.tenant || says.extension != *request.extension ||
         says.content_hash != request.hash) {
-      co_return httpd::error_response({Kind::denied, "grant.hash_mismatch", "another bundle"},
-                                      http.request_id);
+      co_return refusal({Kind::denied, "grant.hash_mismatch", "another bundle"});
     }
     shared = Shared::yes;
   } else if (!is_trusted_caller(http) ||
              (options_.trust == Options::Trust::grant && options_.service_token.empty() &&
               options_.client_names.empty())) {
-    co_return httpd::error_response(
-        {Kind::unauthenticated, "runner.grant_required", "no grant and no service token"},
-        http.request_id);
+    co_return refusal(
+        {Kind::unauthenticated, "runner.grant_required", "no grant and no service token"});
   }
   const auto pass = gate_.enter();
   if (!pass) {
-    co_return httpd::error_response({Kind::unavailable, "runner.draining", "shutting down", 1},
-                                    http.request_id);
+    co_return refusal({Kind::unavailable, "runner.draining", "shutting down", 1});
   }
   auto bundle = co_await async::await_callback<std::shared_ptr<const blob::CachedBundle>>(
       [cache = use_.bundles, request, shared](blob::BundleCache::Done done) {
