@@ -65,8 +65,6 @@ struct ExecuteRequest {
   std::uint32_t depth = 0;  ///< of `x-alga-depth`: extensions that stand behind this request
   std::optional<std::string> config_version;
   std::optional<std::string> secrets_version;
-  /// SHA-256 (hex) of the body as received, for idempotency.
-  std::string request_digest;
 };
 
 /// The answer of `/v1/execute`. `error` is the reference's string (one of its six prefixes) and
