@@ -24,6 +24,7 @@ grant_keys = ["{key}"]
 path = "{folder}/bundles"
 [engine]
 cold_wait = "2m"
+compile_processes = 1
 keep_pages = "{keep_pages}"
 """
 # Stages in the order in which a request passes them; the last two are not in the line of an execution.

@@ -71,6 +71,8 @@ Status World::Parts::build_engine() {
   if (roles.control_plane && artefact_key) {
     // What runners with keys of their own are to believe: `engine.artefact_keys`.
     log.info("compiles", {{"artefact_key", artefact_key->public_key().base64()}});
+  } else if (artefact_key) {
+    log.info("compiles for itself", {{"artefact_key", artefact_key->public_key().base64()}});
   }
   engine::Options options;
   options.limits = limits;

@@ -55,6 +55,9 @@ store = "http"
 url = "https://store.example/ext"
 [bundles.cache]
 max_bytes = "1 GiB"
+[engine]
+compile_processes = 0
+artefact_keys = ["k"]
 [log]
 execution_sample = 0.25
 level = "warn"
@@ -336,19 +339,51 @@ TEST(ConfigLoad, DemandsSettingsThatNeedOneAnother) {
         "[bundles]\nstore = \"s3\"\n[bundles.s3]\nendpoint = \"https://s\"\nbucket = \"b\"\n"
         "secret_key = \"env:K\"",
         "[gateway.oidc]\nissuer = \"https://issuer\"",
-        "[server]\nroles = [\"gateway\", \"runner\"]\n[control_plane]\nurl = \"https://c\"",
+        "[server]\nroles = [\"gateway\", \"runner\"]\n[control_plane]\nurl = \"https://c\"\n"
+        "[engine]\ncompile_processes = 1",
         "[server]\nroles = [\"gateway\", \"runner\"]\n[database]\nurl = \"postgres://d\"\n"
-        "[runner]\ngrant_keys = [\"k\"]",
+        "[runner]\ngrant_keys = [\"k\"]\n[engine]\ncompile_processes = 1",
         "[engine]\ncompile_processes = 0\nartefact_keys = [\"k\"]",
         "[server]\nroles = [\"runner\"]\n[control_plane]\nurl = \"https://c\"\n"
         "[engine]\ncompile_processes = 0",
-        "[server]\nroles = [\"runner\"]",
+        "[server]\nroles = [\"runner\"]\n[engine]\ncompile_processes = 1",
+        "[server]\nroles = [\"runner\"]\n[control_plane]\nurl = \"https://c\"",
+        "[server]\nroles = [\"runner\"]\nlisten = \"0.0.0.0:80\"\n[control_plane]\nurl = "
+        "\"https://c\"\n[engine]\ncompile_processes = 1",
+        "[server]\nroles = [\"runner\", \"control-plane\"]\nlisten = \"[::]:80\"",
+        "[server]\nroles = [\"runner\"]\ninternal_listen = \"10.0.0.1:81\"\n[control_plane]\nurl = "
+        "\"https://c\"\n[engine]\ncompile_processes = 1\n[tls]\ncertificate = \"c\"\nkey = \"k\"\n"
+        "client_ca = \"a\"",
         "[server]\nroles = [\"gateway\", \"control-plane\"]",
         "[server]\nroles = [\"all\", \"runner\"]",
         "[server]\nlisten = \"127.0.0.1:80\"\nmetrics_listen = \"127.0.0.1:80\"",
         "[tls]\ninternal_certificate = \"c.pem\"\ninternal_key = \"k.pem\"",
         "[vault]\naddress = \"https://v\"\n[secrets]\ntransport = \"vault-transit:v1\""}) {
     EXPECT_EQ(only_code(load_file(text)), "config.incomplete") << text;
+  }
+}
+
+TEST(ConfigLoad, DemandsNoCallersWhereNobodyElseCanCall) {
+  const std::string alone =
+      "[control_plane]\nurl = \"https://c\"\n[engine]\ncompile_processes = 1\n[server]\n"
+      "roles = [\"runner\"]\n";
+  for (const char* text :
+       {"", "listen = \"127.0.0.2:80\"", "listen = \"[::1]:80\"", "listen = \"localhost:80\"",
+        "listen = \"0.0.0.0:80\"\ninternal_listen = \"127.0.0.1:81\"",
+        "listen = \"0.0.0.0:80\"\n[runner]\nservice_token = \"file:/t\"",
+        "listen = \"0.0.0.0:80\"\n[runner]\nclient_names = [\"gateway\"]",
+        "listen = \"0.0.0.0:80\"\n[tls]\ncertificate = \"c\"\nkey = \"k\"\nclient_ca = \"a\"",
+        "listen = \"0.0.0.0:80\"\ninternal_listen = \"0.0.0.0:81\"\n[tls]\n"
+        "internal_certificate = \"c\"\ninternal_key = \"k\"\ninternal_client_ca = \"a\""}) {
+    const Loaded loaded = load_file(alone + text);
+    EXPECT_TRUE(loaded.config) << text << '\n' << texts(loaded.faults);
+  }
+  // In one process nobody has to call, and with the token of drop-in use everybody is asked for it.
+  for (const char* text : {"[server]\nlisten = \"0.0.0.0:80\"",
+                           "[server]\nlisten = \"0.0.0.0:80\"\nroles = [\"runner\"]\n[runner]\n"
+                           "trust = \"service-token\"\nservice_token = \"file:/t\""}) {
+    const Loaded loaded = load_file(text);
+    EXPECT_TRUE(loaded.config) << text << '\n' << texts(loaded.faults);
   }
 }
 

@@ -22,6 +22,7 @@ class Rules {
     check_secrets();
     check_vault();
     check_roles();
+    check_callers();
     check_compilers();
     check_gateway();
     return std::move(faults_);
@@ -231,8 +232,33 @@ class Rules {
     });
   }
 
+  /// Grants say what may run, and somebody has to say who may ask.
+  void check_callers() {
+    rule([&] {
+      if (!has_role("runner") || has_role("gateway") || text("runner.trust") != "grant") return;
+      if (has_secret("runner.service_token") || !list("runner.client_names").empty()) return;
+      const bool apart = filled("server.internal_listen");
+      if (filled(apart ? "tls.internal_client_ca" : "tls.client_ca")) return;
+      const std::string_view listener = apart ? "server.internal_listen" : "server.listen";
+      const std::string host = address(listener).host;
+      if (host.starts_with("127.") || host == "::1") return;
+      report("runner.service_token",
+             "or runner.client_names must say who may call this runner, because " +
+                 std::string(listener) + " is no address of this machine alone",
+             {listener});
+    });
+  }
+
   void check_compilers() {
     constexpr std::string_view compilers = "engine.compile_processes";
+    rule([&] {
+      if (!has_role("runner") || has_role("control-plane")) return;
+      if (text("runner.trust") != "grant" || config_.is_set(seen(compilers))) return;
+      report(compilers,
+             "must be set for a runner without its control plane: 0, with the key of who compiles "
+             "in engine.artefact_keys, or how many compilers it runs under a key of its own",
+             {"server.roles"});
+    });
     rule([&] {
       if (config_.number(seen(compilers)) != 0 || !has_role("control-plane")) return;
       report(compilers, "a control plane compiles at publish", {"server.roles"});

@@ -184,7 +184,8 @@ void add_engine(std::vector<Setting>& all) {
          "Compiled components kept on disk");
   t.integer("compile_processes", 1, 0, 64,
             "Compilers at once; 0: this process only loads what others compiled and signed with a "
-            "key of `artefact_keys`");
+            "key of `artefact_keys`. Has to be set for a runner that believes grants and runs "
+            "without its control plane");
   t.duration("compile_timeout", 120 * second, second, hour,
              "Processor time of compiling one component, after which it is refused. A compile that "
              "does not get on in four times as long by the clock may be tried again");

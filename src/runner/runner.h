@@ -40,8 +40,9 @@ struct Options {
     service_token,  ///< the request, from a caller with the service token (drop-in use)
   };
   Trust trust = Trust::grant;
-  /// Asked of HTTP callers in `x-runner-service-token` when it is not empty. With
-  /// Trust::service_token and neither this nor `client_names`, every HTTP caller is refused.
+  /// Asked of HTTP callers in `x-runner-service-token` when it is not empty. With neither this nor
+  /// `client_names`, only callers on this machine or with a verified certificate are heard, and
+  /// with Trust::service_token none at all.
   Secret service_token;
   /// Names in verified client certificates that count as the service token.
   std::vector<std::string> client_names;

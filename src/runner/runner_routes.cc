@@ -5,6 +5,7 @@
 
 #include "async/await_callback.h"
 #include "base/token_lines.h"
+#include "domain/address.h"
 #include "domain/envelope.h"
 #include "domain/warmup_token.h"
 #include "json/decode.h"
@@ -124,6 +125,14 @@ httpd::Response warmup_answer(const Result<Readiness>& answer, std::string_view 
   return accepted;
 }
 
+/// From this machine, and through no proxy that is believed.
+bool is_local(const httpd::Peer& peer) {
+  const auto address = domain::parse_address(peer.address);
+  if (!address) return false;
+  const domain::AddressBytes meant = domain::unmapped(*address);
+  return meant.v6 ? meant == domain::parse_address("::1") : meant.bytes[0] == 127;
+}
+
 /// For the routes that want to know their caller: nothing, or why not.
 async::Task<std::optional<httpd::Response>> admit_if(bool known, std::string request_id) {
   if (known) co_return std::nullopt;
@@ -139,7 +148,9 @@ bool RunnerRole::is_trusted_caller(const httpd::Request& request) const {
   });
   if (named) return true;
   if (options_.service_token.empty()) {
-    return options_.trust == Options::Trust::grant && options_.client_names.empty();
+    // Nothing says who may ask; a grant is still demanded of whoever may.
+    if (options_.trust != Options::Trust::grant || !options_.client_names.empty()) return false;
+    return is_local(request.peer) || !request.peer.certificate_sha256.empty();
   }
   const auto token = request.header("x-runner-service-token");
   return token && is_token_of(*token, options_.service_token);

@@ -291,6 +291,25 @@ TEST_F(RunnerHttpTest, BelievesNobodyWithoutTheToken) {
   EXPECT_TRUE(engine_.invocations.empty());
 }
 
+TEST_F(RunnerHttpTest, HearsOnlyThisMachineWhenNothingSaysWhoMayAsk) {
+  httpd::ServerOptions behind_proxy;
+  behind_proxy.trusted_proxies = {*domain::parse_network("127.0.0.0/8")};
+  httpd::Router router;
+  role(Options{}).add_routes(router);
+  servers_.push_back(std::make_unique<httpd::TestingServer>(std::move(router), behind_proxy));
+  server_ = servers_.back().get();
+  const auto from = [this](const std::string& address) {
+    return post("x-alga-tenant: t1\r\nx-alga-extension: e1\r\nx-forwarded-for: " + address + "\r\n",
+                body());
+  };
+  for (const char* address : {"127.0.0.1", "127.8.8.8", "::1", "::ffff:127.0.0.1"}) {
+    EXPECT_THAT(from(address), HasSubstr("runner.grant_required")) << address;
+  }
+  for (const char* address : {"203.0.113.5", "10.0.0.7", "::2", "::ffff:10.0.0.7"}) {
+    EXPECT_THAT(from(address), HasSubstr("runner.unauthenticated")) << address;
+  }
+}
+
 TEST_F(RunnerHttpTest, HoldsHeadersAndBodyTogether) {
   serve(drop_in());
   const std::string missing = post(known, body());

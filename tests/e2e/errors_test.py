@@ -226,7 +226,7 @@ def command_line(world):
     for setting in ("runner.url=http://127.0.0.1:9", "control_plane.url=http://127.0.0.1:9", f"control_plane.token=file:{file}", f"database.url=sqlite:{world.folder}/old.db"):
         gateway += ["--set", setting]
     fails("sql.schema_too_old", *gateway)
-    fails("config.bad_key", "serve", "--role", "runner", "--data", world.folder / "r", "--listen", "127.0.0.1:0", "--set", "control_plane.url=http://127.0.0.1:9", "--set", "engine.artefact_keys=nonsense", status=2)
+    fails("config.bad_key", "serve", "--role", "runner", "--data", world.folder / "r", "--listen", "127.0.0.1:0", "--set", "control_plane.url=http://127.0.0.1:9", "--set", "engine.compile_processes=0", "--set", "engine.artefact_keys=nonsense", status=2)
     garbage = world.folder / "garbage.wasm"
     garbage.write_bytes(b"\0asm\x0d\0\1\0" + b"\xff" * 64)
     fails("component.malformed", "inspect", garbage)
