@@ -30,6 +30,7 @@ httpd::Response answer(std::uint16_t status, std::string_view word, std::string_
 
 std::string_view word_for(std::uint16_t status) {
   switch (status) {
+    case 413: return "payload_too_large";
     case 429: return "rate_limited";
     case 503: return "overloaded";
     case 504: return "gateway_timeout";
@@ -44,10 +45,11 @@ bool is_timeout(domain::EndClass end) {
 Ending failed(const domain::ExecuteResponse& response, std::string_view request_id) {
   const auto end = parse_end_class(response.end_class).value_or(domain::EndClass::platform);
   std::uint16_t status = domain::info(end).gateway_status;
-  // The runner's own refusals (an envelope, a grant, a limit) say by their status who is to wait.
-  const bool says_wait = response.status == 429 || response.status == 503;
+  // The runner's own refusals (an envelope, a grant, a limit) say by their status who is to wait,
+  // and who is to send less.
+  const bool callers = response.status == 413 || response.status == 429 || response.status == 503;
   const bool ran = end != domain::EndClass::platform && end != domain::EndClass::refused;
-  if (!ran && says_wait) status = response.status;
+  if (!ran && callers) status = response.status;
   const std::string code =
       response.code.empty() ? std::string("gateway.bad_gateway") : response.code;
   Ending ending{.response = answer(status, word_for(status), code, {}, request_id)};

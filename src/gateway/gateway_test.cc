@@ -409,6 +409,7 @@ TEST_F(GatewayTest, TellsWhoIsToWaitFromWhoAskedForWhatNobodyRuns) {
     return summary(ask({}));
   };
   EXPECT_EQ(refused(503, "idempotency.unavailable"), "503 idempotency.unavailable");
+  EXPECT_EQ(refused(413, "limit.request_body"), "413 limit.request_body");
   EXPECT_EQ(refused(400, "capability.unknown"), "502 capability.unknown");
   EXPECT_EQ(log_.finished.back().status, "error");
   EXPECT_EQ(log_.finished.back().error, "capability.unknown");

@@ -1,8 +1,10 @@
 #include "gateway/http_runner.h"
 
+#include <algorithm>
 #include <boost/json/array.hpp>
 #include <boost/json/object.hpp>
 #include <boost/json/serialize.hpp>
+#include <charconv>
 #include <limits>
 
 #include "base/bytes.h"
@@ -19,6 +21,8 @@ using domain::ExecuteResponse;
 
 constexpr std::chrono::milliseconds kDefaultLimit{30'000};
 constexpr int kAttempts = 3;
+/// What we tell a caller to wait at most, whatever a runner says.
+constexpr std::uint32_t kLongestWait = 3600;
 
 boost::json::object string_map(const std::map<std::string, std::string>& map) {
   boost::json::object object;
@@ -106,11 +110,25 @@ ExecuteResponse failed(std::uint16_t status, std::string code, const std::string
           .end_class = "platform"};
 }
 
-/// The runner refused before it ran anything: 401, 413, 429, 503 and the like.
+/// When to come back, of a runner or of what balances them: seconds, within bounds; a date or
+/// anything else counts as soon.
+std::uint32_t retry_after(const domain::HttpResponse& response) {
+  const auto text = domain::find_header(response.headers, "retry-after").value_or("");
+  std::uint32_t seconds = 0;
+  const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), seconds);
+  if (error == std::errc::result_out_of_range) return kLongestWait;
+  if (error != std::errc{} || end != text.data() + text.size()) return 1;
+  return std::clamp(seconds, 1U, kLongestWait);
+}
+
+/// The runner refused before it ran anything: 401, 413, 429, 503 and the like. What its caller can
+/// do about it stays as it is: send less, or wait.
 ExecuteResponse refused(const domain::HttpResponse& response) {
   const bool wait = response.status == 429 || response.status == 503;
-  ExecuteResponse answer = failed(wait ? response.status : 502, "runner.refused",
+  const bool too_large = response.status == 413;
+  ExecuteResponse answer = failed(wait || too_large ? response.status : 502, "runner.refused",
                                   "the runner answered " + std::to_string(response.status));
+  if (too_large) answer.end_class = domain::info(domain::EndClass::refused).name;
   const auto document = json::parse(response.body.value_or(""));
   if (document && document->is_object()) {
     const auto& root = document->get_object();
@@ -123,7 +141,7 @@ ExecuteResponse refused(const domain::HttpResponse& response) {
       answer.code = std::string(code->get_string());
     }
   }
-  if (wait) answer.retry_after_s = 1;
+  if (wait) answer.retry_after_s = retry_after(response);
   return answer;
 }
 
@@ -158,12 +176,13 @@ Result<ExecuteResponse> execute_response_from_json(const json::Value& value) {
       root->optional_integer("retry_after_s", 0, std::numeric_limits<std::uint32_t>::max());
   if (!body || !error || !code || !end_class || !retry) return malformed("wrong types");
 
-  ExecuteResponse response{.status = static_cast<std::uint16_t>(*status),
-                           .headers = std::move(headers),
-                           .error = error->value_or(""),
-                           .code = code->value_or(""),
-                           .retry_after_s = static_cast<std::uint32_t>(retry->value_or(0)),
-                           .end_class = end_class->value_or("")};
+  ExecuteResponse response{
+      .status = static_cast<std::uint16_t>(*status),
+      .headers = std::move(headers),
+      .error = error->value_or(""),
+      .code = code->value_or(""),
+      .retry_after_s = std::min(static_cast<std::uint32_t>(retry->value_or(0)), kLongestWait),
+      .end_class = end_class->value_or("")};
   if (const auto& encoded = *body; encoded) {
     response.body = base64_decode(*encoded);
     if (!response.body) return malformed("body_b64");

@@ -137,7 +137,47 @@ TEST_F(HttpRunnerTest, PassesOnThatItMustWait) {
   });
   EXPECT_EQ(answer.status, 503);
   EXPECT_EQ(answer.code, "engine.overload");
-  EXPECT_EQ(answer.retry_after_s, 1U);
+  EXPECT_EQ(answer.retry_after_s, 3U);
+}
+
+TEST_F(HttpRunnerTest, TellsNobodyToWaitLongerThanAnHourOrNotAtAll) {
+  const auto wait = [this](std::optional<std::string> advice) {
+    return run([&](const httpd::Request&) {
+             auto response =
+                 httpd::error_response({Kind::rate_limited, "engine.overload", "", 0}, "r");
+             if (advice) response.set("retry-after", *advice);
+             return response;
+           })
+        .retry_after_s;
+  };
+  EXPECT_EQ(wait("30"), 30U);
+  EXPECT_EQ(wait("3600"), 3600U);
+  EXPECT_EQ(wait("3601"), 3600U);
+  EXPECT_EQ(wait("99999999999999999999"), 3600U);
+  EXPECT_EQ(wait("0"), 1U);
+  EXPECT_EQ(wait(std::nullopt), 1U);
+  EXPECT_EQ(wait("Wed, 21 Oct 2026 07:28:00 GMT"), 1U);
+  EXPECT_EQ(wait("5 minutes"), 1U);
+  EXPECT_EQ(run([](const httpd::Request&) {
+              return httpd::json_response(
+                  200, R"({"status":503,"headers":{},"error":"x","retry_after_s":86400})");
+            }).retry_after_s,
+            3600U)
+      << "in the body, too";
+}
+
+TEST_F(HttpRunnerTest, PassesOnThatTheRequestIsTooLarge) {
+  for (
+      const char* body :
+      {R"({"status":413,"headers":{},"body_b64":null,"error":"execute_failed: limit.request_body",)"
+       R"("code":"limit.request_body","end_class":"refused"})",
+       R"({"error":{"code":"limit.request_body","message":"","request_id":"r"}})"}) {
+    const auto answer = run([&](const httpd::Request&) { return httpd::json_response(413, body); });
+    EXPECT_EQ(answer.status, 413);
+    EXPECT_EQ(answer.code, "limit.request_body");
+    EXPECT_EQ(answer.end_class, "refused");
+    EXPECT_EQ(answer.retry_after_s, 0U);
+  }
 }
 
 TEST_F(HttpRunnerTest, AsksAnotherRunnerWhenOneIsAboutToEnd) {
