@@ -50,6 +50,13 @@ std::string read_part(const std::string& path, std::uint64_t from, std::uint64_t
   return out;
 }
 
+/// Whose log line or event of a capability it is; nullptr for an execution.
+const std::string* tenant_of_note(const Record& record) {
+  if (const auto* line = std::get_if<domain::GuestLogLine>(&record)) return &line->who.tenant;
+  if (const auto* event = std::get_if<domain::CapabilityEvent>(&record)) return &event->who.tenant;
+  return nullptr;
+}
+
 /// The size up to the last line end: a crash may have left half a line.
 std::uint64_t whole_lines(const std::string& path, std::uint64_t size) {
   constexpr std::uint64_t step = 64U << 10U;
@@ -166,6 +173,23 @@ void RecordSpool::execution(domain::ExecutionRecord record) noexcept { take(std:
 void RecordSpool::guest_log(domain::GuestLogLine line) noexcept { take(std::move(line)); }
 void RecordSpool::capability(domain::CapabilityEvent event) noexcept { take(std::move(event)); }
 
+bool RecordSpool::has_room(const Record& record) const {
+  const std::size_t most = options_.max_queued_records;
+  if (queued_[record.index()] >= most) return false;
+  const std::string* tenant = tenant_of_note(record);
+  if (tenant == nullptr) return true;
+  const auto& counts = queued_of_[record.index()];
+  const auto its = counts.find(*tenant);
+  return its == counts.end() || its->second < std::max(most / 4, std::size_t{1});
+}
+
+std::uint64_t RecordSpool::share_of(const Record& record) const {
+  const std::uint64_t all = options_.max_disk_bytes;
+  if (std::holds_alternative<domain::GuestLogLine>(record)) return all - all / 4;
+  if (std::holds_alternative<domain::CapabilityEvent>(record)) return all - all / 8;
+  return all;
+}
+
 void RecordSpool::take(Record record) noexcept {
   try {
     auto* execution = std::get_if<domain::ExecutionRecord>(&record);
@@ -174,11 +198,15 @@ void RecordSpool::take(Record record) noexcept {
     bool was_empty = false;
     {
       const std::scoped_lock lock(mutex_);
-      if (closed_ || queue_.size() >= options_.max_queued_records) {
+      if (closed_ || !has_room(record)) {
         dropped_.add();
         return;
       }
       was_empty = queue_.empty();
+      ++queued_[record.index()];
+      if (const std::string* tenant = tenant_of_note(record)) {
+        ++queued_of_[record.index()][*tenant];
+      }
       queue_.push_back({std::move(id), std::move(record)});
       ++queued_total_;
       unwritten_.set(static_cast<double>(queued_total_ - settled_total_));
@@ -197,6 +225,8 @@ void RecordSpool::run() {
     // One write and one sync for all that come within a moment; they cost more than the records.
     if (!closed_) wake_.wait_for(lock, options_.linger, [this] { return closed_; });
     std::vector<DeliveredRecord> batch = std::exchange(queue_, {});
+    queued_.fill(0);
+    for (auto& counts : queued_of_) counts.clear();
     const std::size_t records = batch.size();
     lock.unlock();
     write_batch(std::move(batch));
@@ -209,28 +239,34 @@ void RecordSpool::run() {
 }
 
 void RecordSpool::write_batch(std::vector<DeliveredRecord> batch) {
-  std::string lines;
-  for (const DeliveredRecord& record : batch) {
-    lines += encode_record(record);
-    lines += '\n';
-  }
+  std::uint64_t used = 0;
   {
     const std::scoped_lock lock(mutex_);
-    if (disk_bytes() + lines.size() > options_.max_disk_bytes) {
-      drop(batch.size());
-      return;
-    }
+    used = disk_bytes();
+  }
+  std::string lines;
+  std::size_t kept = 0;
+  for (const DeliveredRecord& record : batch) {
+    const std::string line = encode_record(record) + '\n';
+    if (used + lines.size() + line.size() > share_of(record.record)) continue;
+    lines += line;
+    ++kept;
+  }
+  if (kept < batch.size()) drop(batch.size() - kept);
+  if (kept == 0) return;
+  {
+    const std::scoped_lock lock(mutex_);
     if (segments_.back().size > 0 &&
         segments_.back().size + lines.size() > options_.max_segment_bytes) {
       if (Status started = start_segment(); !started) {
         log_.error("record spool", {{"error", started.error().message}});
-        drop(batch.size());
+        drop(kept);
         return;
       }
     }
   }
   if (!append(lines)) {
-    drop(batch.size());
+    drop(kept);
     return;
   }
   const std::scoped_lock lock(mutex_);

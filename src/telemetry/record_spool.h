@@ -1,5 +1,6 @@
 #pragma once
 
+#include <array>
 #include <condition_variable>
 #include <cstddef>
 #include <cstdint>
@@ -9,6 +10,8 @@
 #include <optional>
 #include <string>
 #include <thread>
+#include <unordered_map>
+#include <variant>
 #include <vector>
 
 #include "base/clock.h"
@@ -24,8 +27,10 @@ struct RecordSpoolOptions {
   std::string folder;                           ///< exists; ours alone
   std::uint64_t max_disk_bytes = 256U << 20U;   ///< records beyond it are dropped
   std::uint64_t max_segment_bytes = 4U << 20U;  ///< a file is removed once it has been delivered
-  std::size_t max_queued_records = 10'000;      ///< in memory, before they are written
-  std::chrono::milliseconds linger{10};         ///< a record waits so long for others
+  /// Of each kind in memory, before they are written; of log lines and events of capabilities, one
+  /// tenant has a quarter at most.
+  std::size_t max_queued_records = 10'000;
+  std::chrono::milliseconds linger{10};  ///< a record waits so long for others
   bool sync = false;  ///< fdatasync after each write: also survives a crash of the machine
 };
 
@@ -34,7 +39,9 @@ struct RecordSpoolOptions {
 /// a record may arrive twice, with the same id. Recording never blocks: a thread of its own writes
 /// in batches, `linger` after the first record of each: so much, and what `alga_records_unwritten`
 /// counts, a kill of the process loses. Full or broken, it drops the newest and counts
-/// (`alga_records_dropped_total`). Thread-safe, except that one party at a time takes batches.
+/// (`alga_records_dropped_total`). What guests can make many of takes no room from the rest: log
+/// lines have three quarters of the disk's share, events of capabilities seven eighths.
+/// Thread-safe, except that one party at a time takes batches.
 class RecordSpool final : public domain::RecordSink {
  public:
   struct Batch {
@@ -80,6 +87,10 @@ class RecordSpool final : public domain::RecordSink {
   void store_position();
   Status start_segment();
   void take(Record record) noexcept;
+  /// In memory, for one more of these.
+  [[nodiscard]] bool has_room(const Record& record) const;
+  /// Up to how many bytes on disk a record like this is written.
+  [[nodiscard]] std::uint64_t share_of(const Record& record) const;
   void run();
   void write_batch(std::vector<DeliveredRecord> batch);
   bool append(std::string_view lines);
@@ -97,9 +108,12 @@ class RecordSpool final : public domain::RecordSink {
   int lock_ = -1;
 
   mutable std::mutex mutex_;
-  std::condition_variable wake_;     // records are queued, or the end
-  std::condition_variable written_;  // records are on the disk, or delivered
-  std::vector<DeliveredRecord> queue_;
+  std::condition_variable wake_;        // records are queued, or the end
+  std::condition_variable written_;     // records are on the disk, or delivered
+  std::vector<DeliveredRecord> queue_;  // in the order in which they came
+  std::array<std::size_t, std::variant_size_v<Record>> queued_{};  // of queue_, by kind …
+  std::array<std::unordered_map<std::string, std::size_t>, std::variant_size_v<Record>>
+      queued_of_;                    // … and by tenant, of what has a bound for each
   std::uint64_t queued_total_ = 0;   // records ever queued …
   std::uint64_t settled_total_ = 0;  // … and ever written or dropped
   std::deque<Segment> segments_;     // oldest first; the last one is written to

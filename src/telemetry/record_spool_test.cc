@@ -3,8 +3,10 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <filesystem>
 #include <fstream>
+#include <map>
 
 #include "base/testing_folder.h"
 #include "telemetry/prometheus_metrics.h"
@@ -201,6 +203,94 @@ TEST_F(RecordSpoolTest, DropsTheNewestAndCountsWhenTheDiskShareIsUsedUp) {
   EXPECT_EQ(kept.front(), "id-0");
   EXPECT_THAT(metrics_.serialize(),
               HasSubstr("alga_records_dropped_total " + std::to_string(50 - kept.size()) + "\n"));
+}
+
+domain::GuestLogLine line_of(std::string tenant, std::string message = "again") {
+  domain::GuestLogLine line{.who = who(), .stream = "log", .message = std::move(message)};
+  line.who.tenant = std::move(tenant);
+  return line;
+}
+
+domain::CapabilityEvent event_of(std::string tenant) {
+  domain::CapabilityEvent event{.who = who(), .kind = "denied", .target = "cap:http.fetch"};
+  event.who.tenant = std::move(tenant);
+  return event;
+}
+
+/// What is in the spool: `execution`, `line t1`, …, in order.
+std::vector<std::string> kinds(std::string_view lines) {
+  std::vector<std::string> result;
+  while (!lines.empty()) {
+    const std::size_t end = lines.find('\n');
+    const auto record = decode_record(lines.substr(0, end)).value().record;
+    lines.remove_prefix(end + 1);
+    if (const auto* line = std::get_if<domain::GuestLogLine>(&record)) {
+      result.push_back("line " + line->who.tenant);
+    } else if (const auto* event = std::get_if<domain::CapabilityEvent>(&record)) {
+      result.push_back("event " + event->who.tenant);
+    } else {
+      result.emplace_back("execution");
+    }
+  }
+  return result;
+}
+
+TEST_F(RecordSpoolTest, ATenantsFloodOfLinesLosesNothingButItsLines) {
+  {
+    auto spool = open({.max_queued_records = 8, .linger = 1h});
+    for (int i = 0; i < 100; ++i) spool->guest_log(line_of("loud"));
+    spool->execution(execution("a"));
+    spool->capability(event_of("loud"));
+    spool->guest_log(line_of("quiet"));
+    EXPECT_THAT(metrics_.serialize(), HasSubstr("alga_records_dropped_total 98\n"));
+  }
+  EXPECT_EQ(kinds(open()->next(100'000, soon())->lines),
+            (std::vector<std::string>{"line loud", "line loud", "execution", "event loud",
+                                      "line quiet"}));
+}
+
+TEST_F(RecordSpoolTest, AFloodOfEventsLosesNoExecution) {
+  {
+    auto spool = open({.max_queued_records = 8, .linger = 1h});
+    for (int i = 0; i < 100; ++i) spool->capability(event_of("t" + std::to_string(i / 20)));
+    spool->execution(execution("a"));
+    spool->guest_log(line_of("t1"));
+  }
+  const auto kept = kinds(open()->next(100'000, soon())->lines);
+  EXPECT_EQ(kept.size(), 10U);
+  EXPECT_EQ(std::ranges::count(kept, "event t0"), 2);
+  EXPECT_EQ(std::ranges::count(kept, "event t4"), 0) << "eight were there";
+  EXPECT_EQ(std::ranges::count(kept, "execution"), 1);
+  EXPECT_EQ(std::ranges::count(kept, "line t1"), 1);
+}
+
+TEST_F(RecordSpoolTest, LinesLeaveRoomOnDiskForEventsAndThoseForExecutions) {
+  auto spool = open({.max_disk_bytes = 16'000, .linger = 0ms});
+  const auto fill = [&](auto record) {
+    for (int i = 0; i < 100; ++i) {
+      record(i);
+      EXPECT_TRUE(spool->flush(soon()));
+    }
+  };
+  fill([&](int) { spool->guest_log(line_of("t1")); });
+  fill([&](int) { spool->capability(event_of("t1")); });
+  fill([&](int i) { spool->execution(execution("id-" + std::to_string(i))); });
+  const auto batch = spool->next(100'000, soon());
+  const auto kept = kinds(batch->lines);
+  std::map<std::string, std::uint64_t> ends;
+  std::uint64_t offset = 0;
+  std::string_view rest = batch->lines;
+  for (const std::string& kind : kept) {
+    offset += rest.find('\n') + 1;
+    rest = std::string_view(batch->lines).substr(offset);
+    ends[kind] = offset;
+  }
+  EXPECT_LE(ends["line t1"], 12'000U);
+  EXPECT_GT(ends["line t1"], 11'000U) << "three quarters are theirs";
+  EXPECT_LE(ends["event t1"], 14'000U);
+  EXPECT_GT(ends["event t1"], 13'000U);
+  EXPECT_LE(ends["execution"], 16'000U);
+  EXPECT_GT(ends["execution"], 14'000U);
 }
 
 TEST_F(RecordSpoolTest, BelongsToOneProcess) {
