@@ -20,11 +20,9 @@ struct Most {
 };
 
 /// A database that remembers how large its largest transaction for writing was.
-class Measured final : public sql::Database {
+class Measured final : public testing::PassingDatabase {
  public:
-  explicit Measured(std::unique_ptr<sql::Database> real) : real_(std::move(real)) {}
-  [[nodiscard]] sql::Dialect dialect() const override { return real_->dialect(); }
-  Status probe() override { return real_->probe(); }
+  using PassingDatabase::PassingDatabase;
 
   void forget() {
     const std::scoped_lock lock(mutex_);
@@ -36,11 +34,8 @@ class Measured final : public sql::Database {
   }
 
  protected:
-  Status run_read(SteadyTime deadline, Work work) override {
-    return real_->read([&](sql::Executor& sql) { return work(sql); }, deadline);
-  }
   Status run_write(const sql::WriteOptions& options, Work work) override {
-    return real_->write(
+    return real().write(
         [&](sql::Executor& sql) {
           Counting counting(sql);
           Status done = work(counting);
@@ -53,32 +48,26 @@ class Measured final : public sql::Database {
   }
 
  private:
-  class Counting final : public sql::Executor {
+  class Counting final : public testing::PassingExecutor {
    public:
-    explicit Counting(sql::Executor& real) : real_(real) {}
-    [[nodiscard]] sql::Dialect dialect() const override { return real_.dialect(); }
+    using PassingExecutor::PassingExecutor;
     [[nodiscard]] Result<sql::Rows> query(std::string_view text,
                                           const std::vector<sql::Value>& params) override {
       ++done.statements;
-      auto rows = real_.query(text, params);
+      auto rows = PassingExecutor::query(text, params);
       if (rows) done.rows += rows->size();
       return rows;
     }
     Result<std::uint64_t> execute(std::string_view text,
                                   const std::vector<sql::Value>& params) override {
       ++done.statements;
-      auto rows = real_.execute(text, params);
+      auto rows = PassingExecutor::execute(text, params);
       if (rows) done.rows += *rows;
       return rows;
     }
-    Status script(std::string_view text) override { return real_.script(text); }
     Most done;
-
-   private:
-    sql::Executor& real_;
   };
 
-  std::unique_ptr<sql::Database> real_;
   mutable std::mutex mutex_;
   Most most_;
 };

@@ -11,7 +11,6 @@
 #include "control_plane/schema/migrations.h"
 #include "control_plane/sql_idempotency.h"
 #include "control_plane/testing.h"
-#include "domain/limits.h"
 
 namespace alga::control_plane {
 namespace {
@@ -21,33 +20,6 @@ using ClaimKind = domain::IdempotencyClaim::Kind;
 
 constexpr std::uint64_t kAnswers = 64;  // four in each sixteenth
 constexpr std::uint64_t kBytes = 16 * 2'000;
-
-/// Counts hits of the limit and forgets the rest.
-class AnswersThatLeft final : public Metrics {
- public:
-  Counter& counter(std::string_view name, std::string_view help, Labels labels) override {
-    if (name != domain::limit_hits_metric || labels.begin()->second != "idempotent_answers") {
-      return others_.counter(name, help, labels);
-    }
-    return hits_;
-  }
-  Gauge& gauge(std::string_view name, std::string_view help, Labels labels) override {
-    return others_.gauge(name, help, labels);
-  }
-  Histogram& histogram(std::string_view name, std::string_view help,
-                       std::span<const double> buckets, Labels labels) override {
-    return others_.histogram(name, help, buckets, labels);
-  }
-  [[nodiscard]] int hits() const { return hits_.count; }
-
- private:
-  struct Hits final : Counter {
-    void add(double amount) noexcept override { count += static_cast<int>(amount); }
-    std::atomic<int> count = 0;
-  };
-  NoMetrics others_;
-  Hits hits_;
-};
 
 /// Keeps the code of each line.
 class KeptCodes final : public LogSink {
@@ -133,7 +105,7 @@ class KeptAnswers : public sql::testing::OnEveryDatabase {
         "CAST(coalesce(sum(length(response)), 0) AS BIGINT) FROM idempotency_records))");
   }
 
-  AnswersThatLeft metrics_;
+  testing::LimitHits metrics_;
   std::shared_ptr<KeptCodes> log_ = std::make_shared<KeptCodes>();
   std::unique_ptr<Platform> platform_;
 };
@@ -149,7 +121,7 @@ TEST_P(KeptAnswers, AreBoundedInNumberAndTheNewestStays) {
   EXPECT_GT(kept(), static_cast<std::int64_t>(kAnswers) / 4) << "it does not forget them all";
   EXPECT_EQ(claim(scope(-1, "t2")), ClaimKind::replay) << "each tenant has a budget of its own";
   EXPECT_EQ(drift(), 0);
-  EXPECT_GT(metrics_.hits(), 0);
+  EXPECT_GT(metrics_.of("idempotent_answers"), 0);
   EXPECT_TRUE(log_->has("limit.idempotent_answers"));
 }
 
@@ -161,7 +133,7 @@ TEST_P(KeptAnswers, AreBoundedInBytes) {
   }
   EXPECT_GE(kept(), 16) << "one of each sixteenth at least";
   EXPECT_EQ(drift(), 0);
-  EXPECT_GT(metrics_.hits(), 0);
+  EXPECT_GT(metrics_.of("idempotent_answers"), 0);
 }
 
 TEST_P(KeptAnswers, GoOldestFirst) {
@@ -184,7 +156,7 @@ TEST_P(KeptAnswers, GoOldestFirst) {
     left[hashed.substr(0, 1)].insert(hashed);
   }
   ASSERT_EQ(left.size(), 16U);
-  EXPECT_GT(metrics_.hits(), 0) << "some have gone";
+  EXPECT_GT(metrics_.of("idempotent_answers"), 0) << "some have gone";
   for (const auto& [shard, keys] : left) {
     const auto& order = of_shard[shard];
     const std::set<std::string> newest(order.end() - static_cast<std::ptrdiff_t>(keys.size()),
@@ -196,7 +168,7 @@ TEST_P(KeptAnswers, GoOldestFirst) {
 TEST_P(KeptAnswers, NeverTakeThePlaceOfARequestThatStillRuns) {
   for (int key = 1'000; key < 1'040; ++key) ASSERT_EQ(claim(scope(key)), ClaimKind::fresh);
   for (int key = 0; key < 300; ++key) answer(key, 600);
-  EXPECT_GT(metrics_.hits(), 0);
+  EXPECT_GT(metrics_.of("idempotent_answers"), 0);
   for (int key = 1'000; key < 1'040; ++key) {
     EXPECT_EQ(claim(scope(key)), ClaimKind::in_progress) << key;
   }

@@ -1,6 +1,4 @@
-#include <map>
 #include <mutex>
-#include <span>
 #include <thread>
 
 #include "base/bytes.h"
@@ -375,41 +373,6 @@ TEST_P(StorageSchemaContract, LetsNothingPastASchemaThatBecomesActiveMeanwhile) 
   EXPECT_EQ(late, 0);
 }
 
-/// Counts the hits of limits, by the limit's name, and forgets the rest.
-class LimitHits final : public Metrics {
- public:
-  Counter& counter(std::string_view name, std::string_view help, Labels labels) override {
-    if (name != domain::limit_hits_metric) return others_.counter(name, help, labels);
-    const std::scoped_lock lock(mutex_);
-    return hits_[std::string(labels.begin()->second)];
-  }
-  Gauge& gauge(std::string_view name, std::string_view help, Labels labels) override {
-    return others_.gauge(name, help, labels);
-  }
-  Histogram& histogram(std::string_view name, std::string_view help,
-                       std::span<const double> buckets, Labels labels) override {
-    return others_.histogram(name, help, buckets, labels);
-  }
-  /// `storage_keys 1` and so on, one after the other in the order of the names.
-  [[nodiscard]] std::string text() const {
-    const std::scoped_lock lock(mutex_);
-    std::string all;
-    for (const auto& [name, hit] : hits_) {
-      all += (all.empty() ? "" : ", ") + name + " " + std::to_string(hit.count.load());
-    }
-    return all;
-  }
-
- private:
-  struct Hit final : Counter {
-    void add(double amount) noexcept override { count += static_cast<int>(amount); }
-    std::atomic<int> count = 0;
-  };
-  NoMetrics others_;
-  mutable std::mutex mutex_;
-  std::map<std::string, Hit> hits_;
-};
-
 /// Each limit so small that a test reaches it, to the byte.
 class SmallStorageContract : public ExtensionStorageContract {
  protected:
@@ -449,7 +412,7 @@ class SmallStorageContract : public ExtensionStorageContract {
     EXPECT_EQ(reply.string("/code"), "QUOTA_EXCEEDED");
     EXPECT_EQ(reply.string("/details/code"), "storage.quota");
   }
-  LimitHits hits_;
+  testing::LimitHits hits_;
 };
 
 TEST_P(SmallStorageContract, BoundsTheMetadataOfARecord) {

@@ -9,6 +9,7 @@
 #include <memory>
 #include <mutex>
 #include <optional>
+#include <span>
 #include <string>
 
 #include "archive/testing.h"
@@ -17,6 +18,7 @@
 #include "control_plane/control_plane.h"
 #include "control_plane/publishing.h"
 #include "crypto/digest.h"
+#include "domain/limits.h"
 #include "sql/testing/databases.h"
 #include "vault/key_ring.h"
 #include "vault/testing.h"
@@ -95,6 +97,86 @@ class FakeSealer final : public domain::EnvelopeSealer {
   std::atomic<bool> broken = false;
   std::atomic<int> calls = 0;
   const crypto::AeadKey key = crypto::AeadKey::generate();
+};
+
+/// Counts the hits of limits, by the limit's name, and forgets the rest.
+class LimitHits final : public Metrics {
+ public:
+  Counter& counter(std::string_view name, std::string_view help, Labels labels) override {
+    if (name != domain::limit_hits_metric) return others_.counter(name, help, labels);
+    const std::scoped_lock lock(mutex_);
+    return hits_[std::string(labels.begin()->second)];
+  }
+  Gauge& gauge(std::string_view name, std::string_view help, Labels labels) override {
+    return others_.gauge(name, help, labels);
+  }
+  Histogram& histogram(std::string_view name, std::string_view help,
+                       std::span<const double> buckets, Labels labels) override {
+    return others_.histogram(name, help, buckets, labels);
+  }
+  [[nodiscard]] int of(std::string_view limit) const {
+    const std::scoped_lock lock(mutex_);
+    const auto found = hits_.find(limit);
+    return found == hits_.end() ? 0 : found->second.count.load();
+  }
+  /// `storage_keys 1` and so on, one after the other in the order of the names.
+  [[nodiscard]] std::string text() const {
+    const std::scoped_lock lock(mutex_);
+    std::string all;
+    for (const auto& [name, hit] : hits_) {
+      all += (all.empty() ? "" : ", ") + name + " " + std::to_string(hit.count.load());
+    }
+    return all;
+  }
+
+ private:
+  struct Hit final : Counter {
+    void add(double amount) noexcept override { count += static_cast<int>(amount); }
+    std::atomic<int> count = 0;
+  };
+  NoMetrics others_;
+  mutable std::mutex mutex_;
+  std::map<std::string, Hit, std::less<>> hits_;
+};
+
+/// A database behind which another one does the work; what a test wants to see or to hold is
+/// overridden.
+class PassingDatabase : public sql::Database {
+ public:
+  explicit PassingDatabase(std::unique_ptr<sql::Database> real) : real_(std::move(real)) {}
+  [[nodiscard]] sql::Dialect dialect() const override { return real_->dialect(); }
+  Status probe() override { return real_->probe(); }
+
+ protected:
+  Status run_read(SteadyTime deadline, Work work) override {
+    return real_->read([&](sql::Executor& sql) { return work(sql); }, deadline);
+  }
+  Status run_write(const sql::WriteOptions& options, Work work) override {
+    return real_->write([&](sql::Executor& sql) { return work(sql); }, options);
+  }
+  sql::Database& real() { return *real_; }
+
+ private:
+  std::unique_ptr<sql::Database> real_;
+};
+
+/// The same for one connection of it.
+class PassingExecutor : public sql::Executor {
+ public:
+  explicit PassingExecutor(sql::Executor& real) : real_(real) {}
+  [[nodiscard]] sql::Dialect dialect() const override { return real_.dialect(); }
+  [[nodiscard]] Result<sql::Rows> query(std::string_view text,
+                                        const std::vector<sql::Value>& params) override {
+    return real_.query(text, params);
+  }
+  Result<std::uint64_t> execute(std::string_view text,
+                                const std::vector<sql::Value>& params) override {
+    return real_.execute(text, params);
+  }
+  Status script(std::string_view text) override { return real_.script(text); }
+
+ private:
+  sql::Executor& real_;
 };
 
 struct Reply {

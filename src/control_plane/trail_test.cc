@@ -8,7 +8,6 @@
 
 #include "control_plane/operations.h"
 #include "control_plane/testing.h"
-#include "domain/limits.h"
 
 namespace alga::control_plane {
 namespace {
@@ -18,11 +17,9 @@ using testing::Platform;
 using testing::Reply;
 
 /// A database on which reading of the audit trail can be held.
-class Held final : public sql::Database {
+class Held final : public testing::PassingDatabase {
  public:
-  explicit Held(std::unique_ptr<sql::Database> real) : real_(std::move(real)) {}
-  [[nodiscard]] sql::Dialect dialect() const override { return real_->dialect(); }
-  Status probe() override { return real_->probe(); }
+  using PassingDatabase::PassingDatabase;
 
   void hold() {
     const std::scoped_lock lock(mutex_);
@@ -41,15 +38,12 @@ class Held final : public sql::Database {
 
  protected:
   Status run_read(SteadyTime deadline, Work work) override {
-    return real_->read(
+    return real().read(
         [&](sql::Executor& sql) {
           Watching watching(*this, sql);
           return work(watching);
         },
         deadline);
-  }
-  Status run_write(const sql::WriteOptions& options, Work work) override {
-    return real_->write([&](sql::Executor& sql) { return work(sql); }, options);
   }
 
  private:
@@ -60,58 +54,23 @@ class Held final : public sql::Database {
     changed_.wait(lock, [this] { return !held_; });
     --waiting_;
   }
-  class Watching final : public sql::Executor {
+  class Watching final : public testing::PassingExecutor {
    public:
-    Watching(Held& held, sql::Executor& real) : held_(held), real_(real) {}
-    [[nodiscard]] sql::Dialect dialect() const override { return real_.dialect(); }
+    Watching(Held& held, sql::Executor& real) : PassingExecutor(real), held_(held) {}
     [[nodiscard]] Result<sql::Rows> query(std::string_view text,
                                           const std::vector<sql::Value>& params) override {
       if (text.contains("FROM extension_audit_checkpoint c")) held_.pass();
-      return real_.query(text, params);
+      return PassingExecutor::query(text, params);
     }
-    Result<std::uint64_t> execute(std::string_view text,
-                                  const std::vector<sql::Value>& params) override {
-      return real_.execute(text, params);
-    }
-    Status script(std::string_view text) override { return real_.script(text); }
 
    private:
     Held& held_;
-    sql::Executor& real_;
   };
 
-  std::unique_ptr<sql::Database> real_;
   std::mutex mutex_;
   std::condition_variable changed_;
   bool held_ = false;
   int waiting_ = 0;
-};
-
-/// Counts hits of `log_followers` and forgets the rest.
-class FollowerHits final : public Metrics {
- public:
-  Counter& counter(std::string_view name, std::string_view help, Labels labels) override {
-    if (name != domain::limit_hits_metric || labels.begin()->second != "log_followers") {
-      return others_.counter(name, help, labels);
-    }
-    return hits_;
-  }
-  Gauge& gauge(std::string_view name, std::string_view help, Labels labels) override {
-    return others_.gauge(name, help, labels);
-  }
-  Histogram& histogram(std::string_view name, std::string_view help,
-                       std::span<const double> buckets, Labels labels) override {
-    return others_.histogram(name, help, buckets, labels);
-  }
-  [[nodiscard]] int hits() const { return hits_.count; }
-
- private:
-  struct Hits final : Counter {
-    void add(double amount) noexcept override { count += static_cast<int>(amount); }
-    std::atomic<int> count = 0;
-  };
-  NoMetrics others_;
-  Hits hits_;
 };
 
 class Trail : public sql::testing::OnEveryDatabase {
@@ -160,7 +119,7 @@ class Trail : public sql::testing::OnEveryDatabase {
     ASSERT_GE(*rows, 1U) << text;
   }
 
-  FollowerHits metrics_;
+  testing::LimitHits metrics_;
   Held* held_ = nullptr;
   std::unique_ptr<Platform> platform_;
   std::map<std::string, std::string> admins_;
@@ -248,7 +207,7 @@ TEST_P(Trail, AndStreamsOfLogLinesAreBoundedForATenantAndForAll) {
   Reply refused = follow("t1");
   EXPECT_EQ(refused.status, 429) << refused.text;
   EXPECT_EQ(refused.string("/error/code"), "log.too_many_followers");
-  EXPECT_EQ(metrics_.hits(), 1);
+  EXPECT_EQ(metrics_.of("log_followers"), 1);
   EXPECT_EQ(follow("t2").status, 200) << "each tenant has places of its own";
   open.pop_back();
   open.push_back(follow("t1"));
@@ -261,7 +220,7 @@ TEST_P(Trail, AndStreamsOfLogLinesAreBoundedForATenantAndForAll) {
   }
   ASSERT_EQ(open.size(), 64U);
   EXPECT_EQ(follow("t2").status, 429) << "all places are taken";
-  EXPECT_EQ(metrics_.hits(), 2);
+  EXPECT_EQ(metrics_.of("log_followers"), 2);
   open.clear();
   EXPECT_EQ(follow("t2").status, 200);
 }
