@@ -13,8 +13,11 @@ using testing::OnPlatform;
 class Admission : public OnPlatform {
  protected:
   void SetUp() override {
-    OnPlatform::SetUp();
-    if (!platform_) return;
+    OnEveryDatabase::SetUp();
+    if (!database_) return;
+    platform_ =
+        std::make_unique<testing::Platform>(std::move(database_), nullptr, nullptr,
+                                            [this](Dependencies& deps) { deps.metrics = &hits_; });
     httpd::Router router;
     p().plane().add_routes(router);
     routes_ = router.routes();
@@ -48,6 +51,7 @@ class Admission : public OnPlatform {
     return path;
   }
 
+  testing::LimitHits hits_;
   std::vector<std::pair<std::string, std::string>> routes_;
   std::unique_ptr<httpd::TestingServer> server_;
 };
@@ -88,6 +92,22 @@ TEST_P(Admission, SpoolsNothingOfAStranger) {
                            "Content-Length: " + std::to_string(archive.size()) + "\r\n\r\n" +
                            archive);
   EXPECT_EQ(status_of(answer), "200") << answer;
+}
+
+TEST_P(Admission, CountsArchivesThatAreTooLargeOfThoseWhoMayPublish) {
+  const auto announce = [&](const std::string& token) {
+    httpd::RawClient client(server_->port());
+    client.send(
+        "POST /api/ext-bundles/upload-proxy?filename=b.tar.zst HTTP/1.1\r\nHost: a\r\n"
+        "Authorization: Bearer " +
+        token + "\r\nContent-Length: " + std::to_string((64U << 20U) + 1) + "\r\n\r\n");
+    return status_of(client.read_response());
+  };
+  EXPECT_EQ(announce("alga_x1_nothing"), "401");
+  EXPECT_EQ(announce(p().admin_of("t1")), "403");
+  EXPECT_EQ(hits_.text(), "");
+  EXPECT_EQ(announce(p().publisher("acme")), "413");
+  EXPECT_EQ(hits_.text(), "bundle_archive 1");
 }
 
 TEST_P(Admission, LetsRunnersAndGatewaysSendTheirBodies) {

@@ -2,6 +2,7 @@
 
 #include "blob/layout.h"
 #include "control_plane/services.h"
+#include "domain/limits.h"
 
 namespace alga::control_plane {
 namespace {
@@ -116,9 +117,13 @@ Result<httpd::Response> abort_upload(Services& services, const Call& call) {
 
 void add_publishing_routes(Api& api, Services& services) {
   std::uint64_t most = services.core.options().publishing.max_archive_bytes;
+  const auto too_large = [&metrics = *services.core.deps().metrics] {
+    domain::count_limit_hit(metrics, domain::Limit::bundle_archive);
+  };
   api.add("POST", "/api/ext-bundles/upload-proxy", Access::publishers,
           [&services](const Call& call) { return upload(services, call); },
-          {.route = {.max_body = most, .spool = true}, .error = &publish_error});
+          {.route = {.max_body = most, .spool = true, .too_large = too_large},
+           .error = &publish_error});
   api.add("POST", "/api/ext-bundles/finalize", Access::publishers,
           [&services](const Call& call) { return finalize(services, call); },
           {.error = &publish_error});

@@ -87,6 +87,12 @@ async::Task<std::expected<std::size_t, Connection::ReadFault>> Connection::read_
   co_return 0;
 }
 
+Response Connection::body_too_large(const Exchange& exchange) {
+  if (const auto& tell = exchange.match.options->too_large) tell();
+  return problem_response(413, "http.body_too_large", "the request body is too large",
+                          exchange.request.request_id);
+}
+
 async::Task<std::optional<Response>> Connection::receive_body(Exchange* exchange) {
   const std::string& request_id = exchange->request.request_id;
   if (auto problem = begin_body(&exchange->incoming)) {
@@ -114,8 +120,7 @@ async::Task<std::optional<Response>> Connection::receive_in_memory(Exchange* exc
     }
     if (*got == 0) break;
     if (exchange->incoming.body_bytes > limit) {
-      co_return problem_response(413, "http.body_too_large", "the request body is too large",
-                                 request.request_id);
+      co_return body_too_large(*exchange);
     }
     exchange->reserved += *got;
     if (core_->buffered_bytes.fetch_add(*got) + *got > core_->options.max_buffered_bytes) {
@@ -151,8 +156,7 @@ async::Task<std::optional<Response>> Connection::receive_to_file(Exchange* excha
     end = *got == 0;
     filled += *got;
     if (exchange->incoming.body_bytes > limit) {
-      co_return problem_response(413, "http.body_too_large", "the request body is too large",
-                                 request.request_id);
+      co_return body_too_large(*exchange);
     }
     if (filled < piece.size() && !end) continue;
     // Waited for even when the connection is cancelled, so the piece may stay here.

@@ -225,10 +225,8 @@ async::Task<Response> Connection::respond(Exchange* exchange) {
 async::Task<std::optional<Response>> Connection::admit(Exchange* exchange) {
   Request& request = exchange->request;
   const Router::Match& match = exchange->match;
-  if (exchange->head.content_length > match.options->max_body) {
-    co_return problem_response(413, "http.body_too_large", "the request body is too large",
-                               request.request_id);
-  }
+  const bool too_large = exchange->head.content_length > match.options->max_body;
+  if (too_large && !match.options->too_large) co_return body_too_large(*exchange);
   if (match.options->admit) {
     Request shown = request;
     std::optional<Response> refusal;
@@ -242,6 +240,7 @@ async::Task<std::optional<Response>> Connection::admit(Exchange* exchange) {
     }
     if (refusal) co_return refusal;
   }
+  if (too_large) co_return body_too_large(*exchange);
   if (exchange->head.has_body()) {
     co_return co_await receive_body(exchange);
   }

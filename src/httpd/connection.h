@@ -67,6 +67,7 @@ class Connection : public std::enable_shared_from_this<Connection> {
   std::optional<HeadFault> begin_body(Incoming* incoming);
   async::Task<std::expected<std::size_t, ReadFault>> read_body_some(Incoming* incoming,
                                                                     std::span<char> into);
+  static Response body_too_large(const Exchange& exchange);
   async::Task<std::optional<Response>> receive_body(Exchange* exchange);
   async::Task<std::optional<Response>> receive_in_memory(Exchange* exchange);
   async::Task<std::optional<Response>> receive_to_file(Exchange* exchange);

@@ -226,6 +226,34 @@ TEST(Server, RefusesLargeBodiesBeforeReadingThem) {
             1000U);
 }
 
+TEST(Server, TellsWhoWantsToKnowOfBodiesThatAreTooLargeAndOfNoStrangers) {
+  for (const bool spool : {false, true}) {
+    std::atomic<int> told = 0;
+    Router router;
+    router.add(
+        "PUT", "/counted",
+        {.max_body = 100, .spool = spool, .admit = only_friends, .too_large = [&told] { ++told; }},
+        echo);
+    TestingServer server(std::move(router));
+    const std::string head = "PUT /counted HTTP/1.1\r\nHost: a\r\nConnection: close\r\n";
+    const std::string friendly = head + "authorization: friend\r\n";
+    const std::string declared = "Content-Length: 101\r\n\r\n";
+    const std::string chunked =
+        "Transfer-Encoding: chunked\r\n\r\n65\r\n" + std::string(101, 'x') + "\r\n0\r\n\r\n";
+    const auto status = [&](const std::string& request) {
+      return exchange_raw(server.port(), request).substr(9, 3);
+    };
+    EXPECT_EQ(status(head + declared), "401");
+    EXPECT_EQ(status(head + chunked), "401");
+    EXPECT_EQ(status(friendly + "Content-Length: 100\r\n\r\n" + std::string(100, 'x')), "200");
+    EXPECT_EQ(told, 0);
+    EXPECT_EQ(status(friendly + declared), "413");
+    EXPECT_EQ(told, 1);
+    EXPECT_EQ(status(friendly + chunked), "413");
+    EXPECT_EQ(told, 2);
+  }
+}
+
 TEST(Server, BoundsAllBufferedBodiesTogether) {
   ServerOptions options;
   options.max_buffered_bytes = 100'000;
