@@ -71,10 +71,14 @@ namespace {
 
 using SharedKey = std::shared_ptr<const crypto::SigningKey>;
 
-Status store_signing_key(domain::SecretProvider& secrets, std::string_view name,
-                         const crypto::SigningKey& key) {
-  crypto::LockedBytes seed = key.seed();
-  return secrets.set_app_secret(name, Secret{base64_encode(seed.reveal())});
+Secret seed_of(const crypto::SigningKey& key) {
+  const crypto::LockedBytes seed = key.seed();
+  return Secret{base64_encode(seed.reveal())};
+}
+
+bool is_same(const std::optional<Secret>& a, const std::optional<Secret>& b) {
+  if (!a || !b) return !a && !b;
+  return a->reveal() == b->reveal();
 }
 
 /// Null when there is none.
@@ -87,16 +91,21 @@ Result<SharedKey> find_signing_key(domain::SecretProvider& secrets, std::string_
   return std::make_shared<const crypto::SigningKey>(std::move(key));
 }
 
-/// Writes the key and reads it again, as whoever signs with it will.
+/// Writes the key over nothing but what was read, and reads it again, as whoever signs with it
+/// will.
 Status put_signing_key(domain::SecretProvider& secrets, std::string_view name,
-                       const crypto::SigningKey& key) {
-  TRY_VOID(store_signing_key(secrets, name, key));
-  TRY(const SharedKey found, find_signing_key(secrets, name));
-  if (found && found->public_key().id() == key.public_key().id()) return {};
-  return fail(Kind::conflict, "keys.shadowed",
-              std::string(name) +
-                  " comes from a provider that is asked before the one that is "
-                  "written to; replace it there");
+                       const std::optional<Secret>& former, const crypto::SigningKey& key) {
+  TRY_VOID(secrets.replace_app_secret(name, former, seed_of(key)));
+  TRY(const std::optional<Secret> present, secrets.app_secret(name));
+  if (is_same(present, seed_of(key))) return {};
+  if (is_same(present, former)) {
+    return fail(Kind::conflict, "keys.shadowed",
+                std::string(name) +
+                    " comes from a provider that is asked before the one that is "
+                    "written to; replace it there");
+  }
+  return fail(Error{Kind::unavailable, "keys.unavailable",
+                    std::string(name) + " was changed by somebody else just now", 1});
 }
 
 }  // namespace
@@ -105,15 +114,21 @@ Result<std::shared_ptr<const crypto::SigningKey>> load_or_make_signing_key(
     domain::SecretProvider& secrets, std::string_view name) {
   TRY(SharedKey stored, find_signing_key(secrets, name));
   if (stored) return stored;
-  auto made = std::make_shared<const crypto::SigningKey>(crypto::SigningKey::generate());
-  TRY_VOID(store_signing_key(secrets, name, *made));
-  return made;
+  // Over nothing: what another process has made meanwhile stays, and is what both sign with.
+  TRY_VOID(secrets.replace_app_secret(name, std::nullopt, seed_of(crypto::SigningKey::generate())));
+  TRY(stored, find_signing_key(secrets, name));
+  if (stored) return stored;
+  return fail(Kind::internal, "keys.unknown_key",
+              std::string(name) +
+                  " was made and cannot be read: the provider that is written to is none of those "
+                  "that are asked");
 }
 
 Result<crypto::PublicKey> replace_signing_key(domain::SecretProvider& secrets,
                                               std::string_view name) {
+  TRY(const std::optional<Secret> former, secrets.app_secret(name));
   const crypto::SigningKey made = crypto::SigningKey::generate();
-  TRY_VOID(put_signing_key(secrets, name, made));
+  TRY_VOID(put_signing_key(secrets, name, former, made));
   return made.public_key();
 }
 
@@ -131,14 +146,24 @@ Result<std::optional<crypto::PublicKey>> prepared_signing_key(domain::SecretProv
 
 Result<crypto::PublicKey> prepare_signing_key(domain::SecretProvider& secrets,
                                               std::string_view name, std::string_view next) {
-  TRY(const std::optional<crypto::PublicKey> prepared, prepared_signing_key(secrets, name, next));
+  // Read first: what another process prepares from here on is not written over.
+  TRY(const std::optional<Secret> former, secrets.app_secret(next));
+  TRY(std::optional<crypto::PublicKey> prepared, prepared_signing_key(secrets, name, next));
   if (prepared) return *prepared;
-  return replace_signing_key(secrets, next);
+  const crypto::SigningKey made = crypto::SigningKey::generate();
+  const Status put = put_signing_key(secrets, next, former, made);
+  if (put) return made.public_key();
+  // Somebody else's is as good: runners may have been told of it.
+  if (put.error().code != "keys.unavailable") return fail(put.error());
+  TRY(prepared, prepared_signing_key(secrets, name, next));
+  if (prepared) return *prepared;
+  return fail(put.error());
 }
 
 Status use_signing_key(domain::SecretProvider& secrets, std::string_view name,
                        std::string_view next, std::string_view wanted) {
   TRY(const SharedKey prepared, find_signing_key(secrets, next));
+  TRY(const std::optional<Secret> former, secrets.app_secret(name));
   TRY(const SharedKey current, find_signing_key(secrets, name));
   const bool is_prepared = prepared && prepared->public_key().base64() == wanted;
   const bool is_current = current && current->public_key().base64() == wanted;
@@ -147,7 +172,7 @@ Status use_signing_key(domain::SecretProvider& secrets, std::string_view name,
     return fail(Kind::not_found, "keys.unknown_key", "no key with this public half was prepared");
   }
   // In this order: whatever interrupts it, the key is in one of the two places.
-  if (!is_current) TRY_VOID(put_signing_key(secrets, name, *prepared));
+  if (!is_current) TRY_VOID(put_signing_key(secrets, name, former, *prepared));
   return secrets.set_app_secret(next, std::nullopt);
 }
 

@@ -31,9 +31,10 @@ Status write_private_file(const std::string& path, std::string_view text);
 
 [[nodiscard]] LogLevel level_of(const std::string& text);
 
-/// Loads the Ed25519 key that is an application secret (base64 of its seed), or makes it there.
-/// Errors: `keys.malformed`, and those of the provider: a provider that fails never leads to a new
-/// key.
+/// Loads the Ed25519 key that is an application secret (base64 of its seed), or makes it there; of
+/// several that make it at once all get the same. Errors: `keys.malformed`, `keys.unknown_key` when
+/// what was made cannot be read, and those of the provider: a provider that fails never leads to a
+/// new key.
 [[nodiscard]] Result<std::shared_ptr<const crypto::SigningKey>> load_or_make_signing_key(
     domain::SecretProvider& secrets, std::string_view name);
 
@@ -44,7 +45,8 @@ inline constexpr std::string_view next_artefact_key_secret = "alga_artefact_key_
 
 /// Puts a new Ed25519 key in place of the former one; who has loaded that goes on with it. Errors:
 /// `keys.shadowed` when a provider that is asked before the one that is written to still answers
-/// with another key, and those of the provider.
+/// with the former key, `keys.unavailable` when somebody else changed it at the same time, and
+/// those of the provider.
 [[nodiscard]] Result<crypto::PublicKey> replace_signing_key(domain::SecretProvider& secrets,
                                                             std::string_view name);
 

@@ -2,8 +2,10 @@
 
 #include <gtest/gtest.h>
 
+#include <functional>
 #include <optional>
 #include <string>
+#include <utility>
 
 #include "vault/testing.h"
 
@@ -20,6 +22,85 @@ TEST(SigningKeyOfTheApplication, IsMadeOnceAndReplacedWhenSomebodyAsks) {
   ASSERT_TRUE(replaced) << replaced.error().message;
   EXPECT_NE(replaced->id(), (*first)->public_key().id());
   EXPECT_EQ((*load_or_make_signing_key(secrets, "key"))->public_key().id(), replaced->id());
+}
+
+/// Secrets that another process changes just before we write.
+class Contended final : public domain::SecretProvider {
+ public:
+  [[nodiscard]] std::string_view name() const override { return "contended"; }
+  Result<std::optional<Secret>> app_secret(std::string_view name) override {
+    return real.app_secret(name);
+  }
+  Result<std::optional<Secret>> tenant_secret(const TenantId& tenant,
+                                              std::string_view name) override {
+    return real.tenant_secret(tenant, name);
+  }
+  Status set_app_secret(std::string_view name, std::optional<Secret> value) override {
+    meddle();
+    return real.set_app_secret(name, std::move(value));
+  }
+  Status set_tenant_secret(const TenantId& tenant, std::string_view name,
+                           std::optional<Secret> value) override {
+    return real.set_tenant_secret(tenant, name, std::move(value));
+  }
+  Result<bool> replace_app_secret(std::string_view name, const std::optional<Secret>& expected,
+                                  const Secret& value) override {
+    meddle();
+    return real.replace_app_secret(name, expected, value);
+  }
+  vault::testing::MemorySecrets real;
+  std::function<void()> other;
+
+ private:
+  void meddle() {
+    if (const auto once = std::exchange(other, {})) once();
+  }
+};
+
+TEST(SigningKeyOfTheApplication, IsOneForTwoProcessesThatStartAtOnce) {
+  Contended secrets;
+  std::string theirs;
+  secrets.other = [&] {
+    theirs = (*load_or_make_signing_key(secrets.real, "key"))->public_key().base64();
+  };
+  const auto ours = load_or_make_signing_key(secrets, "key");
+  ASSERT_TRUE(ours) << ours.error().message;
+  EXPECT_FALSE(theirs.empty());
+  EXPECT_EQ((*ours)->public_key().base64(), theirs);
+  EXPECT_EQ((*load_or_make_signing_key(secrets.real, "key"))->public_key().base64(), theirs);
+}
+
+TEST(SigningKeyOfTheApplication, IsPreparedOnceByTwoWhoDoSoAtOnce) {
+  Contended secrets;
+  ASSERT_TRUE(load_or_make_signing_key(secrets, "key"));
+  std::string theirs;
+  secrets.other = [&] { theirs = prepare_signing_key(secrets.real, "key", "next")->base64(); };
+  const auto ours = prepare_signing_key(secrets, "key", "next");
+  ASSERT_TRUE(ours) << ours.error().message;
+  EXPECT_FALSE(theirs.empty());
+  EXPECT_EQ(ours->base64(), theirs) << "runners may have been told of it";
+}
+
+TEST(SigningKeyOfTheApplication, IsReplacedOverNothingButWhatWasRead) {
+  Contended secrets;
+  ASSERT_TRUE(load_or_make_signing_key(secrets, "key"));
+  std::string theirs;
+  const auto replace = [&] { theirs = replace_signing_key(secrets.real, "key")->base64(); };
+  const auto current = [&] {
+    return (*load_or_make_signing_key(secrets.real, "key"))->public_key().base64();
+  };
+  secrets.other = replace;
+  const auto replaced = replace_signing_key(secrets, "key");
+  ASSERT_FALSE(replaced);
+  EXPECT_EQ(replaced.error().code, "keys.unavailable");
+  EXPECT_EQ(current(), theirs);
+
+  const std::string prepared = prepare_signing_key(secrets, "key", "next")->base64();
+  secrets.other = replace;
+  EXPECT_EQ(use_signing_key(secrets, "key", "next", prepared).error().code, "keys.unavailable");
+  EXPECT_EQ(current(), theirs);
+  ASSERT_TRUE(use_signing_key(secrets, "key", "next", prepared)) << "and is there to be used still";
+  EXPECT_EQ(current(), prepared);
 }
 
 /// A chain whose first provider has the key and whose second is written to.
@@ -42,6 +123,13 @@ class Shadowed final : public domain::SecretProvider {
   }
   vault::testing::MemorySecrets first, second;
 };
+
+TEST(SigningKeyOfTheApplication, IsNotMadeAnewAtEachStartWhereNobodyReadsIt) {
+  Shadowed secrets;
+  const auto made = load_or_make_signing_key(secrets, "key");
+  ASSERT_FALSE(made);
+  EXPECT_EQ(made.error().code, "keys.unknown_key");
+}
 
 TEST(SigningKeyOfTheApplication, IsNotCalledReplacedWhenItIsNot) {
   Shadowed secrets;
