@@ -1,11 +1,8 @@
 // What is kept of idempotent answers has a bound in number, bytes and time, in each tenant.
 
 #include <barrier>
-#include <mutex>
 #include <set>
-#include <span>
 #include <thread>
-#include <variant>
 
 #include "control_plane/core.h"
 #include "control_plane/schema/migrations.h"
@@ -20,28 +17,6 @@ using ClaimKind = domain::IdempotencyClaim::Kind;
 
 constexpr std::uint64_t kAnswers = 64;  // four in each sixteenth
 constexpr std::uint64_t kBytes = 16 * 2'000;
-
-/// Keeps the code of each line.
-class KeptCodes final : public LogSink {
- public:
-  [[nodiscard]] bool enabled(LogLevel) const noexcept override { return true; }
-  void write(LogLevel, std::string_view, std::string_view,
-             std::span<const LogField> fields) noexcept override {
-    const std::scoped_lock lock(mutex_);
-    for (const LogField& field : fields) {
-      const auto* text = std::get_if<std::string_view>(&field.value);
-      if (field.key == "code" && text != nullptr) codes_.insert(std::string(*text));
-    }
-  }
-  [[nodiscard]] bool has(const std::string& code) const {
-    const std::scoped_lock lock(mutex_);
-    return codes_.contains(code);
-  }
-
- private:
-  mutable std::mutex mutex_;
-  std::set<std::string> codes_;
-};
 
 class KeptAnswers : public sql::testing::OnEveryDatabase {
  protected:
@@ -106,7 +81,7 @@ class KeptAnswers : public sql::testing::OnEveryDatabase {
   }
 
   testing::LimitHits metrics_;
-  std::shared_ptr<KeptCodes> log_ = std::make_shared<KeptCodes>();
+  std::shared_ptr<testing::KeptCodes> log_ = std::make_shared<testing::KeptCodes>();
   std::unique_ptr<Platform> platform_;
 };
 

@@ -9,8 +9,10 @@
 #include <memory>
 #include <mutex>
 #include <optional>
+#include <set>
 #include <span>
 #include <string>
+#include <variant>
 
 #include "archive/testing.h"
 #include "async/spawn.h"
@@ -137,6 +139,28 @@ class LimitHits final : public Metrics {
   NoMetrics others_;
   mutable std::mutex mutex_;
   std::map<std::string, Hit, std::less<>> hits_;
+};
+
+/// Keeps the code of each line.
+class KeptCodes final : public LogSink {
+ public:
+  [[nodiscard]] bool enabled(LogLevel) const noexcept override { return true; }
+  void write(LogLevel, std::string_view, std::string_view,
+             std::span<const LogField> fields) noexcept override {
+    const std::scoped_lock lock(mutex_);
+    for (const LogField& field : fields) {
+      const auto* text = std::get_if<std::string_view>(&field.value);
+      if (field.key == "code" && text != nullptr) codes_.insert(std::string(*text));
+    }
+  }
+  [[nodiscard]] bool has(const std::string& code) const {
+    const std::scoped_lock lock(mutex_);
+    return codes_.contains(code);
+  }
+
+ private:
+  mutable std::mutex mutex_;
+  std::set<std::string> codes_;
 };
 
 /// A database behind which another one does the work; what a test wants to see or to hold is
