@@ -1,5 +1,12 @@
 #include "control_plane/record_rows.h"
 
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <set>
+#include <tuple>
+#include <vector>
+
 #include "control_plane/quotas.h"
 #include "telemetry/record_json.h"
 
@@ -143,6 +150,96 @@ Status insert_capability(sql::Executor& sql, const Core& core, const domain::Cap
   return {};
 }
 
+namespace {
+
+/// Tenant, install and extension of a record.
+using Origin = std::tuple<std::string, std::string, std::string>;
+
+Origin origin_of(const telemetry::DeliveredRecord& delivered) {
+  return std::visit(
+      [](const auto& record) {
+        return Origin{record.who.tenant, record.who.install, record.who.extension};
+      },
+      delivered.record);
+}
+
+/// Takes those out of `origins` that tenants have installed; one question for many.
+Status leave_out_installed(sql::Executor& sql, std::set<Origin>& origins) {
+  constexpr std::size_t kAtOnce = 100;
+  const std::vector<Origin> asked(origins.begin(), origins.end());
+  for (std::size_t begin = 0; begin < asked.size(); begin += kAtOnce) {
+    std::string text;
+    std::vector<sql::Value> params;
+    for (std::size_t i = begin; i < std::min(begin + kAtOnce, asked.size()); ++i) {
+      const auto& [tenant, install, extension] = asked[i];
+      text += fmt::format("{}(${}, ${}, ${})", text.empty() ? "" : ", ", params.size() + 1,
+                          params.size() + 2, params.size() + 3);
+      params.insert(params.end(), {tenant, install, extension});
+    }
+    TRY(const sql::Rows rows,
+        sql.query("SELECT tenant, id, extension_id FROM tenant_extension_install WHERE (tenant, "
+                  "id, extension_id) IN (VALUES " +
+                      text + ")",
+                  params));
+    for (const sql::Row& row : rows) {
+      auto [tenant, install, extension] = row.as<std::string, std::string, std::string>();
+      origins.erase({tenant, install, extension});
+    }
+  }
+  return {};
+}
+
+/// Whether the tenant had it: records may come when the install has been removed. A caller without
+/// a gateway of ours may name no install; then the extension must be the tenant's.
+Result<bool> was_there(sql::Executor& sql, const Origin& origin) {
+  const auto& [tenant, install, extension] = origin;
+  TRY(const auto row,
+      install.empty()
+          ? sql.find("SELECT 1 FROM tenant_extension_install WHERE tenant = $1 AND extension_id = "
+                     "$2",
+                     {tenant, extension})
+          : sql.find("SELECT 1 FROM extension_execution_log WHERE tenant = $1 AND install_id = $2 "
+                     "AND extension_id = $3 LIMIT 1",
+                     {tenant, install, extension}));
+  return row.has_value();
+}
+
+Result<std::set<Origin>> unknown_origins(const Core& core,
+                                         const std::vector<telemetry::DeliveredRecord>& records) {
+  std::set<Origin> origins;
+  for (const auto& record : records) origins.insert(origin_of(record));
+  return core.db().read([&](sql::Executor& sql) -> Result<std::set<Origin>> {
+    std::set<Origin> unknown = origins;
+    TRY_VOID(leave_out_installed(sql, unknown));
+    for (auto at = unknown.begin(); at != unknown.end();) {
+      TRY(const bool there, was_there(sql, *at));
+      at = there ? unknown.erase(at) : std::next(at);
+    }
+    return unknown;
+  });
+}
+
+Status leave_out_unknown(const Core& core, std::vector<telemetry::DeliveredRecord>& records) {
+  Counter& counter = core.deps().metrics->counter(
+      "alga_records_unknown_install_total",
+      "Records of runners that name an install which their tenant never had; not stored");
+  TRY(const std::set<Origin> unknown, unknown_origins(core, records));
+  if (unknown.empty()) return {};
+  const std::size_t left_out = std::erase_if(
+      records, [&](const auto& record) { return unknown.contains(origin_of(record)); });
+  counter.add(static_cast<double>(left_out));
+  const auto& [tenant, install, extension] = *unknown.begin();
+  core.log().warn("a runner delivered records of installs that nobody has",
+                  {{"code", "records.unknown_install"},
+                   {"records", left_out},
+                   {"tenant", tenant},
+                   {"install", install},
+                   {"extension", extension}});
+  return {};
+}
+
+}  // namespace
+
 Status store_delivery(const Core& core, std::string_view lines) {
   std::vector<telemetry::DeliveredRecord> records;
   while (!lines.empty()) {
@@ -153,6 +250,7 @@ Status store_delivery(const Core& core, std::string_view lines) {
     }
     lines.remove_prefix(std::min(end + 1, lines.size()));
   }
+  TRY_VOID(leave_out_unknown(core, records));
   return core.db().write([&](sql::Executor& sql) -> Status {
     for (const auto& [id, record] : records) {
       if (const auto* execution = std::get_if<domain::ExecutionRecord>(&record)) {

@@ -23,7 +23,9 @@ Status insert_capability(sql::Executor& sql, const Core& core, const domain::Cap
                          const DeliveryId& delivery = {});
 
 /// Stores what a runner of another process delivers, all of it, durably, or nothing. `lines` are
-/// those of telemetry/record_json.h. Error: `telemetry.invalid_record`.
+/// those of telemetry/record_json.h. A runner is believed what happened, not whose it was: records
+/// of an extension that their tenant neither has installed nor, by the log of executions, had, are
+/// left out and counted (`records.unknown_install` in the log). Error: `telemetry.invalid_record`.
 Status store_delivery(const Core& core, std::string_view lines);
 
 }  // namespace alga::control_plane

@@ -4,6 +4,7 @@
 #include <latch>
 #include <thread>
 
+#include "base/testing_metrics.h"
 #include "control_plane/operations.h"
 #include "control_plane/testing.h"
 #include "telemetry/record_json.h"
@@ -20,15 +21,22 @@ using testing::Reply;
 class Records : public OnPlatform {
  protected:
   void SetUp() override {
-    OnPlatform::SetUp();
-    if (!platform_) return;
+    OnEveryDatabase::SetUp();
+    if (!database_) return;
+    platform_ = std::make_unique<Platform>(std::move(database_), nullptr, nullptr,
+                                           [this](Dependencies& deps) {
+                                             deps.metrics = &metrics_;
+                                             deps.log = Logger(log_, "control_plane");
+                                           });
     publish_hello();
     admin_ = p().admin_of("t1");
     install_ = install_hello(admin_);
+    extension_ =
+        p().call("GET", "/api/v1/installs/" + install_, admin_).string("/install/extension_id");
   }
   domain::ExecutionIdentity who(const std::string& request) {
     return {.tenant = "t1",
-            .extension = "e",
+            .extension = extension_,
             .install = install_,
             .version = "v",
             .request_id = request,
@@ -58,7 +66,30 @@ class Records : public OnPlatform {
     }
     return nullptr;
   }
-  std::string admin_, install_;
+  /// What a runner of another process delivers of somebody.
+  std::string delivery(const std::string& id, const domain::ExecutionIdentity& of) {
+    domain::ExecutionRecord ran = record("run-" + id, of.request_id);
+    ran.who = of;
+    return telemetry::encode_record({"log-" + id, domain::GuestLogLine{.who = of,
+                                                                       .at = p().clock().wall(),
+                                                                       .stream = "log",
+                                                                       .message = "line " + id}}) +
+           "\n" + telemetry::encode_record({"run-" + id, ran}) + "\n" +
+           telemetry::encode_record(
+               {"event-" + id,
+                domain::CapabilityEvent{
+                    .who = of, .at = p().clock().wall(), .kind = "denied", .target = id}}) +
+           "\n";
+  }
+  std::uint16_t deliver(const std::string& lines) {
+    return p()
+        .send("POST", "/internal/records", "", lines, {{"x-runner-auth", "token-of-storage"}})
+        .status;
+  }
+  void TearDown() override { platform_.reset(); }
+  alga::testing::CountingMetrics metrics_;
+  std::shared_ptr<testing::KeptCodes> log_ = std::make_shared<testing::KeptCodes>();
+  std::string admin_, install_, extension_;
 };
 
 TEST_P(Records, WritesTheStartedRowBeforeItAnswers) {
@@ -314,6 +345,63 @@ TEST_P(Records, TakesDeliveriesOfOtherProcessesOnce) {
   EXPECT_TRUE(trail.contains("guest.denied"));
   EXPECT_EQ(p().send("POST", "/internal/records", "", "{}\n", token).status, 400);
   EXPECT_EQ(p().send("POST", "/internal/records", admin_, lines).status, 401);
+}
+
+TEST_P(Records, BelievesNoRunnerThatNamesAnInstallItsTenantNeverHad) {
+  const std::string other = p().admin_of("t2");
+  const auto of = [&](auto change) {
+    domain::ExecutionIdentity identity = who("remote");
+    change(identity);
+    return identity;
+  };
+  const std::string foreign[] = {
+      delivery("other-tenant", of([](auto& it) { it.tenant = "t2"; })),
+      delivery("no-tenant", of([](auto& it) { it.tenant = "t3"; })),
+      delivery("no-install", of([](auto& it) { it.install = "another"; })),
+      delivery("no-extension", of([](auto& it) { it.extension = "another"; })),
+      delivery("nothing", of([](auto& it) { it.tenant = "t2", it.install = ""; })),
+  };
+  std::string all;
+  for (const std::string& lines : foreign) all += lines;
+  EXPECT_EQ(deliver(all + delivery("own", who("own")) +
+                    delivery("unnamed", of([](auto& it) { it.install = ""; }))),
+            204)
+      << "a runner has nothing to send again";
+  EXPECT_EQ(metrics_.count("alga_records_unknown_install_total"), 15);
+  EXPECT_TRUE(log_->has("records.unknown_install"));
+  const auto count = [&](const std::string& admin, const std::string& path, const char* list) {
+    return p().call("GET", path, admin).at(list).as_array().size();
+  };
+  EXPECT_EQ(count(admin_, "/api/logs", "/lines"), 2U);
+  EXPECT_EQ(count(admin_, "/api/v1/executions", "/executions"), 2U);
+  EXPECT_EQ(count(other, "/api/logs", "/lines"), 0U);
+  EXPECT_EQ(count(other, "/api/v1/executions", "/executions"), 0U);
+  const std::string trail = p().call("GET", "/api/v1/audit", admin_).text;
+  EXPECT_TRUE(trail.contains(R"("target":"own")")) << trail;
+  EXPECT_TRUE(trail.contains(R"("target":"unnamed")"));
+  EXPECT_FALSE(trail.contains(R"("target":"no-)")) << trail;
+  EXPECT_FALSE(p().call("GET", "/api/v1/audit", other).text.contains("guest.denied"));
+}
+
+TEST_P(Records, BelievesWhatComesWhenTheInstallHasBeenRemoved) {
+  ASSERT_TRUE(start("id-1", "r1"));
+  ASSERT_EQ(p().call("DELETE", "/api/v1/installs/" + install_, admin_).status, 204);
+  EXPECT_EQ(deliver(delivery("late", who("r1"))), 204);
+  EXPECT_EQ(metrics_.count("alga_records_unknown_install_total"), 0);
+  EXPECT_EQ(execution("r1").at("end_class"), "ok");
+  EXPECT_TRUE(p().call("GET", "/api/v1/audit", admin_).text.contains("guest.denied"));
+}
+
+TEST_P(Records, LooksManyInstallsUpAtOnce) {
+  std::string lines;
+  for (int i = 0; i < 250; ++i) {
+    domain::ExecutionIdentity other = who("r" + std::to_string(i));
+    other.install = "install-" + std::to_string(i);
+    lines += delivery(std::to_string(i), other);
+  }
+  EXPECT_EQ(deliver(lines + delivery("own", who("own"))), 204);
+  EXPECT_EQ(metrics_.count("alga_records_unknown_install_total"), 750);
+  EXPECT_TRUE(execution("own").is_object());
 }
 
 TEST_P(Records, PublishesTheKeysThatVerifyGrants) {
