@@ -63,6 +63,7 @@ Status World::Parts::build_control_plane() {
   options.lease = config.duration("control_plane.lease");
   // Without a gateway of its own, all of them are in other processes.
   options.remote_gateways = config.flag("control_plane.remote_gateways") || !roles.gateway;
+  options.storage_without_grant = config.flag("control_plane.storage_without_grant");
   options.envelope_life =
       std::chrono::duration_cast<std::chrono::seconds>(config.duration("secrets.envelope_life"));
   options.broker.enabled = secrets_transport() == "broker-token:v1";

@@ -351,6 +351,11 @@ void add_control_plane(std::vector<Setting>& all) {
          "Gateways run in other processes: changes are acknowledged when all of them have "
          "confirmed, or "
          "their leases have run out");
+  t.flag(
+      "storage_without_grant", false,
+      "Runners reach the storage of every install with `runner.storage.token` alone, as those of "
+      "the earlier system do and our own with `runner.trust = \"service-token\"`; otherwise they "
+      "show the grant of the execution");
   t.list(
       "runners", "",
       "Runners of other processes that are told what was published, installed or enabled, so that "

@@ -130,6 +130,9 @@ struct Options {
   bool gateway_only = false;
   /// True when other processes hold leases: a change is then acknowledged when they have run out.
   bool remote_gateways = false;
+  /// Whoever has the token of the storage API reaches the storage of every install, as in the
+  /// earlier system; otherwise a runner shows the grant of the execution that asks.
+  bool storage_without_grant = false;
   std::chrono::seconds grant_life{60};
   /// How long the answers of idempotent requests are kept.
   std::chrono::seconds idempotency_life{24 * 3600};

@@ -44,9 +44,14 @@ Result<domain::StorageScope> scope_of_grant(Services& services, std::string_view
   return domain::StorageScope{grant.tenant, install};
 }
 
+/// The token of runners, which says nothing of whose storage it is.
 Status check_runner(Services& services, const httpd::Request& request) {
-  if (has_token(request, "x-runner-auth", services.core.options().tokens.storage)) return {};
-  return fail(Kind::unauthenticated, "auth.invalid_token", "the token is not valid");
+  if (!has_token(request, "x-runner-auth", services.core.options().tokens.storage)) {
+    return fail(Kind::unauthenticated, "auth.invalid_token", "the token is not valid");
+  }
+  if (services.core.options().storage_without_grant) return {};
+  return fail(Kind::denied, "storage.denied",
+              "only with x-alga-grant: control_plane.storage_without_grant is off");
 }
 
 /// Before the body is read: a grant or a runner's token, without a look into the database.
@@ -64,6 +69,7 @@ Result<domain::StorageScope> internal_scope(Services& services, const httpd::Req
     return scope_of_grant(services, *grant, install);
   }
   TRY_VOID(check_runner(services, request));
+  // The earlier system's runners name no tenant, and ids of installs are unique among all of them.
   TRY(auto row, services.core.db().read([&](sql::Executor& sql) {
     return sql.find("SELECT tenant FROM tenant_extension_install WHERE id = $1", {install});
   }));

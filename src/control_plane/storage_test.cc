@@ -493,6 +493,36 @@ TEST_P(SmallStorageContract, BoundsTheBytesOfAnInstall) {
   EXPECT_EQ(hits_.text(), "storage_bytes 4");
 }
 
+/// As it is unless somebody says otherwise: the token of runners opens no storage.
+class StorageByGrant : public ExtensionStorageContract {
+ protected:
+  void SetUp() override {
+    OnEveryDatabase::SetUp();
+    if (!database_) return;
+    platform_ = std::make_unique<testing::Platform>(std::move(database_), [](Options& options) {
+      options.storage_without_grant = Options{}.storage_without_grant;
+    });
+    install();
+  }
+};
+
+TEST_P(StorageByGrant, AsksARunnerForTheGrantWhateverTokenItShows) {
+  const Reply config = p().call("POST", "/internal/runner/install-config", "",
+                                object{{"tenantId", "t1"}, {"extensionId", "acme.hello"}},
+                                {{"x-runner-auth", "token-of-config"}});
+  const std::string path = "/api/internal/ext-storage/install/" + install_;
+  const object body{{"operation", "list"}, {"namespace", "n"}};
+  const Reply refused = op(body);
+  EXPECT_EQ(refused.status, 403) << refused.text;
+  EXPECT_EQ(refused.string("/code"), "NAMESPACE_DENIED");
+  EXPECT_EQ(refused.string("/details/code"), "storage.denied");
+  EXPECT_EQ(p().call("POST", path, "", body, {{"x-runner-auth", "another"}}).status, 401);
+  EXPECT_EQ(p().call("POST", path, "", body, {{"x-alga-grant", config.string("/grant")}}).status,
+            200);
+}
+
+ALGA_ON_EVERY_DATABASE(StorageByGrant);
+
 ALGA_ON_EVERY_DATABASE(ExtensionStorageContract);
 ALGA_ON_EVERY_DATABASE(SmallStorageContract);
 ALGA_ON_EVERY_DATABASE(StorageSchemaContract);

@@ -251,6 +251,7 @@ class Platform {
     deps.grant_keys_changed = [this] { ++grant_key_changes; };
     deps.options.tokens = {Secret{"token-of-config"}, Secret{"token-of-storage"},
                            Secret{"token-of-registry"}};
+    deps.options.storage_without_grant = true;
     deps.options.scratch = folder_.path() + "/scratch";
     deps.options.domain_root = "ext.example";
     if (adjust) adjust(deps.options);

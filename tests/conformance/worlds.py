@@ -69,6 +69,7 @@ def platform(folder, upstream):
     config = CONFIG.replace("rate_burst = 100000", 'rate_burst = 20000\nallowed_origins = ["https://app.example.com"]') + f"""
 [control_plane]
 token = "file:{config_token}"
+storage_without_grant = true
 domain_root = "ext.example.com"
 [runner.registry]
 key = "file:{registry_key}"
