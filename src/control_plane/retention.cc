@@ -1,5 +1,7 @@
 #include "control_plane/retention.h"
 
+#include "control_plane/some_rows.h"
+
 namespace alga::control_plane {
 namespace {
 
@@ -12,10 +14,9 @@ Result<std::uint64_t> Retention::sweep() {
   const RetentionPolicy& policy = core_.options().retention;
   std::uint64_t gone = 0;
   auto erase = [&](std::string_view table, std::string_view column, WallTime before) -> Status {
-    std::string text = "DELETE FROM " + std::string(table) +
-                       " WHERE (tenant, id) IN (SELECT tenant, "
-                       "id FROM " +
-                       std::string(table) + " WHERE " + std::string(column) + " < $1 LIMIT $2)";
+    const std::string which = "WHERE " + std::string(column) + " < $1 LIMIT $2";
+    const std::string text = "DELETE FROM " + std::string(table) + " WHERE " +
+                             is_one_of(core_.db().dialect(), table, which);
     while (true) {
       TRY(std::uint64_t rows, core_.db().write([&](sql::Executor& sql) {
         return sql.execute(text, {before, kRowsAtOnce});
@@ -43,14 +44,15 @@ Result<std::uint64_t> Retention::sweep() {
 
 Status Retention::write_off() {
   const WallTime now = core_.now();
+  const std::string text =
+      "UPDATE extension_execution_log SET finished_at = $1, error = 'gateway_lost', status = CASE "
+      "end_class WHEN 'ok' THEN 'ok' WHEN 'wall_limit' THEN 'timeout' WHEN 'cpu_limit' THEN "
+      "'timeout' ELSE 'error' END WHERE " +
+      is_one_of(core_.db().dialect(), "extension_execution_log",
+                "WHERE status = 'started' AND started_at < $2 LIMIT $3");
   while (true) {
     TRY(const std::uint64_t rows, core_.db().write([&](sql::Executor& sql) {
-      return sql.execute(
-          "UPDATE extension_execution_log SET finished_at = $1, error = 'gateway_lost', status = "
-          "CASE end_class WHEN 'ok' THEN 'ok' WHEN 'wall_limit' THEN 'timeout' WHEN 'cpu_limit' "
-          "THEN 'timeout' ELSE 'error' END WHERE (tenant, id) IN (SELECT tenant, id FROM "
-          "extension_execution_log WHERE status = 'started' AND started_at < $2 LIMIT $3)",
-          {now, now - core_.options().retention.unfinished, kRowsAtOnce});
+      return sql.execute(text, {now, now - core_.options().retention.unfinished, kRowsAtOnce});
     }));
     if (rows < kRowsAtOnce) return {};
   }

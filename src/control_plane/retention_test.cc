@@ -1,7 +1,10 @@
 // Logs stay within their bounds of age and size, and can be asked for by what they are.
 
+#include "control_plane/retention.h"
+
 #include <thread>
 
+#include "control_plane/core.h"
 #include "control_plane/testing.h"
 
 namespace alga::control_plane {
@@ -173,6 +176,64 @@ TEST_P(Retained, FindsExecutionsByIdRequestStatusAndTime) {
   EXPECT_EQ(one.string("/execution/request_id"), "request-x2");
   EXPECT_EQ(p().call("GET", "/api/v1/executions/x2", admins_["t2"]).string("/error/code"),
             "execution.not_found");
+}
+
+/// A database that remembers what was changed in it, statement by statement.
+class Remembering final : public testing::PassingDatabase {
+ public:
+  using PassingDatabase::PassingDatabase;
+  using Statement = std::pair<std::string, std::vector<sql::Value>>;
+  std::vector<Statement> statements;
+
+ protected:
+  Status run_write(const sql::WriteOptions& options, Work work) override {
+    return real().write(
+        [&](sql::Executor& sql) {
+          Listening listening(*this, sql);
+          return work(listening);
+        },
+        options);
+  }
+
+ private:
+  class Listening final : public testing::PassingExecutor {
+   public:
+    Listening(Remembering& to, sql::Executor& real) : PassingExecutor(real), to_(to) {}
+    Result<std::uint64_t> execute(std::string_view text,
+                                  const std::vector<sql::Value>& params) override {
+      to_.statements.emplace_back(text, params);
+      return PassingExecutor::execute(text, params);
+    }
+
+   private:
+    Remembering& to_;
+  };
+};
+
+TEST_P(Retained, GoesStraightToTheRowsThatItForgets) {
+  Remembering database(open());
+  Dependencies deps;
+  deps.database = &database;
+  deps.clock = &p().clock();
+  SystemRandom random;
+  NoMetrics metrics;
+  deps.random = &random;
+  deps.metrics = &metrics;
+  const Core core(std::move(deps));
+  ASSERT_TRUE(Retention(core).sweep());
+  ASSERT_EQ(database.statements.size(), 3U);
+  const bool sqlite = GetParam() == sql::Dialect::sqlite;
+  for (const auto& [text, params] : database.statements) {
+    auto plan = database.read([&](sql::Executor& sql) {
+      return sql.query((sqlite ? "EXPLAIN QUERY PLAN " : "EXPLAIN ") + text, params);
+    });
+    ASSERT_TRUE(plan) << plan.error().message;
+    std::string all;
+    for (const sql::Row& row : *plan) all += row.at<std::string>(sqlite ? 3 : 0) + "\n";
+    EXPECT_TRUE(all.contains(sqlite ? "USING INTEGER PRIMARY KEY (rowid=?)" : "Tid Scan"))
+        << text << "\n"
+        << all;
+  }
 }
 
 ALGA_ON_EVERY_DATABASE(Retained);
