@@ -1,0 +1,102 @@
+#!/usr/bin/python3
+"""What ./x test makes of what its programs say, and what the page of requirements may claim: over suites and pages made
+for the purpose, in a copy of tools/."""
+
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+from harness.tap import expect, expect_equal, expect_in, main, test
+
+ROOT = Path(__file__).resolve().parents[2]
+REASON = "this machine runs no containers: no such runtime"
+ROW = "| {} | {} | `code.cc` | `code_test.cc:Does` | {} |\n"
+
+
+class World:
+    """A repository of nothing but tools/, and what a test puts into it."""
+
+    def __init__(self, folder):
+        self.folder = folder
+        shutil.copytree(ROOT / "tools", folder / "tools", ignore=shutil.ignore_patterns("__pycache__"))
+        (folder / "docs").mkdir()
+        (folder / "code.cc").write_text("")
+        (folder / "code_test.cc").write_text("TEST(Code, Does) {}\n")
+
+    def run(self, *command):
+        """(status, lines) of a program of tools/."""
+        env = {name: value for name, value in os.environ.items() if not name.startswith("ALGA_")}
+        done = subprocess.run([self.folder / "tools" / command[0], *command[1:]], env=env, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=120)
+        return done.returncode, (done.stdout + done.stderr).splitlines()
+
+    def suite(self, **scripts):
+        """Runs the end-to-end suite of these programs."""
+        tests = self.folder / "tests" / "e2e"
+        shutil.rmtree(tests, ignore_errors=True)
+        tests.mkdir(parents=True)
+        for name, text in scripts.items():
+            path = tests / f"{name}_test.sh"
+            path.write_text(f"#!/bin/sh\n{text}\n")
+            path.chmod(0o755)
+        return self.run("run-tests", "--only", "e2e")
+
+    def requirements(self, *rows):
+        (self.folder / "docs" / "requirements.md").write_text("".join(ROW.format(*row) for row in rows))
+        return self.run("check-requirements")
+
+
+@test("a test that cannot run here is in the sum as skipped, with its name and its reason, and passes for nothing")
+def skipped(world):
+    status, lines = world.suite(a=f"echo 'ok a container runs # SKIP {REASON}'", b="echo ok it works")
+    expect_equal(lines[-1], "1 passed, 0 failed, 1 skipped", "the sum")
+    expect_in(f"skipped: e2e/a_test.sh: a container runs: {REASON}", lines, "the reason")
+    expect_equal(status, 0, "exit status")
+
+
+@test("a run in which everything was skipped has passed nothing and is a failure")
+def nothing_ran(world):
+    status, lines = world.suite(a=f"echo 'ok a container runs # SKIP {REASON}'")
+    expect_in("0 passed, 0 failed, 1 skipped", lines, "the sum")
+    expect_equal(status, 1, "exit status")
+
+
+@test("a program that ends badly, says nothing or says `not ok` is a failure, whatever else it said")
+def failures(world):
+    for text, failed in (
+        ("echo ok it works; exit 3", "e2e/a_test.sh: e2e/a_test.sh exit status 3"),
+        ("true", "e2e/a_test.sh: e2e/a_test.sh ran no test"),
+        ("echo ok it works; echo not ok it does not", "e2e/a_test.sh: it does not"),
+        ("echo ok it works; kill -9 $$", "e2e/a_test.sh: e2e/a_test.sh died of SIGKILL"),
+    ):
+        status, lines = world.suite(a=text)
+        expect_in(f"FAILED: {failed}", lines, text)
+        expect(", 1 failed" in lines[-1], f"{text}: {lines[-1]}")
+        expect_equal(status, 1, f"exit status of {text}")
+
+
+@test("the page of requirements claims no file, no test and no row that is not there")
+def requirements(world):
+    expect_equal(world.requirements(("I01", "it runs", "done")), (0, ["0 planned, 0 partial, 1 done"]), "a good page")
+    for rows, fault in (
+        ([("I01", "it runs", "finished")], "I01 state 'finished' is none of planned, partial, done"),
+        ([("I01", "it runs", "done"), ("I01", "again", "done")], "I01 I01 stands twice"),
+        ([("M01", "see I07", "done")], "M01 names I07, which is no row"),
+        ([("M01", "see I07", "done"), ("I07", "its detail", "partial")], "M01 is done, but I07, which it names, is partial"),
+    ):
+        status, lines = world.requirements(*rows)
+        expect(status == 1 and any(line.endswith(fault) for line in lines), f"{fault}: {lines}")
+    expect_equal(world.requirements(("M01", "see I07", "partial"), ("I07", "its detail", "done"))[0], 0, "a detail may be further")
+    (world.folder / "code_test.cc").write_text("")
+    status, lines = world.requirements(("I01", "it runs", "done"))
+    expect(status == 1 and lines[0].endswith("I01 code_test.cc does not mention Does"), f"a test that is gone: {lines}")
+
+
+def run():
+    with tempfile.TemporaryDirectory(prefix="alga-e2e.") as folder:
+        return main(World(Path(folder)))
+
+
+sys.exit(run())
