@@ -25,6 +25,46 @@ package wasi:clocks@0.2.3 {
         subscribe-duration: func(when: u64) -> pollable;
     }
 }
+package wasi:filesystem@0.2.3 {
+    interface types { resource descriptor; }
+    interface preopens {
+        use types.{descriptor};
+        get-directories: func() -> list<tuple<descriptor, string>>;
+    }
+}
+package wasi:sockets@0.2.3 {
+    interface network {
+        resource network;
+        enum error-code {
+            unknown, access-denied, not-supported, invalid-argument, out-of-memory, timeout, concurrency-conflict,
+            not-in-progress, would-block, invalid-state, new-socket-limit, address-not-bindable, address-in-use,
+            remote-unreachable, connection-refused, connection-reset, connection-aborted, datagram-too-large,
+            name-unresolvable, temporary-resolver-failure, permanent-resolver-failure,
+        }
+        enum ip-address-family { ipv4, ipv6 }
+    }
+    interface instance-network {
+        use network.{network};
+        instance-network: func() -> network;
+    }
+    interface ip-name-lookup {
+        use network.{network, error-code};
+        resource resolve-address-stream;
+        resolve-addresses: func(network: borrow<network>, name: string) -> result<resolve-address-stream, error-code>;
+    }
+    interface tcp { resource tcp-socket; }
+    interface tcp-create-socket {
+        use network.{error-code, ip-address-family};
+        use tcp.{tcp-socket};
+        create-tcp-socket: func(address-family: ip-address-family) -> result<tcp-socket, error-code>;
+    }
+    interface udp { resource udp-socket; }
+    interface udp-create-socket {
+        use network.{error-code, ip-address-family};
+        use udp.{udp-socket};
+        create-udp-socket: func(address-family: ip-address-family) -> result<udp-socket, error-code>;
+    }
+}
 package wasi:made-up@9.0.0 {
     interface telepathy { read-mind: func() -> string; }
     interface levitation { rise: func(metres: u32); }
