@@ -64,6 +64,21 @@ TEST(Settings, CoverEveryLimit) {
   EXPECT_EQ(loaded.config->number("limits.fetch_calls"), 50U);
 }
 
+TEST(Settings, TakeThreeLimitsByTheNamesOfThePlan) {
+  Loaded loaded = load(all_settings(limits()), {.environment = {{"MAX_LINEAR_MEMORY", "33554432"},
+                                                                {"MAX_COMPONENT_SIZE", "8MiB"},
+                                                                {"MAX_COMPONENTS", "17"}}});
+  ASSERT_TRUE(loaded.config);
+  EXPECT_EQ(loaded.config->size("limits.memory"), 32U << 20U);
+  EXPECT_EQ(loaded.config->size("limits.max_memory"), 1U << 30U);
+  EXPECT_EQ(loaded.config->size("limits.component_size"), 8U << 20U);
+  EXPECT_EQ(loaded.config->number("limits.components_in_memory"), 17U);
+  const std::string page = reference_markdown(all_settings(limits()));
+  for (const char* name : {"`MAX_LINEAR_MEMORY`", "`MAX_COMPONENT_SIZE`", "`MAX_COMPONENTS`"}) {
+    EXPECT_TRUE(page.contains(name)) << name;
+  }
+}
+
 /// With ALGA_UPDATE_DOCS set, writes the page instead of comparing it.
 TEST(Reference, IsWhatStandsInTheDocumentation) {
   std::string path = ALGA_DOCS_DIR "/configuration.md";

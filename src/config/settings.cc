@@ -1,5 +1,6 @@
 #include <initializer_list>
 #include <iterator>
+#include <string_view>
 #include <utility>
 
 #include "config/schema.h"
@@ -452,8 +453,16 @@ void add_observability(std::vector<Setting>& all) {
 }
 
 void add_limits(std::vector<Setting>& all, std::span<const LimitSetting> limits) {
+/// Three limits have a name of their own in the plan of the reference system's runtime.
+Aliases planned_name(std::string_view limit) {
+  if (limit == "memory") return {{"MAX_LINEAR_MEMORY"}};
+  if (limit == "component_size") return {{"MAX_COMPONENT_SIZE"}};
+  if (limit == "components_in_memory") return {{"MAX_COMPONENTS"}};
+  return {};
+}
+
   auto add = [&](const LimitSetting& limit, std::string prefix, std::uint64_t value,
-                 std::string description) {
+                 std::string description, Aliases aliases) {
     std::string name = "limits." + std::move(prefix) + std::string(limit.name);
     all.push_back({std::move(name),
                    limit.type,
@@ -462,15 +471,15 @@ void add_limits(std::vector<Setting>& all, std::span<const LimitSetting> limits)
                    {},
                    limit.min,
                    limit.max,
-                   {}});
+                   std::move(aliases)});
   };
   for (const LimitSetting& limit : limits) {
     std::string what(limit.description);
     what.front() = static_cast<char>(
         what.front() >= 'a' && what.front() <= 'z' ? what.front() - 'a' + 'A' : what.front());
-    add(limit, "", limit.default_value, what);
+    add(limit, "", limit.default_value, what, planned_name(limit.name));
     add(limit, "max_", limit.max,
-        "Most that an install may get of `" + std::string(limit.name) + "`");
+        "Most that an install may get of `" + std::string(limit.name) + "`", {});
   }
 }
 
