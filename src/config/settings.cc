@@ -346,8 +346,9 @@ void add_control_plane(std::vector<Setting>& all) {
   t.secret("token", "`x-runner-auth` of install-config",
            {{"RUNNER_STORAGE_API_TOKEN", Alias::secret_itself},
             {"RUNNER_CONFIG_API_TOKEN", Alias::secret_itself}});
-  t.duration("lease", second, 100, 10 * second,
-             "How long a gateway serves an install's configuration without asking");
+  t.duration("lease", second, 100, second,
+             "How long a gateway serves an install's configuration without asking, and how long a "
+             "change may wait for a gateway that does not answer; the same in every process");
   t.flag("remote_gateways", false,
          "Gateways run in other processes: changes are acknowledged when all of them have "
          "confirmed, or "
@@ -452,7 +453,6 @@ void add_observability(std::vector<Setting>& all) {
                      "Share of new traces that are recorded; a caller's decision is kept");
 }
 
-void add_limits(std::vector<Setting>& all, std::span<const LimitSetting> limits) {
 /// Three limits have a name of their own in the plan of the reference system's runtime.
 Aliases planned_name(std::string_view limit) {
   if (limit == "memory") return {{"MAX_LINEAR_MEMORY"}};
@@ -461,6 +461,7 @@ Aliases planned_name(std::string_view limit) {
   return {};
 }
 
+void add_limits(std::vector<Setting>& all, std::span<const LimitSetting> limits) {
   auto add = [&](const LimitSetting& limit, std::string prefix, std::uint64_t value,
                  std::string description, Aliases aliases) {
     std::string name = "limits." + std::move(prefix) + std::string(limit.name);
