@@ -142,13 +142,14 @@ std::size_t longest_bulk_write(const StorageLimits& limits) {
   return std::max(longest_write(limits), kEscaped * limits.bulk_bytes + records + kFrame);
 }
 
-/// What an install keeps is a quota, what one request brings a size.
+/// What an install keeps is a quota, what one request brings a size. Several limits share a code:
+/// the message says which one it was by the name of its setting.
 std::unexpected<Error> StorageRecords::over(domain::Limit limit, std::uint64_t most) const {
   const domain::LimitInfo& info = domain::info(limit);
   domain::count_limit_hit(*core_.deps().metrics, limit);
   const bool quota = info.code == "storage.quota";
   return fail(quota ? Kind::rate_limited : Kind::too_large, info.code,
-              fmt::format("{}: at most {}", info.description, most));
+              fmt::format("{}: at most {} (limits.{})", info.description, most, info.name));
 }
 
 Status StorageRecords::check_names(const std::string& ns, const std::string& key) const {

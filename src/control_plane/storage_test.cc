@@ -402,15 +402,18 @@ class SmallStorageContract : public ExtensionStorageContract {
   }
   /// A JSON string that takes `bytes`, its quotes included.
   static boost::json::value sized(std::size_t bytes) { return boost::json::string(bytes - 2, 'v'); }
-  static void expect_too_large(const Reply& reply) {
+  /// Four limits share the first code and three the second: the message names the one it was.
+  static void expect_too_large(const Reply& reply, std::string_view message) {
     EXPECT_EQ(reply.status, 400) << reply.text;
     EXPECT_EQ(reply.string("/code"), "LIMIT_EXCEEDED");
     EXPECT_EQ(reply.string("/details/code"), "storage.too_large");
+    EXPECT_EQ(reply.string("/error"), message);
   }
-  static void expect_quota(const Reply& reply) {
+  static void expect_quota(const Reply& reply, std::string_view message) {
     EXPECT_EQ(reply.status, 429) << reply.text;
     EXPECT_EQ(reply.string("/code"), "QUOTA_EXCEEDED");
     EXPECT_EQ(reply.string("/details/code"), "storage.quota");
+    EXPECT_EQ(reply.string("/error"), message);
   }
   testing::LimitHits hits_;
 };
@@ -421,7 +424,8 @@ TEST_P(SmallStorageContract, BoundsTheMetadataOfARecord) {
   };
   EXPECT_EQ(put("k", 1, metadata(20)).status, 200);
   EXPECT_EQ(hits_.text(), "");
-  expect_too_large(put("k", 2, metadata(21)));
+  expect_too_large(put("k", 2, metadata(21)),
+                   "metadata of a stored record: at most 20 (limits.storage_metadata)");
   EXPECT_EQ(hits_.text(), "storage_metadata 1");
   EXPECT_EQ(get("k").at("/value"), 1) << "a refused write changes nothing";
 }
@@ -436,7 +440,8 @@ TEST_P(SmallStorageContract, BoundsTheRecordsOfABulk) {
   };
   int refused = 0;
   for (int records : {4, 5, 1'000, 50'000}) {
-    expect_too_large(bulk(records));
+    expect_too_large(bulk(records),
+                     "records of one bulk write: at most 3 (limits.storage_bulk_items)");
     EXPECT_EQ(hits_.text(), "storage_bulk_items " + std::to_string(++refused)) << records;
   }
   EXPECT_EQ(get("0").status, 404) << "all or nothing";
@@ -452,7 +457,8 @@ TEST_P(SmallStorageContract, BoundsTheBytesOfABulk) {
                {"items", boost::json::array{object{{"key", "a"}, {"value", sized(first)}},
                                             object{{"key", "b"}, {"value", sized(second)}}}}});
   };
-  expect_too_large(bulk(50, 51));
+  expect_too_large(bulk(50, 51),
+                   "values of one bulk write together: at most 100 (limits.storage_bulk_bytes)");
   EXPECT_EQ(hits_.text(), "storage_bulk_bytes 1");
   EXPECT_EQ(get("a").status, 404) << "all or nothing";
   EXPECT_EQ(bulk(50, 50).status, 200);
@@ -465,7 +471,7 @@ TEST_P(SmallStorageContract, BoundsTheKeysOfANamespace) {
   EXPECT_EQ(put("a", 2).at("/revision"), 2) << "what is there may change";
   EXPECT_EQ(put_in("other", "a", 1).status, 200) << "each namespace has its own";
   EXPECT_EQ(hits_.text(), "");
-  expect_quota(put("d", 1));
+  expect_quota(put("d", 1), "keys of one namespace: at most 3 (limits.storage_keys)");
   EXPECT_EQ(hits_.text(), "storage_keys 1");
   EXPECT_EQ(get("d").status, 404);
   auto of_guest = guest_put("d", "1");
@@ -478,19 +484,38 @@ TEST_P(SmallStorageContract, BoundsTheKeysOfANamespace) {
 }
 
 TEST_P(SmallStorageContract, BoundsTheBytesOfAnInstall) {
+  constexpr std::string_view full =
+      "stored values of an install together: at most 300 (limits.storage_bytes)";
   // The key of one byte counts, too.
   EXPECT_EQ(put_in("one", "a", sized(149)).status, 200);
   EXPECT_EQ(put_in("two", "b", sized(149)).status, 200);
   EXPECT_EQ(hits_.text(), "") << "300 bytes";
-  expect_quota(put_in("three", "c", 1));
+  expect_quota(put_in("three", "c", 1), full);
   EXPECT_EQ(hits_.text(), "storage_bytes 1");
-  expect_quota(put_in("two", "b", sized(150)));
-  expect_quota(put_in("two", "b", sized(149), {{"metadata", {{"m", 1}}}}));
+  expect_quota(put_in("two", "b", sized(150)), full);
+  expect_quota(put_in("two", "b", sized(149), {{"metadata", {{"m", 1}}}}), full);
   EXPECT_EQ(hits_.text(), "storage_bytes 3") << "metadata counts, too";
   EXPECT_EQ(put_in("two", "b", sized(147)).at("/revision"), 2) << "less is never refused";
   EXPECT_EQ(put_in("three", "c", 1).status, 200) << "there is room for a key and a figure again";
-  expect_quota(put_in("three", "c", 12));
+  expect_quota(put_in("three", "c", 12), full);
   EXPECT_EQ(hits_.text(), "storage_bytes 4");
+}
+
+TEST_P(SmallStorageContract, BoundsAValue) {
+  expect_too_large(put("k", sized((64U << 10U) + 1)),
+                   "one stored value: at most 65536 (limits.storage_value)");
+  EXPECT_EQ(hits_.text(), "storage_value 1");
+}
+
+TEST_P(SmallStorageContract, BoundsTheNamespacesOfAnInstall) {
+  for (int i = 0; i < 32; ++i) {
+    EXPECT_EQ(put_in(std::to_string(i), "k", 1).status, 200) << i;
+  }
+  EXPECT_EQ(hits_.text(), "");
+  expect_quota(put_in("32", "k", 1),
+               "namespaces of an install: at most 32 (limits.storage_namespaces)");
+  EXPECT_EQ(hits_.text(), "storage_namespaces 1");
+  EXPECT_EQ(put_in("0", "k", 2).at("/revision"), 2) << "what is there may change";
 }
 
 /// As it is unless somebody says otherwise: the token of runners opens no storage.
