@@ -15,7 +15,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "e2e"))
 
 from harness.platform import CONFIG, Platform, Publisher  # noqa: E402
 from harness.servers import Postgres  # noqa: E402
-from harness.tap import Skip, expect, expect_equal, main, test  # noqa: E402
+from harness.tap import Skip, expect, expect_equal, expect_in, main, test  # noqa: E402
 
 PLAIN = Path(__file__).resolve().parents[1] / "guests" / "text" / "echo.wasm"
 #: Through these, guests are called; tests/hostile/protocol_test.py and guest_test.py are about them.
@@ -26,10 +26,28 @@ PARAMETERS = (
     "%252e%252e", "*", "..;", "%c0%ae", "%20", "1e999", "%", "%zz", "'", "';--", "0" * 36, "{}",
 )  # fmt: skip
 QUERIES = ("", "0", "-1", "1000000000", "99999999999999999999", "1e3", "0.5", "%00", "abc", "%ff", "1%00", "x" * 5000, "9999-99-99T99:99:99Z", "+1", "0x10")
-BODIES = (
-    b"", b"\0", b"\xef\xbb\xbf{}", b"{}{}", b"[]", b"null", b"1", b'"x"', b'{"a":1,"a":2}', b'{"a":NaN}', b'{"a":1e999}', b"[" * 5000,
-    b'{"a":' * 2000, b'{"x":"\\ud800"}', b'{"x":"\xff"}', b'{"\\u0000":1}', b"{", b'{"a":01}', b"{'a':1}", b'{"a":1,}',
-)  # fmt: skip
+#: What is wrong with each; of the member that nobody knows it depends on whether others are missing.
+BODIES = {
+    **{body: ("json.malformed",) for body in (
+        b"", b"\0", b"\xef\xbb\xbf{}", b"{}{}", b'{"a":NaN}', b'{"a":1e999}', b'{"x":"\\ud800"}', b'{"x":"\xff"}', b"{", b'{"a":01}', b"{'a':1}", b'{"a":1,}',
+    )},
+    **{body: ("json.wrong_type",) for body in (b"[]", b"null", b"1", b'"x"')},
+    **{body: ("json.too_deep",) for body in (b"[" * 5000, b'{"a":' * 2000)},
+    b'{"a":1,"a":2}': ("json.duplicate_member",),
+    b'{"\\u0000":1}': ("json.missing_member", "json.unknown_member"),
+}  # fmt: skip
+#: Routes that say it in the earlier form, whatever is wrong, or ask first who is there.
+ANSWERS = {
+    "/api/ext-bundles/": (400, "BAD_REQUEST"),
+    "/api/ext-storage/install/{installId}/{namespace}/records": (400, "VALIDATION_FAILED"),
+    "/api/ext-storage/install/{installId}/{namespace}/schemas": (400, "request.invalid"),
+    "/api/internal/ext-storage/": (401, "UNAUTHORIZED"),
+    "/api/internal/ext-runner/": (401, "auth.invalid_token"),
+    "/internal/runner/": (401, "auth.invalid_token"),
+    "/internal/secrets/": (401, "broker.certificate_required"),
+}
+#: Routes that take short bodies only, and how long.
+SHORT = {"/warmup": 4096, "/internal/secrets/redeem": 8192}
 #: As they stand in a document.
 VALUES = (
     "1e400", "-0", "1e308", "99999999999999999999", "-1", "0", "0.5", "18446744073709551616", "9223372036854775808", '"a\\u0000b"',
@@ -142,10 +160,13 @@ def bodies(world):
         for method in offered:
             if "application/json" not in item[method].get("requestBody", {}).get("content", {}):
                 continue
-            for body in BODIES:
+            said = next((wanted for head, wanted in ANSWERS.items() if pattern.startswith(head)), None)
+            for body, codes in BODIES.items():
                 status, _, answer = world.ask(method.upper(), world.path(pattern), body)
-                inside = status == 200 and json.loads(answer).get("status", 0)  # /v1/execute answers so
-                expect(status >= 400 or (isinstance(inside, int) and inside >= 400), f"{method} {pattern} took {body[:40]}: {answer[:200]}")
+                wanted = [said] if said else [(400, code) for code in codes]
+                if len(body) > SHORT.get(pattern, len(body)):
+                    wanted = [(413, "http.body_too_large")]
+                expect_in((status, code_of(answer)), wanted, f"{method} {pattern} with {body[:40]}: {answer[:200]}")
 
 
 def wanted(world):

@@ -254,15 +254,18 @@ def many_headers(world):
 
 @test("headers of an answer cannot begin another header, another answer, or a cookie")
 def header_injection(world):
+    plain = world.call("/answer", {})
+    expect_equal((plain.status, plain.header("x-ext-warning")), (200, None), "an answer without fields")
+
+    def dropped(name, value):
+        answer = world.call("/answer", {"headers": [[name, value]]})
+        expect_equal((answer.status, [name for name, _ in answer.headers], answer.body), (200, [name for name, _ in plain.headers], b""), f"{name!r}: {value!r}")
+
     evil = ["x\r\nset-cookie: a=1", "x\nset-cookie: a=1", "x\rset-cookie: a=1", "x\0y", "x\r\n\r\nHTTP/1.1 200 OK", "x\x7fy", "\x01"]
     for value in evil:
-        answer = world.call("/answer", {"headers": [["x-ext-warning", value]]})
-        expect(answer.header("set-cookie") is None and b"set-cookie" not in answer.body, f"{value!r}: {answer.headers}")
-        expect(answer.status >= 500 or answer.header("x-ext-warning") is None, f"{value!r} came through")
-    for name in ("set-cookie\r\nx", "x y", "", "x:", "content-length\0", "ä"):
-        answer = world.call("/answer", {"headers": [[name, "1"]]})
-        expect(answer.header("set-cookie") is None, f"{name!r}: {answer.headers}")
-        expect(answer.status in (200, 500, 502), f"{name!r}: {answer.status}")
+        dropped("x-ext-warning", value)
+    for name in ("set-cookie\r\nx", "x y", "", "x:", "content-length\0", "ä", "Set-Cookie", "content-length", "transfer-encoding"):
+        dropped(name, "1")
     expect_equal(world.call("/answer", {"headers": [["x-ext-warning", "y"]]}).header("x-ext-warning"), "y", "a field without harm")
 
 
@@ -270,7 +273,9 @@ def header_injection(world):
 def statuses(world):
     for status in (0, 1, 99, 100, 101, 199, 600, 999, 1000, 65535):
         answer = world.call("/answer", {"status": status})
-        expect_in(answer.status, (500, 502), f"status {status}")
+        expect_equal((answer.status, answer.json()["code"]), (502, "runner.bad_guest_status"), f"status {status}")
+    for status in (200, 599):
+        expect_equal(world.call("/answer", {"status": status}).status, status, f"status {status}")
     for status in (204, 205, 304):
         answer = world.call("/answer", {"status": status, "body": "smuggled"})
         expect_equal((answer.status, answer.body), (status, b""), f"status {status}")
@@ -301,29 +306,31 @@ def log_lines(world):
 
 @test("a flood of lines is cut and counted once")
 def log_flood(world):
-    expect(world.call("/log", {"lines": ["flood"] * 5_000}).status in (200, 502), "logging")
+    answer = world.call("/log", {"lines": ["flood"] * 5_000})
+    expect_equal((answer.status, answer.json()), (200, {"logged": 5_000}), "logging")
     tenant = {"x-tenant-id": "acme"}
     dropped = eventually(
         lambda: [entry for entry in world.platform.operator.get("/api/logs?limit=200", headers=tenant).json()["lines"] if "dropped" in entry["message"]], 15, "the count"
     )
-    expect_equal(len(dropped), 1, "counts")
+    expect_equal([entry["request_id"] for entry in dropped], [answer.header("x-request-id")], "counts")
+    expect_in("4000", dropped[0]["message"], "the count")
 
 
 @test("keys with separators, dots and look-alikes stay within their install")
 def keys(world):
     names = ["../k", "a/b", "..", "", "a\0b", ":", "acme:k", "k\u00e4", "ka\u0308", "K", "k", "x" * 257, "a\nb", "%2e%2e"]
     got = world.call("/keys", {"ns": "n", "keys": names}).json()
-    for name in ("../k", "a/b", "", "a\0b", "x" * 257, "a\nb"):
-        expect("err" in got[names.index(name)], f"{name!r} was taken as a key")
+    refused = ("../k", "a/b", "", "a\0b", "x" * 257, "a\nb")
+    expect_equal(got, [{"err": "invalid"} if name in refused else {"ok": 1} for name in names], "keys")
     for ns in ("", "x" * 129):
-        expect("err" in world.call("/keys", {"ns": ns, "keys": ["k"]}).json()[0], f"{ns!r} was taken as a namespace")
+        expect_equal(world.call("/keys", {"ns": ns, "keys": ["k"]}).json(), [{"err": "invalid"}], f"{ns!r} as a namespace")
     expect_equal(world.call("/read", {"ns": "n", "key": "k"}).json(), {"ok": "v"}, "own record")
     expect_equal(world.call("/read", {"ns": "n", "key": "k"}, tenant="umbrella").json(), {"err": "missing"}, "another tenant's record")
 
 
 @test("a guest finds no process, no environment, no files and no network of its own")
 def ambient(world):
-    expect_in(world.call("/eval").json(), ({"ok": "undefinedundefinedundefined"},), "globals of other runtimes")
+    expect_equal(world.call("/eval").json(), {"ok": "undefinedundefinedundefined"}, "globals of other runtimes")
     names = world.call("/environment").json()["globals"]
     for name in ("process", "require", "Deno", "Bun", "WebSocket", "XMLHttpRequest", "SharedArrayBuffer", "Worker"):
         expect(name not in names, f"{name} is there")
@@ -336,15 +343,17 @@ def inside(world):
     hosts = ["0.0.0.0", "[::1]", "[::]", "[::ffff:127.0.0.2]", "[::127.0.0.1]", "[64:ff9b::7f00:1]", "[2002:7f00:1::]", "[2001::1]", "[fe80::1]", "[fd00:ec2::254]", "169.254.169.254"]
     hosts += ["100.64.0.1", "10.0.0.1", "172.16.0.1", "192.168.0.1", "192.0.0.1", "198.18.0.1", "224.0.0.1", "240.0.0.1", "255.255.255.255", "2130706433", "0177.0.0.1", "0x7f000001", "127.1"]
     hosts += ["localhost", "localhost.", "LOCALHOST", "127.0.0.2", "%31%32%37.0.0.1", "１２７.0.0.1", "127。0。0。1", "metadata.google.internal", "kubernetes.default.svc"]
+    # Spellings that only some parsers read as an address are no host for anybody.
+    odd = ("2130706433", "0177.0.0.1", "0x7f000001", "127.1", "%31%32%37.0.0.1", "１２７.0.0.1", "127。0。0。1")
     for host in hosts:
         got = world.call("/fetch", {"url": f"http://{host}:{port}/"}).json()
-        expect_in(got.get("err"), ("not-allowed", "invalid-url"), host)
+        expect_equal(got, {"err": "invalid-url" if host in odd else "not-allowed"}, host)
     origin = world.upstream.origin
     urls = ["file:///etc/passwd", "gopher://127.0.0.1/", "ws://127.0.0.1/", "ftp://127.0.0.1/", f"https://127.0.0.1@evil.example:{port}/", f"http://evil.example\\@127.0.0.1:{port}/", f"{origin}\n.evil/", "http://127.0.0.1:0/"]
     urls += ["http://127.0.0.1:65536/", f"http://user:pass@example.com:{port}/", "//127.0.0.1/", "http:/127.0.0.1", "http://", "", "http://127.0.0.1:22/", "\thttp://127.0.0.1:1/", "http://[::1", "http://exa mple/"]
     for url in urls:
         got = world.call("/fetch", {"url": url}).json()
-        expect_in(got.get("err"), ("not-allowed", "invalid-url"), url)
+        expect_equal(got, {"err": "not-allowed" if url == "http://127.0.0.1:22/" else "invalid-url"}, url)
     expect_equal(len(world.upstream.seen()), before, "requests that reached the server inside")
 
 
@@ -369,7 +378,7 @@ def hop_by_hop(world):
         expect(name not in headers, f"{name} was sent: {headers}")
     for header in (["x", "a\r\nb: c"], ["x\r\ny", "1"], ["x", "a\0b"], ["", "x"], ["x y", "1"]):
         got = world.call("/fetch", {"url": world.upstream.origin, "headers": [header]}).json()
-        expect("err" in got, f"{header!r} was sent")
+        expect_equal(got, {"err": "invalid-url"}, f"{header!r}")
 
 
 @test("extensions that call one another end at the depth that the operator allows")
