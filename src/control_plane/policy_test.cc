@@ -56,6 +56,25 @@ TEST_F(Policy, RefusesComponentsBeyondTheirSize) {
   EXPECT_EQ(refused.string("/error/issues/0/code"), "component.too_large") << refused.text;
 }
 
+TEST_F(Policy, HoldsImportsToTheManifestWhereTheyMustBeExact) {
+  auto p = platform([](Options& options) { options.publishing.exact_imports = true; });
+  const std::string publisher = p->publisher("acme");
+  const auto publish = [&](const char* version, const char* import) {
+    auto report = testing::FakeInspector::good();
+    report.imports.emplace_back(import);
+    p->inspector().answer(report);
+    return p->publish(publisher, Platform::bundle(Platform::manifest("hello", version)));
+  };
+  // What every extension may do without asking; what this manifest asks for; what it does not.
+  EXPECT_EQ(publish("1.0.0", "alga:extension/logging@1.0.0").status, 200);
+  EXPECT_EQ(publish("1.0.1", "alga:extension/storage@1.0.0").status, 200);
+  const Reply refused = publish("1.0.2", "alga:extension/http@1.0.0");
+  EXPECT_EQ(refused.status, 422);
+  EXPECT_EQ(refused.string("/error/code"), "INVALID_COMPONENT");
+  EXPECT_EQ(refused.string("/error/issues/0/code"), "component.undeclared_import");
+  EXPECT_TRUE(refused.string("/error/issues/0/message").contains("cap:http.fetch")) << refused.text;
+}
+
 TEST_F(Policy, AcceptsCoreModulesUntilTheirDate) {
   auto p = platform([](Options& options) {
     options.publishing.legacy_modules_until = parse_rfc3339("2030-01-01T00:00:00Z");
