@@ -24,7 +24,7 @@ SANITIZER_SETTINGS = {
 
 
 def surroundings(runner):
-    """What a test program may read from its environment; tests/README.md lists it."""
+    """What a test program may read from its environment; CONTRIBUTING.md lists it."""
     settings = {
         "ALGA_ROOT": str(runner.root),
         "ALGA_BUILD": str(runner.build),
@@ -135,15 +135,24 @@ def sdk(runner):
         yield Outcome("sdk", failures=[f"tools/prepare-sdk {done.how()}"], output=done.output, seconds=done.seconds)
         return
     yield held_to_their_sources(runner, folder)
+    yield type_checked(runner, folder)
     for workspace in workspaces_with_tests(folder):
         yield vitest(runner, folder, workspace)
 
 
 def held_to_their_sources(runner, folder):
     """What is generated from wit/ and committed (schema/capabilities.json, types of the bindings) is what would be generated now."""
-    name = "sdk: files generated from wit/"
-    command = ["npm", "run", "--silent", "generate:check", "--workspace", "runtime-bindings"]
-    done = runner.run("sdk generated files", command, SDK_SECONDS, cwd=folder)
+    return npm_script(runner, folder, "sdk: files generated from wit/", ["generate:check", "--workspace", "runtime-bindings"])
+
+
+def type_checked(runner, folder):
+    """Every workspace with its tests: vitest and the builds take types away without a look at them."""
+    return npm_script(runner, folder, "sdk: types of all workspaces, tests and samples", ["typecheck"])
+
+
+def npm_script(runner, folder, name, words):
+    """One row that says whether a script of the packages ended well."""
+    done = runner.run(name, ["npm", "run", "--silent", *words], SDK_SECONDS, cwd=folder)
     outcome = Outcome(name, seconds=done.seconds, output=done.output)
     if done.status == 0:
         outcome.passed = 1
