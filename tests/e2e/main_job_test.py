@@ -155,6 +155,29 @@ def audit(world):
         expect_in(wanted, actions, "audited actions")
 
 
+@test("each request that reads a secret is in the audit trail: who read, its shortened name and what came of it, the same every time")
+def secret_audit(world):
+    def events(answer, count):
+        request = answer.header("x-request-id")
+
+        def recorded():
+            page = world.get("/api/v1/audit?limit=500").json()["events"]
+            found = [event for event in page if event["request_id"] == request]
+            return found if len(found) >= count else None
+
+        found = eventually(recorded, 15, f"{count} events of one request in the audit trail")
+        return sorted((event["action"], event["actor"], event["target"], event["details"]["reason"]) for event in found)
+
+    actor = f"extension:{world.install['id']}"
+    for _ in range(3):  # the same request leaves the same events, each time
+        given = world.call("/secret?key=api_key")
+        expect_equal(given.json(), {"value": {"ok": SECOND}, "keys": {"ok": ["api_key"]}}, "what the guest read")
+        expect_equal(events(given, 1), [("guest.secret_read", actor, "ap…ey", "given")], "a secret that is there")
+        missing = world.call("/secret?key=password-of-root")
+        expect_equal(missing.json()["value"], {"err": "missing"}, "what the guest read")
+        expect_equal(events(missing, 1), [("guest.secret_read", actor, "pa…ot", "missing")], "a secret that is not there")
+
+
 @test("metrics are served in the form of Prometheus")
 def metrics(world):
     answer = world.platform.server.client().get("/metrics")
