@@ -9,8 +9,9 @@ import time
 import urllib.request
 from pathlib import Path
 
-from harness.author import SDK, Author, release_only, scratch
+from harness.author import ROOT, SDK, Author, release_only, scratch
 from harness.ports import free_port
+from harness.server import fixture, run
 from harness.tap import expect, expect_equal, expect_in, main, test
 
 # The newest that runs on Node.js 20.
@@ -19,6 +20,7 @@ VERDACCIO = "6.1.6"
 OLDEST_NPM = "npm@10"
 PACKAGES = ("runtime-bindings", "iframe-sdk", "alga-cli")
 START_SECONDS = 300
+WIT = ROOT / "wit"
 CONFIG = """\
 storage: {folder}/storage
 packages:
@@ -128,6 +130,30 @@ def install(world):
     expect((project / "dist" / "main.wasm").stat().st_size > 1_000_000, "the component")
 
 
+def alga_imports(component):
+    """Functions with their types, by interface of ours that a component imports."""
+    status, said, errors = run("inspect", component, "--json")
+    expect_equal(status, 0, f"algad inspect {component} ({errors})")
+    return {entry["name"]: entry["functions"] for entry in json.loads(said)["imports"] if entry["name"].startswith("alga:extension/")}
+
+
+@test("what the published packages generate targets the contract of wit/: its files, and the types of every function that a component imports")
+def contract(world):
+    project = world.author.folder / "from-registry"
+    for name in ("extension-runner.wit", "compat/extension-runner.wit"):
+        ours = (WIT / name).read_bytes()
+        for package in ("extension-runtime", "cli"):
+            expect_equal((project / "node_modules" / "@alga" / package / "wit" / name).read_bytes(), ours, f"wit/{name} of @alga/{package}")
+    generated = list((project / ".alga").rglob("extension-runner.wit"))
+    expect_equal([path.read_bytes() for path in generated], [(WIT / "extension-runner.wit").read_bytes()], f"the contract of the project's world ({generated})")
+    # Built from wit/ by componentize-js itself, with every interface.
+    wanted = alga_imports(fixture("js-echo.wasm"))
+    declared = json.loads((project / "manifest.json").read_text())["capabilities"]
+    made = alga_imports(project / "dist" / "main.wasm")
+    expect(len(made) >= len(declared) > 1, f"interfaces that it imports: {sorted(made)}")
+    expect_equal(made, {name: wanted.get(name) for name in made}, "functions and types")
+
+
 @test("the packages of every npm template resolve with the npm of Node.js 20 too")
 def oldest_npm(world):
     for template in ("handler", "handler-ui"):
@@ -139,7 +165,7 @@ def oldest_npm(world):
         expect_in("node_modules/vitest", packages, f"packages of {template}")
 
 
-def run():
+def run_all():
     release_only("publishing the packages")
     with scratch() as folder:
         author = Author(Path(folder) / "author")
@@ -150,4 +176,4 @@ def run():
             registry.stop()
 
 
-sys.exit(run())
+sys.exit(run_all())
