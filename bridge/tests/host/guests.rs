@@ -4,73 +4,6 @@ use std::path::{Path, PathBuf};
 use wit_component::{ComponentEncoder, StringEncoding, embed_component_metadata};
 use wit_parser::Resolve;
 
-/// The bits of WASI that the text guests use.
-const WASI: &str = r#"
-package wasi:cli@0.2.3 {
-    interface exit { exit: func(status: result); }
-    interface environment { get-arguments: func() -> list<string>; }
-}
-package wasi:random@0.2.3 {
-    interface random { get-random-bytes: func(len: u64) -> list<u8>; }
-}
-package wasi:io@0.2.3 {
-    interface poll {
-        resource pollable { block: func(); }
-    }
-}
-package wasi:clocks@0.2.3 {
-    interface monotonic-clock {
-        use wasi:io/poll@0.2.3.{pollable};
-        now: func() -> u64;
-        subscribe-duration: func(when: u64) -> pollable;
-    }
-}
-package wasi:filesystem@0.2.3 {
-    interface types { resource descriptor; }
-    interface preopens {
-        use types.{descriptor};
-        get-directories: func() -> list<tuple<descriptor, string>>;
-    }
-}
-package wasi:sockets@0.2.3 {
-    interface network {
-        resource network;
-        enum error-code {
-            unknown, access-denied, not-supported, invalid-argument, out-of-memory, timeout, concurrency-conflict,
-            not-in-progress, would-block, invalid-state, new-socket-limit, address-not-bindable, address-in-use,
-            remote-unreachable, connection-refused, connection-reset, connection-aborted, datagram-too-large,
-            name-unresolvable, temporary-resolver-failure, permanent-resolver-failure,
-        }
-        enum ip-address-family { ipv4, ipv6 }
-    }
-    interface instance-network {
-        use network.{network};
-        instance-network: func() -> network;
-    }
-    interface ip-name-lookup {
-        use network.{network, error-code};
-        resource resolve-address-stream;
-        resolve-addresses: func(network: borrow<network>, name: string) -> result<resolve-address-stream, error-code>;
-    }
-    interface tcp { resource tcp-socket; }
-    interface tcp-create-socket {
-        use network.{error-code, ip-address-family};
-        use tcp.{tcp-socket};
-        create-tcp-socket: func(address-family: ip-address-family) -> result<tcp-socket, error-code>;
-    }
-    interface udp { resource udp-socket; }
-    interface udp-create-socket {
-        use network.{error-code, ip-address-family};
-        use udp.{udp-socket};
-        create-udp-socket: func(address-family: ip-address-family) -> result<udp-socket, error-code>;
-    }
-}
-package wasi:made-up@9.0.0 {
-    interface telepathy { read-mind: func() -> string; }
-    interface levitation { rise: func(metres: u32); }
-}
-"#;
-
 /// Asked when the tests run: a program that another checkout left in the target folder would name that checkout.
 pub fn repository() -> PathBuf {
     let crate_folder = std::env::var_os("CARGO_MANIFEST_DIR").expect("cargo runs the tests");
@@ -79,6 +12,11 @@ pub fn repository() -> PathBuf {
 
 fn wit(path: &str) -> String {
     std::fs::read_to_string(repository().join("wit").join(path)).expect("the contract is there")
+}
+
+fn wasi() -> String {
+    let path = repository().join("tests/guests/wasi.wit");
+    std::fs::read_to_string(path).expect("what guests know of WASI")
 }
 
 /// Memory, a bump allocator and the layout of the answer: what every text guest needs.
@@ -132,7 +70,7 @@ pub fn guest_of(
     let module = format!(
         "(module {fields} {RUNTIME} (func (export \"handler\") (param $request i32) (result i32) {body}))"
     );
-    encode(&[contract, &format!("package test:wasi;\n{WASI}"), &world], "guest", &module)
+    encode(&[contract, &wasi(), &world], "guest", &module)
 }
 
 fn encode(packages: &[&str], world: &str, module: &str) -> Vec<u8> {

@@ -39,6 +39,7 @@ pub fn take_owned(owned: AbOwned) -> Vec<u8> {
     unsafe { owned.into_bytes() }.to_vec()
 }
 
+pub type AbandonedHandler = Box<dyn Fn(u64) + Send + Sync>;
 pub type CallHandler = Box<dyn Fn(&AbHostRequest, *mut AbCall) -> i32 + Send + Sync>;
 
 /// What one execution did, as its callbacks saw it.
@@ -53,6 +54,7 @@ pub struct Record {
     pub refuse_logs: AtomicBool,
     pub closed: AtomicBool,
     pub call: Option<CallHandler>,
+    pub on_abandoned: Option<AbandonedHandler>,
 }
 
 impl Record {
@@ -60,7 +62,8 @@ impl Record {
         *self.notified.lock().unwrap()
     }
 
-    fn wait(&self, seen: u64) {
+    /// Waits for a notification beyond the first `seen`.
+    pub fn wait(&self, seen: u64) {
         let guard = self.notified.lock().unwrap();
         let (_guard, timeout) =
             self.signal.wait_timeout_while(guard, PATIENCE, |count| *count == seen).unwrap();
@@ -109,7 +112,11 @@ unsafe extern "C-unwind" fn call(
 }
 
 unsafe extern "C-unwind" fn abandoned(_host: *mut c_void, user: *mut c_void, id: u64) {
-    unsafe { record(user) }.abandoned.lock().unwrap().push(id);
+    let record = unsafe { record(user) };
+    record.abandoned.lock().unwrap().push(id);
+    if let Some(handler) = &record.on_abandoned {
+        handler(id);
+    }
 }
 
 unsafe extern "C-unwind" fn log(
@@ -278,6 +285,7 @@ pub struct Run {
     pub headers: Vec<(String, String)>,
     pub limits: AbLimits,
     pub call: Option<CallHandler>,
+    pub on_abandoned: Option<AbandonedHandler>,
     pub refuse_logs: bool,
     /// Gives up (by freeing the execution) after that many yields.
     pub max_yields: Option<u32>,
@@ -291,6 +299,7 @@ impl Run {
             headers: Vec::new(),
             limits: limits(),
             call: None,
+            on_abandoned: None,
             refuse_logs: false,
             max_yields: None,
         }
@@ -337,6 +346,7 @@ unsafe impl Send for Exec {}
 #[derive(Debug)]
 pub struct Ended {
     pub end: AbEnd,
+    pub limit: String,
     pub trap_code: i32,
     pub message: String,
     pub backtrace: String,
@@ -362,6 +372,7 @@ impl Exec {
     fn new(component: &Component, run: Run) -> Exec {
         let record = Box::new(Record {
             call: run.call,
+            on_abandoned: run.on_abandoned,
             refuse_logs: AtomicBool::new(run.refuse_logs),
             ..Record::default()
         });
@@ -442,6 +453,7 @@ impl Exec {
         };
         Ended {
             end: outcome.end,
+            limit: text(outcome.limit),
             trap_code: outcome.trap_code,
             message: text(outcome.message),
             backtrace: text(outcome.backtrace),
