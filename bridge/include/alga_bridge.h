@@ -289,7 +289,9 @@ typedef struct {
   uint64_t memory_bytes;     /* all linear memories of the execution together */
   uint32_t table_elements;   /* all tables together */
   uint32_t resource_handles; /* WASI resources alive at once */
-  uint64_t host_call_bytes;  /* lifted from the guest in one host call (Wasmtime's hostcall fuel) */
+  uint64_t host_call_bytes;  /* lifted from the guest in one host call (Wasmtime's hostcall fuel); in
+                                bodies of wasi:http that no host call has yet; in its fields, methods,
+                                paths and authorities, all that there ever were */
   uint64_t response_bytes;   /* body of the answer */
   uint32_t response_headers;
   uint64_t response_header_bytes;

@@ -6,7 +6,7 @@ use crate::guest::Shared;
 use bytes::Bytes;
 use std::future::Future;
 use std::pin::Pin;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::task::{Context, Poll, Waker};
 
 /// What a guest asks for, owned.
@@ -280,6 +280,34 @@ impl Drop for CallFuture {
         if let Slot::Waiting(_) = previous {
             self.shared.abandoned(self.id);
         }
+    }
+}
+
+/// A call that may still be waited for, on another thread than that of the execution.
+pub(crate) struct Waiting {
+    id: u64,
+    mailbox: Weak<Mailbox>,
+}
+
+impl Waiting {
+    pub fn is_over(&self) -> bool {
+        self.mailbox.strong_count() == 0
+    }
+
+    /// Nobody waits from here on. The number of the call, when it has not been answered.
+    pub fn give_up(&self) -> Option<u64> {
+        let mailbox = self.mailbox.upgrade()?;
+        let waker = mailbox.with(|slot| match slot {
+            Slot::Waiting(_) => Some(std::mem::replace(slot, Slot::Closed)),
+            Slot::Done(_) | Slot::Closed => None,
+        });
+        waker.map(|_| self.id)
+    }
+}
+
+impl CallFuture {
+    pub fn waiting(&self) -> Waiting {
+        Waiting { id: self.id, mailbox: Arc::downgrade(&self.mailbox) }
     }
 }
 

@@ -64,6 +64,40 @@ impl Host {
     }
 }
 
+#[cfg(test)]
+impl Host {
+    /// Callbacks that must never be made.
+    pub(crate) fn deaf() -> Host {
+        type Any = *mut c_void;
+        unsafe extern "C-unwind" fn notify(_: Any, _: Any) {
+            unreachable!()
+        }
+        unsafe extern "C-unwind" fn call(
+            _: Any,
+            _: Any,
+            _: *const crate::abi::AbHostRequest,
+            _: *mut crate::call::AbCall,
+        ) -> i32 {
+            unreachable!()
+        }
+        unsafe extern "C-unwind" fn abandoned(_: Any, _: Any, _: u64) {
+            unreachable!()
+        }
+        unsafe extern "C-unwind" fn log(
+            _: Any,
+            _: Any,
+            _: crate::abi::AbLogLevel,
+            _: AbStr,
+        ) -> i32 {
+            unreachable!()
+        }
+        unsafe extern "C-unwind" fn stdio(_: Any, _: Any, _: i32, _: AbView) -> i32 {
+            unreachable!()
+        }
+        Host { user: std::ptr::null_mut(), notify, call, abandoned, log, stdio }
+    }
+}
+
 /// What an engine that runs guests has beyond one that only compiles.
 pub(crate) struct Running {
     pub host: Host,

@@ -108,7 +108,7 @@ fn store(
         wasi: wasi::context(shared),
         table,
         http,
-        hooks: HttpHooks { shared: shared.clone(), body_limit: host_call_bytes },
+        hooks: HttpHooks { shared: shared.clone(), limit: host_call_bytes },
     };
     let mut store = Store::new(&component.engine.engine, guest);
     store.limiter(|guest| &mut guest.limiter);
@@ -208,6 +208,8 @@ impl AbExec {
 
     /// Unwinds the guest wherever it stands and frees its store.
     fn drop_guest(&mut self) {
+        // A callback of the host may panic.
+        let _ = catch_unwind(AssertUnwindSafe(|| self.shared.give_up_fetches()));
         let store = self.finished.as_mut().and_then(|finished| finished.store.take());
         let guest = self.guest.take();
         if guest.is_some() || store.is_some() {

@@ -1,7 +1,7 @@
 //! The state of one execution: what its store holds, and what outlives the store.
 
 use crate::abi::{AbHostRequest, AbLogLevel, AbOp, AbStr, AbVia};
-use crate::call::{AbCall, Completion, HostRequest, HostValue, issue};
+use crate::call::{AbCall, Completion, HostRequest, HostValue, Waiting, issue};
 use crate::engine::Host;
 use crate::limits::{Limiter, Stop};
 use crate::wake::WakeState;
@@ -36,10 +36,15 @@ pub struct Shared {
     pub yielded: AtomicBool,
     pub yields: AtomicU32,
     abort: Mutex<Option<String>>,
-    fetches: Mutex<Vec<QueuedFetch>>,
+    /// `None` once the guest is gone: what is queued holds on to all this.
+    fetches: Mutex<Option<Vec<QueuedFetch>>>,
+    /// Those that the host has got. The timer thread waits for them, and would let go of them too late.
+    issued: Mutex<Vec<Waiting>>,
     stderr: Mutex<VecDeque<u8>>,
-    /// Bytes of bodies that the guest is sending and that no host call has taken yet.
-    pub assembling: AtomicUsize,
+    /// Bytes of bodies that the guest is writing or sending and that no host call has taken yet.
+    pub unsent: AtomicUsize,
+    /// Other bytes that the guest ever left in resources of `wasi:http`.
+    pub handed: AtomicUsize,
     next_call: AtomicU64,
     pub host_calls: AtomicU32,
     pub bytes_in: AtomicU64,
@@ -59,14 +64,24 @@ impl Shared {
             yielded: AtomicBool::new(false),
             yields: AtomicU32::new(0),
             abort: Mutex::new(None),
-            fetches: Mutex::new(Vec::new()),
+            fetches: Mutex::new(Some(Vec::new())),
+            issued: Mutex::new(Vec::new()),
             stderr: Mutex::new(VecDeque::new()),
-            assembling: AtomicUsize::new(0),
+            unsent: AtomicUsize::new(0),
+            handed: AtomicUsize::new(0),
             next_call: AtomicU64::new(1),
             host_calls: AtomicU32::new(0),
             bytes_in: AtomicU64::new(0),
             bytes_out: AtomicU64::new(0),
         }
+    }
+
+    /// For unit tests: of an execution that nobody listens to.
+    #[cfg(test)]
+    pub fn unattended() -> Arc<Shared> {
+        let shared = Shared::new(Host::deaf(), std::ptr::null_mut());
+        shared.close();
+        Arc::new(shared)
     }
 
     /// No callback is made, nor still running, once this returns.
@@ -157,18 +172,37 @@ impl Shared {
     /// A request of `wasi:http`, which is assembled on the timer thread, waits for the next poll:
     /// callbacks are made on the strand only.
     pub fn queue_fetch(self: &Arc<Self>, fetch: QueuedFetch) {
-        lock(&self.fetches).push(fetch);
+        match lock(&self.fetches).as_mut() {
+            Some(queue) => queue.push(fetch),
+            None => return,
+        }
         self.wake_by_ref();
+    }
+
+    /// Drops what is queued, now and from now on, and abandons what is under way.
+    pub fn give_up_fetches(&self) {
+        let queued = lock(&self.fetches).take();
+        drop(queued);
+        let issued = std::mem::take(&mut *lock(&self.issued));
+        for id in issued.iter().filter_map(Waiting::give_up) {
+            self.abandoned(id);
+        }
     }
 
     /// Issues what was queued.
     pub fn issue_fetches(self: &Arc<Self>) {
-        let queued = std::mem::take(&mut *lock(&self.fetches));
+        let queued = lock(&self.fetches).as_mut().map(std::mem::take).unwrap_or_default();
         for fetch in queued {
             let issued = issue(self, fetch.request);
             drop(fetch.share);
             match issued {
-                Ok(future) => drop(fetch.reply.send(future)),
+                Ok(future) => {
+                    let mut calls = lock(&self.issued);
+                    calls.retain(|call| !call.is_over());
+                    calls.push(future.waiting());
+                    drop(calls);
+                    drop(fetch.reply.send(future));
+                }
                 Err(reason) => {
                     lock(&self.abort).get_or_insert(reason);
                 }

@@ -15,6 +15,8 @@ pub enum Stop {
     Table { wanted: u64, limit: u64 },
     /// Too many or too large headers, or too large a body, in the answer.
     Response { limit: &'static str, reason: String },
+    /// More bytes handed to the host than `limit`.
+    HostBytes { wanted: u64, limit: u64 },
     /// A callback or `ab_call_abort`.
     Host(String),
     /// The kernel refused what the guest was entitled to: memory, mappings.
@@ -31,6 +33,9 @@ impl fmt::Display for Stop {
                 write!(f, "table limit: {wanted} elements wanted, {limit} allowed")
             }
             Stop::Response { reason, .. } => write!(f, "response limit: {reason}"),
+            Stop::HostBytes { wanted, limit } => {
+                write!(f, "host call limit: {wanted} bytes handed over, {limit} allowed")
+            }
             Stop::Host(reason) => write!(f, "ended by the host: {reason}"),
             Stop::Machine(reason) => write!(f, "refused by the machine: {reason}"),
         }

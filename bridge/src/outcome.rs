@@ -136,6 +136,7 @@ fn classify(error: &wasmtime::Error) -> AbEnd {
             Stop::Memory { .. } => AbEnd::MemoryLimit,
             Stop::Table { .. } => AbEnd::TableLimit,
             Stop::Response { .. } => AbEnd::ResponseLimit,
+            Stop::HostBytes { .. } => AbEnd::HostcallBytes,
             Stop::Host(_) => AbEnd::Host,
             Stop::Machine(_) => AbEnd::Internal,
         };

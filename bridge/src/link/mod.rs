@@ -1,6 +1,7 @@
 //! Everything that a guest can import, linked once per engine.
 
 mod compat;
+mod http_types;
 pub mod types;
 mod unoffered;
 pub mod user_shapes;
@@ -17,6 +18,7 @@ pub fn linker(engine: &Engine) -> Result<Linker<Guest>> {
     let mut linker = Linker::new(engine);
     wasmtime_wasi::p2::add_to_linker_async(&mut linker)?;
     wasmtime_wasi_http::p2::add_only_http_to_linker_async(&mut linker)?;
+    http_types::add(&mut linker)?;
     v1::add(&mut linker)?;
     compat::add(&mut linker)?;
     unoffered::add(&mut linker)?;

@@ -2,6 +2,7 @@
 #![allow(dead_code)] // each test file uses its part
 
 pub mod guests;
+pub mod http;
 
 use alga_bridge::abi::*;
 use alga_bridge::call::*;
