@@ -12,6 +12,9 @@ use wasmtime_wasi::I32Exit;
 const HOSTCALL_FUEL: &str = "fuel allocated for hostcalls has been exhausted";
 const STORE_HANDLES: &str = "store handle limit exceeded";
 
+/// Names are the guest's: one may be as long as the component, and each frame may have it.
+const LONGEST_NAME: usize = 256;
+
 /// The end of an execution, owned.
 pub struct Outcome {
     pub end: AbEnd,
@@ -156,7 +159,9 @@ fn classify(error: &wasmtime::Error) -> AbEnd {
             _ => AbEnd::GuestTrap,
         };
     }
-    let text = format!("{error:#}");
+    // Not the whole chain: it shows the backtrace, whose names are the guest's and unfold when they
+    // are demangled, a few bytes to gigabytes.
+    let text = root_text(error);
     if text.contains(HOSTCALL_FUEL) {
         return AbEnd::HostcallBytes;
     }
@@ -186,12 +191,16 @@ fn root_text(error: &wasmtime::Error) -> String {
 fn frames(trace: &WasmBacktrace) -> String {
     let mut text = String::new();
     for frame in trace.frames() {
-        let module = frame.module().name().unwrap_or("<unnamed>");
+        let module = shortened(frame.module().name().unwrap_or("<unnamed>"));
         let _ = match frame.func_name() {
-            Some(name) => writeln!(text, "{module}!{name}"),
+            Some(name) => writeln!(text, "{module}!{}", shortened(name)),
             None => writeln!(text, "{module}!function[{}]", frame.func_index()),
         };
     }
     text.truncate(text.trim_end().len());
     text
+}
+
+fn shortened(name: &str) -> &str {
+    &name[..name.floor_char_boundary(LONGEST_NAME)]
 }

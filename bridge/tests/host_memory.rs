@@ -5,6 +5,7 @@ mod host;
 
 use alga_bridge::abi::*;
 use alga_bridge::call::*;
+use host::guests::{V1, guest};
 use host::http::repeating;
 use host::{Engine, Run};
 
@@ -58,6 +59,7 @@ fn what_a_guest_makes_the_host_keep_is_bounded() {
     everything_else_of_wasi_http(&engine);
     what_is_given_up_or_sent_counts_no_more(&engine);
     executions_that_end_in_the_middle_leave_nothing(&engine);
+    names_of_functions(&engine);
 }
 
 fn bodies_that_are_written_and_never_sent(engine: &Engine) {
@@ -152,4 +154,36 @@ fn executions_that_end_in_the_middle_leave_nothing(engine: &Engine) {
     };
     let grown = growth(rounds);
     assert!(grown < 2 * LIMIT + SLACK, "{grown} bytes more after 60 rounds of three");
+}
+
+fn names_of_functions(engine: &Engine) {
+    let long = "x".repeat(90_000);
+    let deep = format!(
+        "(func $b{long} (param i32) (if (i32.eqz (local.get 0)) (then unreachable)) (call $b{long} (i32.sub (local.get 0) (i32.const 1))))"
+    );
+    let body = format!("(call $b{long} (i32.const 100)) unreachable");
+    let ended = Run::get("/").finish(&engine.load(&guest(V1, &[], &deep, &body)));
+    assert_eq!(ended.end, AbEnd::GuestTrap, "{ended:?}");
+    assert!(ended.backtrace.contains("bxxx"), "names are there");
+    assert!(ended.backtrace.len() < 16 << 10, "{} bytes", ended.backtrace.len());
+
+    // p<p<p<…>, p<…>>, …>: each of 24 types names the one before it twice.
+    let mut bomb = String::from("_Z1f1pI1aS0_E");
+    for i in 1..24_u32 {
+        let before = char::from_digit(i, 36).expect("a digit").to_ascii_uppercase();
+        bomb += &format!("S_IS{before}_S{before}_E");
+    }
+    let random =
+        r#"(import "wasi:random/random@0.2.3" "get-random-bytes" (func $random (param i64 i32)))"#;
+    let fields =
+        format!("{random} (func ${bomb} (call $random (i64.const 1073741824) (i32.const 16)))");
+    let refused =
+        guest(V1, &["wasi:random/random@0.2.3"], &fields, &format!("(call ${bomb}) unreachable"));
+    let component = engine.load(&refused);
+    let grown = growth(|| {
+        let ended = Run::get("/").finish(&component);
+        assert_eq!(ended.end, AbEnd::GuestTrap, "{ended:?}");
+        assert!(ended.message.contains("exceeds limit"), "{ended:?}");
+    });
+    assert!(grown < SLACK, "{grown} bytes more for a name of {}", bomb.len());
 }
