@@ -13,6 +13,9 @@ use std::sync::Arc;
 use wasmtime::component::types::ComponentItem;
 use wasmtime::component::{Component, ComponentExportIndex, InstancePre, Linker};
 
+/// Unknown imports that an error names: each takes another attempt to link the whole component.
+const MOST_NAMED: usize = 30;
+
 /// The one function that a guest must export.
 pub(crate) const HANDLER: &str = "handler";
 
@@ -94,7 +97,8 @@ fn entry(linker: &Linker<Guest>, component: &Component) -> Result<Entry, AbError
     Ok(if wrapped { Entry::Legacy(index) } else { Entry::Handler(index) })
 }
 
-/// Wasmtime stops at the first import that does not fit; this goes on and names each.
+/// Wasmtime stops at the first import that does not fit; this goes on and names each, of many the
+/// first ones.
 fn all_unknown(linker: &Linker<Guest>, component: &Component, first: wasmtime::Error) -> String {
     let mut linker = linker.clone();
     linker.allow_shadowing(true);
@@ -103,6 +107,10 @@ fn all_unknown(linker: &Linker<Guest>, component: &Component, first: wasmtime::E
     let mut problems = vec![chain(&first)];
     let mut culprit = first.to_string();
     for _ in 0..component_type.imports(engine).len() {
+        if problems.len() == MOST_NAMED {
+            problems.push("and perhaps more".to_owned());
+            break;
+        }
         let import =
             component_type.imports(engine).find(|(name, _)| culprit.contains(&format!("`{name}`")));
         let Some((name, import)) = import else {

@@ -43,6 +43,17 @@ fn every_unknown_import_is_named() {
 }
 
 #[test]
+fn of_very_many_unknown_imports_the_first_are_named() {
+    let engine = Engine::new();
+    let imports: String = (0..2000).map(|i| format!("(import \"made-up{i}\" (func))")).collect();
+    let wasm = wat::parse_str(format!("(component {imports})")).unwrap();
+    let (status, message) = engine.try_load(&wasm).err().expect("must not link");
+    assert_eq!(status, AbStatus::Link);
+    assert!(message.contains("made-up29`") && !message.contains("made-up30`"), "{message}");
+    assert!(message.ends_with("and perhaps more"), "{message}");
+}
+
+#[test]
 fn an_import_of_another_shape_is_refused() {
     let engine = Engine::new();
     let contract = std::fs::read_to_string(repository().join("wit/extension-runner.wit")).unwrap();
