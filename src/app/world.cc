@@ -103,7 +103,8 @@ Status World::Parts::build_ground() {
   std::uint64_t threads = config.number("server.io_threads");
   io = std::make_unique<async::IoThreads>(
       threads != 0 ? threads : std::max(1U, std::thread::hardware_concurrency()), "alga-io");
-  own_loop = std::make_shared<egress::CurlLoop>(egress::CurlLoopOptions{.max_pool_lookups = 256}, metrics);
+  own_loop =
+      std::make_shared<egress::CurlLoop>(egress::CurlLoopOptions{.max_pool_lookups = 256}, metrics);
   client = std::make_unique<egress::HttpClient>(own_loop);
   build_tracing();
   return {};
