@@ -238,9 +238,7 @@ Status leave_out_unknown(const Core& core, std::vector<telemetry::DeliveredRecor
   return {};
 }
 
-}  // namespace
-
-Status store_delivery(const Core& core, std::string_view lines) {
+Result<std::vector<telemetry::DeliveredRecord>> decode_lines(std::string_view lines) {
   std::vector<telemetry::DeliveredRecord> records;
   while (!lines.empty()) {
     std::size_t end = std::min(lines.find('\n'), lines.size());
@@ -250,17 +248,27 @@ Status store_delivery(const Core& core, std::string_view lines) {
     }
     lines.remove_prefix(std::min(end + 1, lines.size()));
   }
+  return records;
+}
+
+Status insert(sql::Executor& sql, const Core& core, const telemetry::DeliveredRecord& delivered) {
+  const auto& [id, record] = delivered;
+  if (const auto* execution = std::get_if<domain::ExecutionRecord>(&record)) {
+    return insert_execution(sql, core, *execution);
+  }
+  if (const auto* line = std::get_if<domain::GuestLogLine>(&record)) {
+    return insert_guest_log(sql, core, *line, id);
+  }
+  return insert_capability(sql, core, std::get<domain::CapabilityEvent>(record), id);
+}
+
+}  // namespace
+
+Status store_delivery(const Core& core, std::string_view lines) {
+  TRY(std::vector<telemetry::DeliveredRecord> records, decode_lines(lines));
   TRY_VOID(leave_out_unknown(core, records));
   return core.db().write([&](sql::Executor& sql) -> Status {
-    for (const auto& [id, record] : records) {
-      if (const auto* execution = std::get_if<domain::ExecutionRecord>(&record)) {
-        TRY_VOID(insert_execution(sql, core, *execution));
-      } else if (const auto* line = std::get_if<domain::GuestLogLine>(&record)) {
-        TRY_VOID(insert_guest_log(sql, core, *line, id));
-      } else if (const auto* event = std::get_if<domain::CapabilityEvent>(&record)) {
-        TRY_VOID(insert_capability(sql, core, *event, id));
-      }
-    }
+    for (const auto& record : records) TRY_VOID(insert(sql, core, record));
     return {};
   });
 }
