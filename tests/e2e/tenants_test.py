@@ -5,7 +5,7 @@ import sys
 import tempfile
 
 from harness.platform import Platform
-from harness.tap import expect, expect_equal, main, test
+from harness.tap import eventually, expect, expect_equal, main, test
 
 
 class World:
@@ -40,10 +40,10 @@ ROUTES = [
 
 @test("each route of an install refuses an administrator of another tenant")
 def foreign_installs(world):
-    for claim in ({}, {"x-tenant-id": "theirs"}):
+    for claim, wanted in (({}, (404, "install.not_found")), ({"x-tenant-id": "theirs"}, (403, "auth.forbidden"))):
         for method, path, body in ROUTES:
             answer = world.admin.request(method, f"/api/v1/installs/{world.theirs['id']}{path}", body=body, headers=claim)
-            expect(answer.status in (403, 404), f"{method} {path} with {claim} answered {answer.status}: {answer.text()}")
+            expect_equal((answer.status, answer.json()["error"]["code"]), wanted, f"{method} {path} with {claim} ({answer.text()})")
 
 
 @test("and each of them changed nothing")
@@ -59,27 +59,34 @@ def unchanged(world):
 
 @test("lists show the caller's own tenant only, whatever the query says")
 def lists(world):
-    for path in ("/api/v1/installs", "/api/logs?limit=100", "/api/v1/executions?limit=100", "/api/v1/audit?limit=100"):
-        for claim in ("", "&tenant=theirs"):
-            joined = path + (claim if "?" in path else claim.replace("&", "?"))
-            answer = world.admin.get(joined)
-            expect(answer.status in (200, 400, 403), f"{joined} answered {answer.status}: {answer.text()}")
-            expect(world.theirs["id"] not in answer.text(), f"{joined} shows the install of another tenant")
+    paths = {"installs": "/api/v1/installs", "lines": "/api/logs?limit=100", "executions": "/api/v1/executions?limit=100", "events": "/api/v1/audit?limit=100"}
+    # Both have something in each list.
+    for tenant, install in (("mine", world.mine), ("theirs", world.theirs)):
+        expect_equal(world.platform.call(tenant, world.slug, "/log").status, 200, f"a call of {tenant}")
+        for path in paths.values():
+            eventually(lambda path=path, by={"x-tenant-id": tenant}, own=install["id"]: own in world.platform.operator.get(path, headers=by).text(), 15, f"something of {tenant} in {path}")
+    for name, path in paths.items():
+        own = world.admin.get(path)
+        expect_equal(own.status, 200, path)
+        expect(world.mine["id"] in own.text(), f"{path} does not show the caller's own install")
+        claimed = world.admin.get(path + ("&" if "?" in path else "?") + "tenant=theirs")
+        expect_equal((claimed.status, claimed.json()[name]), (200, own.json()[name]), f"{path} with another tenant in the query")
+        expect(world.theirs["id"] not in own.text(), f"{path} shows the install of another tenant")
 
 
 @test("the gateway resolves an extension in the caller's tenant, and a foreign install not at all")
 def gateway(world):
     answer = world.admin.get(f"/api/ext/{world.slug}/config?key=key")
     expect_equal(answer.json()["value"], {"ok": "mine"}, "configuration of the caller's own install")
-    for claim in ({}, {"x-tenant-id": "theirs"}):
+    for claim, wanted in (({}, (404, "gateway.extension_not_available")), ({"x-tenant-id": "theirs"}, (403, "gateway.tenant_mismatch"))):
         answer = world.admin.get(f"/api/ext/{world.theirs['id']}/config?key=key", headers=claim)
-        expect(answer.status in (403, 404), f"a foreign install answered {answer.status}: {answer.text()}")
+        expect_equal((answer.status, answer.json()["code"]), wanted, f"a foreign install with {claim}")
 
 
 @test("a claim to another tenant does not move the caller there")
 def claims(world):
     answer = world.admin.get(f"/api/ext/{world.slug}/config?key=key", headers={"x-tenant-id": "theirs"})
-    expect(answer.status in (403, 404) or answer.json().get("value") == {"ok": "mine"}, f"answered {answer.status}: {answer.text()}")
+    expect_equal((answer.status, answer.json()["code"]), (403, "gateway.tenant_mismatch"), "the answer")
 
 
 @test("what one tenant stores, the other does not find")
