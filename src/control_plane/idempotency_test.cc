@@ -39,8 +39,35 @@ class KeptAnswers : public sql::testing::OnEveryDatabase {
   Platform& p() { return *platform_; }
 
   static domain::IdempotencyScope scope(int key, const std::string& tenant = "t1") {
-    return {TenantId::parse(tenant).value(), InstallId::parse("i1").value(), "tenant_user u1",
-            "POST /orders", "key-" + std::to_string(key)};
+    return {TenantId::parse(tenant).value(),
+            InstallId::parse("i1").value(),
+            "tenant_user u1",
+            "POST /orders",
+            "key-" + std::to_string(key),
+            answer_key("k1", 'k')};
+  }
+  static std::shared_ptr<const domain::AnswerKey> answer_key(std::string id, char byte) {
+    return std::make_shared<const domain::AnswerKey>(std::move(id), Secret(std::string(32, byte)));
+  }
+  domain::StoredAnswer replayed(const domain::IdempotencyScope& of) {
+    auto claimed =
+        async::block_on(p().plane().idempotency().claim(of, "digest", std::chrono::seconds{30}));
+    EXPECT_TRUE(claimed) << claimed.error().message;
+    EXPECT_EQ(claimed->kind, ClaimKind::replay);
+    return claimed->answer;
+  }
+  std::string stored() {
+    auto row = p().database().read([](sql::Executor& sql) {
+      return sql.find("SELECT response FROM idempotency_records WHERE response IS NOT NULL");
+    });
+    return row.value()->at<sql::Blob>(0).bytes;
+  }
+  /// In place of what every record says.
+  void store(std::string_view column, const sql::Value& value) {
+    ASSERT_TRUE(p().database().write([&](sql::Executor& sql) {
+      return sql.execute("UPDATE idempotency_records SET " + std::string(column) + " = $1",
+                         {value});
+    }));
   }
   ClaimKind claim(const domain::IdempotencyScope& of) {
     auto claimed =
@@ -98,6 +125,80 @@ TEST_P(KeptAnswers, AreBoundedInNumberAndTheNewestStays) {
   EXPECT_EQ(drift(), 0);
   EXPECT_GT(metrics_.of("idempotent_answers"), 0);
   EXPECT_TRUE(log_->has("limit.idempotent_answers"));
+}
+
+TEST_P(KeptAnswers, AreSealedInTheDatabase) {
+  const std::string body = std::string("card 4111 ") + '\0' + " of somebody\n\n";
+  const domain::Headers headers{{"x-name", "somebody's"}, {"set-cookie", "session=canary"}};
+  ASSERT_EQ(claim(scope(1)), ClaimKind::fresh);
+  ASSERT_TRUE(async::block_on(p().plane().idempotency().complete(
+      scope(1), "digest", {.status = 201, .headers = headers, .body = body})));
+  const boost::json::value kept = boost::json::parse(stored());
+  EXPECT_EQ(kept.at("key"), "k1");
+  EXPECT_EQ(kept.as_object().size(), 2U) << kept;
+  const auto bytes = base64_decode(kept.at("sealed").as_string());
+  ASSERT_TRUE(bytes);
+  for (const std::string& text : {body, std::string("4111"), std::string("canary"),
+                                  base64_encode(as_bytes("session=canary")), std::string("201")}) {
+    EXPECT_FALSE(bytes->contains(text)) << text;
+  }
+  const domain::StoredAnswer again = replayed(scope(1));
+  EXPECT_EQ(again.status, 201);
+  EXPECT_EQ(again.body, body);
+  ASSERT_EQ(again.headers.size(), 2U);
+  EXPECT_EQ(again.headers.at(1).value, "session=canary");
+  EXPECT_EQ(drift(), 0);
+}
+
+TEST_P(KeptAnswers, CountAsNotKeptWhenTheirKeyIsGone) {
+  const auto with = [](std::shared_ptr<const domain::AnswerKey> key) {
+    domain::IdempotencyScope of = scope(1);
+    of.answer_key = std::move(key);
+    return of;
+  };
+  for (const auto& other :
+       {answer_key("k2", 'k'), answer_key("k1", 'x'), std::shared_ptr<const domain::AnswerKey>{}}) {
+    answer(1, 10);
+    EXPECT_EQ(claim(with(other)), ClaimKind::fresh);
+    EXPECT_TRUE(log_->has("idempotency.unreadable"));
+    EXPECT_EQ(drift(), 0);
+    EXPECT_EQ(claim(scope(1)), ClaimKind::in_progress) << "it runs again";
+    complete(scope(1), 20);
+    EXPECT_EQ(replayed(scope(1)).body, std::string(20, 'a'));
+    EXPECT_EQ(drift(), 0);
+    p().clock().advance(std::chrono::hours{25});
+  }
+}
+
+TEST_P(KeptAnswers, OpenInTheirOwnPlaceOnly) {
+  answer(1, 10);
+  const std::string kept = stored();
+  answer(2, 10);
+  store("response", sql::Blob{kept});
+  EXPECT_EQ(claim(scope(1)), ClaimKind::replay);
+  EXPECT_EQ(claim(scope(2)), ClaimKind::fresh) << "moved here from another request";
+  store("tenant", "t2");
+  EXPECT_EQ(claim(scope(1, "t2")), ClaimKind::fresh) << "and from another tenant";
+}
+
+TEST_P(KeptAnswers, AreNoneWithoutAKey) {
+  domain::IdempotencyScope of = scope(1);
+  of.answer_key = nullptr;
+  EXPECT_EQ(claim(of), ClaimKind::fresh);
+  complete(of, 10);
+  EXPECT_EQ(number("SELECT count(*) FROM idempotency_records"), 0);
+  EXPECT_EQ(claim(of), ClaimKind::fresh);
+}
+
+TEST_P(KeptAnswers, OfAnEarlierVersionAreRepeatedUntilTheyExpire) {
+  answer(1, 10);
+  store("response", sql::Blob{R"({"status":200,"headers":[["x-a","Yg=="]],"body":"aGk="})"});
+  const domain::StoredAnswer again = replayed(scope(1));
+  EXPECT_EQ(again.status, 200);
+  EXPECT_EQ(again.headers.at(0).value, "b");
+  EXPECT_EQ(again.body, "hi");
+  p().clock().advance(std::chrono::hours{25});
+  EXPECT_EQ(claim(scope(1)), ClaimKind::fresh);
 }
 
 TEST_P(KeptAnswers, AreBoundedInBytes) {

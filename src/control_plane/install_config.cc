@@ -1,8 +1,12 @@
 #include "control_plane/install_config.h"
 
+#include <fmt/format.h>
+
 #include <algorithm>
+#include <cstring>
 
 #include "base/bytes.h"
+#include "crypto/digest.h"
 #include "domain/envelope.h"
 #include "domain/grant.h"
 
@@ -63,6 +67,7 @@ Result<std::shared_ptr<const domain::InstallConfig>> InstallConfigAssembler::ass
   };
   TRY_VOID(add_secrets(config, install));
   TRY_VOID(add_grant(config, install, now));
+  add_answer_key(config);
   return std::make_shared<const domain::InstallConfig>(std::move(config));
 }
 
@@ -78,6 +83,17 @@ Status InstallConfigAssembler::add_secrets(domain::InstallConfig& config,
   config.secrets_version = std::move(secrets.version);
   config.envelope = std::move(secrets.envelope);
   return {};
+}
+
+void InstallConfigAssembler::add_answer_key(domain::InstallConfig& config) const {
+  const auto root = keys_.signer(KeyPurpose::answer);
+  const crypto::LockedBytes seed = root->seed();
+  const std::string label =
+      fmt::format("alga-answer-key:v1\n{}\n{}", config.tenant.str(), config.install.str());
+  crypto::Digest derived = crypto::hmac_sha256(seed.reveal(), as_bytes(label));
+  config.answer_key = std::make_shared<const domain::AnswerKey>(
+      root->public_key().id(), Secret(std::string(as_text(derived))));
+  explicit_bzero(derived.data(), derived.size());
 }
 
 WallTime InstallConfigAssembler::renew_at(const domain::InstallConfig& config) const {

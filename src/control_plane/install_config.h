@@ -35,6 +35,8 @@ class InstallConfigAssembler {
 
  private:
   Status add_secrets(domain::InstallConfig& config, const InstallRow& install) const;
+  /// What its kept answers are sealed with: an HMAC under a key of the control plane.
+  void add_answer_key(domain::InstallConfig& config) const;
   Status add_grant(domain::InstallConfig& config, const InstallRow& install, WallTime now) const;
 
   const Core& core_;

@@ -1,5 +1,6 @@
 #include <thread>
 
+#include "base/bytes.h"
 #include "control_plane/testing.h"
 #include "domain/envelope.h"
 #include "domain/grant.h"
@@ -201,6 +202,28 @@ class TwoHosts : public sql::testing::OnEveryDatabase {
   }
   std::unique_ptr<Platform> near_, far_;
 };
+
+TEST_P(TwoHosts, GiveTheSameKeyForTheAnswersOfAnInstallAndAnotherForEachInstall) {
+  near_->publish(near_->publisher("acme"), Platform::bundle(Platform::manifest("hello", "1.0.0")));
+  for (const char* tenant : {"t1", "t2"}) {
+    const Reply made =
+        near("POST", "/api/v1/installs", near_->admin_of(tenant), {{"extension", "acme.hello"}});
+    ASSERT_EQ(made.status, 201) << made.text;
+  }
+  const auto key = [](Platform& host, const char* tenant) {
+    return host
+        .call("POST", "/internal/runner/install-config", "",
+              boost::json::object{{"tenantId", tenant}, {"extensionId", "acme.hello"}},
+              {{"x-runner-auth", "token-of-config"}})
+        .at("/answerKey");
+  };
+  const boost::json::value first = key(*near_, "t1");
+  ASSERT_TRUE(first.is_object());
+  EXPECT_EQ(base64_decode(first.at("key").as_string()).value().size(), 32U);
+  EXPECT_EQ(key(*far_, "t1"), first);
+  EXPECT_NE(key(*far_, "t2"), first);
+  EXPECT_EQ(key(*far_, "t2").at("id"), first.at("id"));
+}
 
 TEST_P(TwoHosts, AcknowledgeAChangeWhenNoLeaseFromBeforeIsLeft) {
   near_->publish(near_->publisher("acme"), Platform::bundle(Platform::manifest("hello", "1.0.0")));

@@ -413,8 +413,13 @@ TEST_P(Records, PublishesTheKeysThatVerifyGrants) {
 }
 
 TEST_P(Records, ClaimsAnIdempotencyKeyOnce) {
-  domain::IdempotencyScope scope{TenantId::parse("t1").value(), InstallId::parse(install_).value(),
-                                 "tenant_user u1", "POST /hello", "key"};
+  domain::IdempotencyScope scope{
+      TenantId::parse("t1").value(),
+      InstallId::parse(install_).value(),
+      "tenant_user u1",
+      "POST /hello",
+      "key",
+      std::make_shared<const domain::AnswerKey>("k1", Secret(std::string(32, 'k')))};
   using Kind = domain::IdempotencyClaim::Kind;
   auto& store = p().plane().idempotency();
   auto claim = [&](const std::string& digest) {

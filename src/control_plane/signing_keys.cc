@@ -8,13 +8,15 @@
 namespace alga::control_plane {
 namespace {
 
-constexpr std::array kPurposes{KeyPurpose::grant, KeyPurpose::audit, KeyPurpose::broker};
+constexpr std::array kPurposes{KeyPurpose::grant, KeyPurpose::audit, KeyPurpose::broker,
+                               KeyPurpose::answer};
 
 std::string_view text_of(KeyPurpose purpose) {
   switch (purpose) {
     case KeyPurpose::grant: return "grant";
     case KeyPurpose::audit: return "audit";
     case KeyPurpose::broker: return "broker";
+    case KeyPurpose::answer: return "answer";
   }
   return "";
 }

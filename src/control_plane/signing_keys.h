@@ -13,7 +13,8 @@
 namespace alga::control_plane {
 
 /// What a signing key is for; keys of one purpose are never used for another.
-enum class KeyPurpose : std::uint8_t { grant, audit, broker };
+/// `answer` signs nothing: the keys that seal kept answers are derived from its seed.
+enum class KeyPurpose : std::uint8_t { grant, audit, broker, answer };
 
 /// The Ed25519 keys of the control plane: made at first use, stored wrapped, shared by all control
 /// planes of one database. A new key is published before it signs and verifies on after its

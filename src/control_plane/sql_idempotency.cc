@@ -8,6 +8,7 @@
 
 #include "base/bytes.h"
 #include "control_plane/some_rows.h"
+#include "crypto/aead.h"
 #include "crypto/digest.h"
 #include "domain/limits.h"
 #include "json/parse.h"
@@ -27,26 +28,65 @@ std::string scope_key(const domain::IdempotencyScope& scope) {
                                         scope.endpoint.size(), scope.endpoint, scope.key));
 }
 
+/// Status and headers on one line, then the body as it is.
 std::string encode(const domain::StoredAnswer& answer) {
   boost::json::array headers;
   for (const auto& header : answer.headers) {
     headers.push_back(boost::json::array{header.name, base64_encode(as_bytes(header.value))});
   }
-  return to_text(boost::json::object{{"status", answer.status},
-                                     {"headers", std::move(headers)},
-                                     {"body", base64_encode(as_bytes(answer.body))}});
+  std::string head =
+      to_text(boost::json::object{{"status", answer.status}, {"headers", std::move(headers)}});
+  return std::move(head) + '\n' + answer.body;
 }
 
-domain::StoredAnswer decode(const std::string& text) {
-  boost::json::value value = from_column(text);
+domain::StoredAnswer decode_head(const boost::json::value& value) {
   domain::StoredAnswer answer;
   answer.status = value.at("status").to_number<std::uint16_t>();
   for (const auto& header : value.at("headers").as_array()) {
     auto bytes = base64_decode(header.at(1).as_string());
     answer.headers.push_back({std::string(header.at(0).as_string()), bytes.value_or("")});
   }
-  answer.body = base64_decode(value.at("body").as_string()).value_or("");
   return answer;
+}
+
+domain::StoredAnswer decode(std::string_view text) {
+  const std::size_t end = text.find('\n');
+  domain::StoredAnswer answer = decode_head(from_column(text.substr(0, end)));
+  if (end != text.npos) answer.body = text.substr(end + 1);
+  return answer;
+}
+
+/// The bytes open with the key of the install, and for this record alone.
+std::string seal_context(const domain::IdempotencyScope& scope, std::string_view key) {
+  return fmt::format("alga-idempotent-answer:v1\n{}\n{}\n{}", scope.tenant.str(),
+                     scope.install.str(), key);
+}
+
+/// Who reads the database reads no answer: `{"key":"<id>","sealed":"<base64>"}`.
+Result<std::string> sealed(const domain::AnswerKey& key, const std::string& context,
+                           const std::string& text) {
+  TRY(const crypto::AeadKey aead, crypto::AeadKey::from_bytes(as_bytes(key.bytes.reveal())));
+  const std::string bytes = crypto::seal(aead, as_bytes(text), as_bytes(context));
+  return to_text(boost::json::object{{"key", key.id}, {"sealed", base64_encode(as_bytes(bytes))}});
+}
+
+/// None when the key is gone, or the bytes are not what was stored here.
+std::optional<domain::StoredAnswer> opened(const domain::AnswerKey* key, const std::string& context,
+                                           std::string_view stored) {
+  const boost::json::value value = from_column(stored);
+  const auto* bytes = value.as_object().if_contains("sealed");
+  if (bytes == nullptr) {  // an earlier version's, until it expires
+    domain::StoredAnswer answer = decode_head(value);
+    answer.body = base64_decode(value.at("body").as_string()).value_or("");
+    return answer;
+  }
+  if (key == nullptr || value.at("key").as_string() != key->id) return std::nullopt;
+  const auto aead = crypto::AeadKey::from_bytes(as_bytes(key->bytes.reveal()));
+  const auto plain = base64_decode(bytes->as_string());
+  if (!aead || !plain) return std::nullopt;
+  const auto text = crypto::open(*aead, as_bytes(*plain), as_bytes(context));
+  if (!text) return std::nullopt;
+  return decode(text->reveal_text());
 }
 
 std::string shard_of(std::string_view key) { return std::string(key.substr(0, 1)); }
@@ -94,9 +134,12 @@ Result<domain::IdempotencyClaim> SqlIdempotencyStore::claim_blocking(
       auto [known, state, response] = row->as<std::string, std::string, std::optional<sql::Blob>>();
       if (known != digest) return domain::IdempotencyClaim{Kind::mismatch, {}};
       if (state == "running" || !response) return domain::IdempotencyClaim{Kind::in_progress, {}};
-      return domain::IdempotencyClaim{Kind::replay, decode(response->bytes)};
+      auto answer = opened(scope.answer_key.get(), seal_context(scope, key), response->bytes);
+      if (answer) return domain::IdempotencyClaim{Kind::replay, std::move(*answer)};
+      core_.log().warn("a kept answer cannot be opened and counts as not kept",
+                       {{"code", "idempotency.unreadable"}, {"tenant", scope.tenant.str()}});
     }
-    // An answer that expired and was not swept yet stops being counted.
+    // An answer that expired and was not swept yet, or cannot be opened, stops being counted.
     TRY(auto expired,
         sql.find("DELETE FROM idempotency_records WHERE tenant = $1 AND install_id = $2 AND scope "
                  "= $3 AND state = 'done' RETURNING bytes",
@@ -119,7 +162,7 @@ Result<domain::IdempotencyClaim> SqlIdempotencyStore::claim_blocking(
 
 async::Task<Status> SqlIdempotencyStore::complete(domain::IdempotencyScope scope,
                                                   std::string digest, domain::StoredAnswer answer) {
-  if (answer.body.size() > kLargestAnswer) {
+  if (answer.body.size() > kLargestAnswer || !scope.answer_key) {
     co_return co_await release(std::move(scope), std::move(digest));
   }
   co_return co_await core_.deps().blocking->run(
@@ -129,8 +172,9 @@ async::Task<Status> SqlIdempotencyStore::complete(domain::IdempotencyScope scope
 Status SqlIdempotencyStore::complete_blocking(const domain::IdempotencyScope& scope,
                                               const std::string& digest,
                                               const domain::StoredAnswer& answer) const {
-  const sql::Blob text{encode(answer)};
   const std::string key = scope_key(scope);
+  TRY(std::string stored, sealed(*scope.answer_key, seal_context(scope, key), encode(answer)));
+  const sql::Blob text{std::move(stored)};
   const auto bytes = static_cast<std::int64_t>(text.bytes.size());
   auto made_room = core_.db().write([&](sql::Executor& sql) -> Result<std::uint64_t> {
     TRY(const std::uint64_t stored,

@@ -8,8 +8,9 @@ namespace alga::control_plane {
 /// Idempotency keys in SQL: one execution of many requests on all gateways together. Answers are
 /// kept for `Options::idempotency_life`; those beyond a megabyte are not kept, and a tenant's
 /// oldest ones make room when there are more than `idempotency_entries` or `idempotency_bytes` of
-/// them. A request that still runs keeps its place: how many do is bounded by who runs them.
-/// Thread-safe.
+/// them. They are sealed with the key of the scope; without it, and when it is another than then,
+/// an answer counts as not kept. A request that still runs keeps its place: how many do is bounded
+/// by who runs them. Thread-safe.
 class SqlIdempotencyStore final : public domain::IdempotencyStore {
  public:
   explicit SqlIdempotencyStore(const Core& core) : core_(core) {}

@@ -2,7 +2,9 @@
 
 #include <boost/json/array.hpp>
 #include <boost/json/object.hpp>
+#include <cstring>
 
+#include "base/bytes.h"
 #include "domain/envelope.h"
 #include "json/decode.h"
 
@@ -64,6 +66,18 @@ Result<std::vector<Endpoint>> read_endpoints(json::Object& root) {
   return endpoints;
 }
 
+/// None when it is not there.
+Result<std::shared_ptr<const AnswerKey>> read_answer_key(json::Object& root) {
+  TRY(auto object, root.optional_object("answerKey"));
+  if (!object) return nullptr;
+  TRY(std::string id, object->string("id", 64));
+  TRY(std::string encoded, object->string("key", 64));
+  auto bytes = base64_decode(encoded);
+  explicit_bzero(encoded.data(), encoded.size());
+  if (!is_identifier(id) || !bytes || bytes->size() != 32) return malformed("answerKey");
+  return std::make_shared<const AnswerKey>(std::move(id), Secret(std::move(*bytes)));
+}
+
 Result<InstallConfig> read(json::Object root) {
   TRY(auto tenant, identifier<TenantId>(root, "tenantId"));
   TRY(auto install, identifier<InstallId>(root, "installId"));
@@ -97,6 +111,7 @@ Result<InstallConfig> read(json::Object root) {
   TRY(config.client_portal, root.boolean("clientPortal"));
   TRY(config.limits, read_limits(root));
   TRY(config.generation, root.string("generation", 128));
+  TRY(config.answer_key, read_answer_key(root));
   return config;
 }
 
@@ -130,6 +145,10 @@ json::Value install_config_to_json(const InstallConfig& config) {
   if (config.envelope) {
     answer["secretEnvelope"] = envelope_to_json(*config.envelope);
     answer["secrets_envelope"] = answer["secretEnvelope"];
+  }
+  if (config.answer_key) {
+    answer["answerKey"] = {{"id", config.answer_key->id},
+                           {"key", base64_encode(as_bytes(config.answer_key->bytes.reveal()))}};
   }
   return answer;
 }

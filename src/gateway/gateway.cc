@@ -207,10 +207,13 @@ class Gateway::Call {
   [[nodiscard]] domain::IdempotencyScope scope() const {
     const std::string& place = access_->endpoint.empty() ? path_ : access_->endpoint;
     const domain::Principal& who = access_->principal;
-    return {access_->install->tenant, access_->install->install,
+    return {access_->install->tenant,
+            access_->install->install,
             std::string(domain::to_string(who.role)) + ' ' + who.id + ' ' +
                 (who.user ? who.user->user_id : ""),
-            method_ + ' ' + place, *idempotency_key_};
+            method_ + ' ' + place,
+            *idempotency_key_,
+            access_->install->answer_key};
   }
 
   [[nodiscard]] std::string digest() const {

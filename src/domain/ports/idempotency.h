@@ -2,14 +2,23 @@
 
 #include <chrono>
 #include <cstdint>
+#include <memory>
 #include <string>
 
 #include "async/task.h"
 #include "base/ids.h"
 #include "base/result.h"
+#include "base/secret.h"
 #include "domain/http.h"
 
 namespace alga::domain {
+
+/// What the kept answers of one install are sealed with. The control plane makes it and gives it to
+/// gateways with the install's configuration; it is in no database.
+struct AnswerKey {
+  std::string id;
+  Secret bytes;  ///< 32
+};
 
 /// What an idempotency key belongs to. The same key elsewhere is another key.
 struct IdempotencyScope {
@@ -18,6 +27,8 @@ struct IdempotencyScope {
   std::string caller;    ///< role and id: what one user was answered is no other's
   std::string endpoint;  ///< method and declared template, or method and path
   std::string key;       ///< 1 to 255 visible characters
+  /// For stores that outlive the process; without one such a store keeps no answer.
+  std::shared_ptr<const AnswerKey> answer_key = nullptr;
 };
 
 /// An answer that may be given again. Holds no envelope and no header of the request.

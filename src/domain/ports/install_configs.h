@@ -11,6 +11,7 @@
 #include "base/ids.h"
 #include "base/result.h"
 #include "domain/execute.h"
+#include "domain/ports/idempotency.h"
 
 namespace alga::domain {
 
@@ -41,6 +42,8 @@ struct InstallConfig {
   RequestedLimits limits;
   /// Grows with every change of this install: configuration, secrets, grants, enablement.
   std::string generation;
+  /// None from a control plane that is older.
+  std::shared_ptr<const AnswerKey> answer_key = nullptr;
 };
 
 /// Resolves an install by install id, registry id or slug. Errors: `install.not_found` (also when
