@@ -71,7 +71,7 @@ fn ten_thousand_timers_that_end_at_once_notify_once() {
     let ended = exec.ended();
     assert_eq!(ended.end, AbEnd::Ok, "{ended:?}");
     let ready = u32::from_le_bytes(ended.body.expect("a number")[..].try_into().expect("of four"));
-    assert!(ready >= 1 && ready <= TIMERS, "{ready}");
+    assert!((1..=TIMERS).contains(&ready), "{ready}");
 }
 
 #[test]
