@@ -168,7 +168,7 @@ TEST_P(SecretsAtRest, OpensOldCiphertextAfterTheWrappingKeyRotated) {
   std::string before = ciphertext();
   auto rotation = rotate_keys(p().database(), p().keys());
   ASSERT_TRUE(rotation) << rotation.error().message;
-  EXPECT_EQ(rotation->rewrapped, 5U);  // one data key; the keys of grants, audit, broker and answers
+  EXPECT_EQ(rotation->rewrapped, 5U);  // one data key; keys of grants, audit, broker, answers
   EXPECT_EQ(ciphertext(), before);
   auto old_left = p().database().read([&](sql::Executor& sql) {
     return sql.query("SELECT 1 FROM tenant_data_keys WHERE wrapping_key_id <> $1",
