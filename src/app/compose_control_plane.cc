@@ -120,8 +120,18 @@ void World::Parts::refresh_grant_keys() {
     for (const control_plane::GrantKey& key : control_plane->grant_keys()) {
       trusted.push_back(key.key);
     }
+    std::vector<crypto::PublicKey> brokers;
+    for (const control_plane::GrantKey& key : control_plane->broker_keys()) {
+      brokers.push_back(key.key);
+    }
+    trust_broker_keys(std::move(brokers));
   }
   grants->set_keys(trusted);
+}
+
+/// Without grants a token is all that a request shows, so there the broker judges each.
+void World::Parts::trust_broker_keys(std::vector<crypto::PublicKey> trusted) {
+  if (config.text("runner.trust") == "grant") opener->trust_broker_keys(std::move(trusted));
 }
 
 }  // namespace alga::app

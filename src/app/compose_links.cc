@@ -102,7 +102,10 @@ Status World::Parts::build_lone_runner() {
   if (config.list("runner.grant_keys").empty()) {
     grant_watch = std::make_unique<runner::GrantKeyWatch>(
         *client, link_to(control_plane_url),
-        [this](const std::vector<crypto::PublicKey>& trusted) { grants->set_keys(trusted); },
+        [this](const runner::GrantKeys& trusted) {
+          grants->set_keys(trusted.keys);
+          trust_broker_keys(trusted.broker_keys);
+        },
         *clock, log.named("grants"));
   }
   return {};

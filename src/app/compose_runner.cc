@@ -145,13 +145,13 @@ Status World::Parts::build_runner() {
   TRY_VOID(build_engine());
   if (!roles.runner) return {};
 
-  grants = std::make_unique<domain::GrantVerifier>(*clock);
-  refresh_grant_keys();
   domain::EnvelopePolicy envelopes;
   envelopes.allow_inline = config.flag("secrets.allow_inline");
   const bool drop_in = config.text("runner.trust") == "service-token";
   envelopes.require_expiry = !drop_in;
   build_opener(envelopes);
+  grants = std::make_unique<domain::GrantVerifier>(*clock);
+  refresh_grant_keys();
   blob::BundleCache::Options caching;
   caching.root = path_or("bundles.cache.path", data / "cache");
   caching.max_bytes = config.size("bundles.cache.max_bytes");

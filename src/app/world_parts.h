@@ -87,6 +87,7 @@ struct World::Parts {
   /// Every route of every role; the router of each listener takes its share.
   void add_routes(httpd::Router& router);
   void refresh_grant_keys();
+  void trust_broker_keys(std::vector<crypto::PublicKey> trusted);
   /// Null without a certificate: plain HTTP.
   [[nodiscard]] static Result<std::shared_ptr<tls::ServerContext>> listener_tls(
       const std::string& certificate, const std::string& key, const std::string& client_ca);

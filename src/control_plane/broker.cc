@@ -1,11 +1,15 @@
 #include "control_plane/broker.h"
 
+#include <vector>
+
 #include "base/bytes.h"
 #include "control_plane/audit.h"
 #include "control_plane/install_row.h"
 
 namespace alga::control_plane {
 namespace {
+
+using domain::BrokerToken;
 
 constexpr std::size_t kTokenIdBytes = 16;
 
@@ -53,8 +57,9 @@ Result<Redeemed> Broker::redeem(const Redemption& redemption, const RunnerIdenti
   if (!core_.options().broker.enabled) {
     return fail(Kind::not_found, "broker.disabled", "this platform has no secrets broker");
   }
-  const auto token =
-      verify_broker_token(redemption.token, keys_.verifiers(KeyPurpose::broker), core_.now());
+  std::vector<crypto::PublicKey> ours;
+  for (const GrantKey& key : keys_.verifiers(KeyPurpose::broker)) ours.push_back(key.key);
+  const auto token = domain::verify_broker_token(redemption.token, ours, core_.now());
   if (!token) {
     // Nothing in it can be believed, so there is no trail to write it to.
     refused_.add();

@@ -4,11 +4,11 @@
 #include <string>
 
 #include "base/metrics.h"
-#include "control_plane/broker_token.h"
 #include "control_plane/core.h"
 #include "control_plane/settings.h"
 #include "control_plane/signing_keys.h"
 #include "crypto/locked_bytes.h"
+#include "domain/broker_token.h"
 #include "domain/envelope.h"
 
 namespace alga::control_plane {
@@ -38,11 +38,12 @@ class Broker {
   Result<std::uint64_t> sweep();
 
  private:
-  [[nodiscard]] Result<Redeemed> open(const BrokerToken& token, const Redemption& redemption);
+  [[nodiscard]] Result<Redeemed> open(const domain::BrokerToken& token,
+                                      const Redemption& redemption);
   /// Makes the token the runner's and writes the audit trail, or refuses.
-  Status claim(const BrokerToken& token, const Redemption& redemption, const RunnerIdentity& runner,
-               const std::string& version);
-  void audit_refusal(const BrokerToken& token, const Redemption& redemption,
+  Status claim(const domain::BrokerToken& token, const Redemption& redemption,
+               const RunnerIdentity& runner, const std::string& version);
+  void audit_refusal(const domain::BrokerToken& token, const Redemption& redemption,
                      const RunnerIdentity& runner, const Error& error);
 
   const Core& core_;

@@ -163,8 +163,8 @@ struct Dependencies {
   Logger log;
   /// Makes the envelopes in which secrets travel to runners.
   domain::EnvelopeSealer* sealer = nullptr;
-  /// Called from a thread of the control plane when grant_keys() has other keys than before; a
-  /// runner of this process then tells its verifier. May be empty; must not block.
+  /// Called from a thread of the control plane when grant_keys() or broker_keys() has other keys
+  /// than before; a runner of this process then tells its verifiers. May be empty; must not block.
   std::function<void()> grant_keys_changed;
   /// The runners that are told what was published; may be empty.
   std::vector<domain::WarmUpTarget*> warm_up;
@@ -209,6 +209,9 @@ class ControlPlane {
 
   /// Keys that verify grants now, newest first; they change when the signing key rotates.
   [[nodiscard]] virtual std::vector<GrantKey> grant_keys() const = 0;
+  /// Those that verify tokens of the broker. A runner that has them gives secrets which it opened
+  /// for one token to another one of the same install and version.
+  [[nodiscard]] virtual std::vector<GrantKey> broker_keys() const = 0;
 
   /// What a gateway of another process is held to; null in the process of the control plane.
   [[nodiscard]] virtual const domain::ChangeFeed* change_feed() const = 0;

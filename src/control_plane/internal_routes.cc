@@ -91,14 +91,22 @@ Status check_runner(Services& services, const httpd::Request& request) {
   return fail(Kind::unauthenticated, "auth.invalid_token", "the token is not valid");
 }
 
-/// Public keys that verify grants, for runners of other processes; to be asked once a minute.
+boost::json::array listed(const std::vector<GrantKey>& keys) {
+  boost::json::array list;
+  for (const GrantKey& key : keys) {
+    list.push_back(boost::json::object{{"kid", key.kid}, {"public_key", key.key.base64()}});
+  }
+  return list;
+}
+
+/// Public keys that verify grants and tokens of the broker, for runners of other processes; to be
+/// asked once a minute.
 Result<httpd::Response> grant_keys(Services& services, const httpd::Request& request) {
   TRY_VOID(check_runner(services, request));
-  boost::json::array keys;
-  for (const GrantKey& key : services.signing.verifiers(KeyPurpose::grant)) {
-    keys.push_back(boost::json::object{{"kid", key.kid}, {"public_key", key.key.base64()}});
-  }
-  return json_answer(200, boost::json::object{{"keys", std::move(keys)}});
+  return json_answer(
+      200,
+      boost::json::object{{"keys", listed(services.signing.verifiers(KeyPurpose::grant))},
+                          {"broker_keys", listed(services.signing.verifiers(KeyPurpose::broker))}});
 }
 
 Result<httpd::Response> take_records(Services& services, const httpd::Request& request) {

@@ -409,6 +409,8 @@ TEST_P(Records, PublishesTheKeysThatVerifyGrants) {
       p().call("GET", "/internal/grant-keys", "", {}, {{"x-runner-auth", "token-of-storage"}});
   ASSERT_EQ(keys.status, 200);
   EXPECT_EQ(keys.string("/keys/0/public_key"), p().plane().grant_keys().front().key.base64());
+  EXPECT_EQ(keys.string("/broker_keys/0/public_key"),
+            p().plane().broker_keys().front().key.base64());
   EXPECT_EQ(p().call("GET", "/internal/grant-keys", "").status, 401);
 }
 

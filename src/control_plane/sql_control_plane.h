@@ -70,6 +70,9 @@ class SqlControlPlane final : public ControlPlane {
   std::vector<GrantKey> grant_keys() const override {
     return services_.signing.verifiers(KeyPurpose::grant);
   }
+  std::vector<GrantKey> broker_keys() const override {
+    return services_.signing.verifiers(KeyPurpose::broker);
+  }
   const domain::ChangeFeed* change_feed() const override { return keeper_.get(); }
   Status probe() override { return services_.core.db().probe(); }
   void stop(SteadyTime deadline) override;

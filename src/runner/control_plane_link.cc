@@ -43,6 +43,15 @@ std::string said(const domain::HttpResponse& response) {
 
 std::string why(const Error& error) { return std::string(error.code) + ": " + error.message; }
 
+std::vector<crypto::PublicKey> good_keys(std::vector<json::Object>& items) {
+  std::vector<crypto::PublicKey> keys;
+  for (json::Object& item : items) {
+    auto text = item.string("public_key", 128);
+    if (auto key = crypto::PublicKey::from_base64(text.value_or(""))) keys.push_back(*key);
+  }
+  return keys;
+}
+
 std::unexpected<Error> no_keys(std::string why) {
   return fail(Kind::unavailable, "grant.keys_unavailable", std::move(why));
 }
@@ -76,10 +85,9 @@ Result<GrantKeys> fetch_grant_keys(egress::HttpClient& client, const ControlPlan
   json::Object root = document->root();
   auto listed = root.objects("keys", most_keys);
   if (!listed) return no_keys(listed.error().message);
-  GrantKeys answer;
-  for (json::Object& item : *listed) {
-    auto text = item.string("public_key", 128);
-    if (auto key = crypto::PublicKey::from_base64(text.value_or(""))) answer.keys.push_back(*key);
+  GrantKeys answer{.keys = good_keys(*listed), .broker_keys = {}, .told = {}};
+  if (auto brokers = root.objects("broker_keys", most_keys)) {
+    answer.broker_keys = good_keys(*brokers);
   }
   if (answer.keys.empty()) return no_keys("the answer has no key");
   if (auto date = domain::find_header(response->headers, "date")) {
@@ -116,7 +124,7 @@ void GrantKeyWatch::run() {
     const SteadyTime asked = clock_.steady();
     const auto keys = fetch_grant_keys(client_, link_);
     if (keys) {
-      changed_(keys->keys);
+      changed_(*keys);
       if (const auto& told = keys->told) {
         compare_clocks(*told,
                        std::chrono::ceil<std::chrono::milliseconds>(clock_.steady() - asked));

@@ -41,6 +41,7 @@ struct ControlPlaneLink {
 /// seconds, if its answer tells.
 struct GrantKeys {
   std::vector<crypto::PublicKey> keys;
+  std::vector<crypto::PublicKey> broker_keys;  ///< of an older control plane none
   std::optional<WallTime> told;
 };
 
@@ -55,7 +56,7 @@ struct GrantKeys {
 /// another when they agree again.
 class GrantKeyWatch {
  public:
-  using Changed = std::function<void(const std::vector<crypto::PublicKey>&)>;
+  using Changed = std::function<void(const GrantKeys&)>;
   /// `changed` is called on the watch's thread with every answer. `client` and `clock` outlive the
   /// watch.
   GrantKeyWatch(egress::HttpClient& client, ControlPlaneLink link, Changed changed,

@@ -135,9 +135,9 @@ TEST_F(ControlPlaneLinkTest, WatchesUntilThereIsAnAnswer) {
   std::atomic<int> changes = 0;
   const SystemClock clock;
   {
-    const GrantKeyWatch watch(client_, link_,
-                              [&](const auto& keys) { changes += static_cast<int>(keys.size()); },
-                              clock, {});
+    const GrantKeyWatch watch(
+        client_, link_, [&](const auto& known) { changes += static_cast<int>(known.keys.size()); },
+        clock, {});
     while (asked_ == 0) std::this_thread::sleep_for(milliseconds(5));
     EXPECT_EQ(changes, 0);
     status_ = 200;

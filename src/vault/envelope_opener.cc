@@ -4,6 +4,7 @@
 
 #include <algorithm>
 
+#include "domain/broker_token.h"
 #include "vault/vault_engines.h"
 
 namespace alga::vault {
@@ -72,7 +73,12 @@ void EnvelopeOpener::open(SecretEnvelope envelope, EnvelopeBinding binding, Done
   }
   const std::string key = install_key(binding) + envelope.version.value_or("none");
   const std::string digest = domain::envelope_digest(envelope);
-  if (Map ready = find(key, digest)) {
+  Map ready = find(key, digest);
+  if (ready == nullptr && *algorithm == EnvelopeAlgorithm::broker_token &&
+      is_of_broker(envelope, binding)) {
+    ready = find(key, {});
+  }
+  if (ready != nullptr) {
     hits_.add();
     done(std::move(ready));
     return;
@@ -202,7 +208,26 @@ Result<SecretMap> EnvelopeOpener::open_transit(const SecretEnvelope& envelope,
   return SecretMap::from_json(*json);
 }
 
-EnvelopeOpener::Map EnvelopeOpener::find(const std::string& key, const std::string& digest) {
+void EnvelopeOpener::trust_broker_keys(std::vector<crypto::PublicKey> keys) {
+  const std::scoped_lock lock(mutex_);
+  broker_keys_ = std::make_shared<const std::vector<crypto::PublicKey>>(std::move(keys));
+}
+
+bool EnvelopeOpener::is_of_broker(const SecretEnvelope& envelope,
+                                  const EnvelopeBinding& binding) const {
+  std::shared_ptr<const std::vector<crypto::PublicKey>> keys;
+  {
+    const std::scoped_lock lock(mutex_);
+    keys = broker_keys_;
+  }
+  if (keys == nullptr) return false;
+  const auto token = domain::verify_broker_token(envelope.ciphertext_b64, *keys, use_.clock.wall());
+  return token && token->tenant == binding.tenant && token->install == binding.install &&
+         token->version == envelope.version.value_or("") &&
+         format_rfc3339(token->expires) == envelope.expires_at.value_or("");
+}
+
+EnvelopeOpener::Map EnvelopeOpener::find(const std::string& key, std::string_view digest) {
   const std::scoped_lock lock(mutex_);
   const auto found = by_key_.find(key);
   if (found == by_key_.end()) return nullptr;
@@ -211,8 +236,7 @@ EnvelopeOpener::Map EnvelopeOpener::find(const std::string& key, const std::stri
     drop(entry);
     return nullptr;
   }
-  // A token of the broker is the only thing in its envelope that nobody could have made up.
-  if (entry->digest != digest) return nullptr;
+  if (!digest.empty() && entry->digest != digest) return nullptr;
   order_.splice(order_.begin(), order_, entry);
   return entry->secrets;
 }

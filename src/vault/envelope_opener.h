@@ -15,6 +15,7 @@
 
 #include "base/clock.h"
 #include "base/metrics.h"
+#include "crypto/sign.h"
 #include "domain/ports/secret_opener.h"
 
 namespace alga::vault {
@@ -42,8 +43,9 @@ class SecretBroker {
 /// first out, and forgets after `ttl` whether or not somebody asks; of an install it holds the
 /// version that was opened last, so that a rotation leaves nothing of the value before. A hit
 /// counts only after the envelope's shape and expiry have been checked and when it is, by its hash,
-/// the envelope that was opened: another one is opened itself, and so each broker token is
-/// redeemed. Concurrent misses for one envelope are one decryption. Failures are never cached.
+/// the envelope that was opened, or holds a token that the broker signed for this install and
+/// version (trust_broker_keys(); without its keys each token is redeemed itself). Concurrent misses
+/// for one envelope are one decryption. Failures are never cached.
 class EnvelopeOpener final : public domain::SecretOpener {
  public:
   struct Options {
@@ -83,6 +85,9 @@ class EnvelopeOpener final : public domain::SecretOpener {
   void open(domain::SecretEnvelope envelope, domain::EnvelopeBinding binding,
             Callback<std::shared_ptr<const domain::SecretMap>> done) override;
 
+  /// The keys by which the broker signs, in place of former ones.
+  void trust_broker_keys(std::vector<crypto::PublicKey> keys);
+
   /// Forgets the secrets of one install, or of all.
   void forget(const domain::EnvelopeBinding& binding);
   void forget_all();
@@ -102,7 +107,10 @@ class EnvelopeOpener final : public domain::SecretOpener {
   };
   using Order = std::list<Entry>;
 
-  Map find(const std::string& key, const std::string& digest);
+  /// Any envelope of the version counts when `digest` is empty.
+  Map find(const std::string& key, std::string_view digest);
+  [[nodiscard]] bool is_of_broker(const domain::SecretEnvelope& envelope,
+                                  const domain::EnvelopeBinding& binding) const;
   void keep(const std::string& key, const std::string& digest, const Map& secrets);
   void drop(Order::iterator entry);
   void drop_idle(SteadyTime now);
@@ -138,6 +146,7 @@ class EnvelopeOpener final : public domain::SecretOpener {
   std::unordered_map<std::string, Order::iterator> by_key_;
   std::unordered_map<std::string, std::vector<Done>> flights_;
   std::size_t bytes_ = 0;
+  std::shared_ptr<const std::vector<crypto::PublicKey>> broker_keys_;
 
   std::condition_variable stop_;
   bool stopping_ = false;

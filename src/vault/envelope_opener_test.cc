@@ -6,6 +6,7 @@
 #include <deque>
 #include <thread>
 
+#include "domain/broker_token.h"
 #include "vault/key_ring.h"
 #include "vault/testing.h"
 #include "vault/testing_vault.h"
@@ -254,6 +255,49 @@ TEST_F(Opener, RedeemsEachBrokerTokenItselfAndOnce) {
   EXPECT_EQ(broker_.redeemed, 1);
   EXPECT_EQ(open(broker_envelope("token-2")), "brokered");
   EXPECT_EQ(broker_.redeemed, 2);
+}
+
+TEST_F(Opener, RedeemsOneTokenForAllOfAVersionWhenItKnowsTheBrokersKeys) {
+  const auto key = crypto::SigningKey::generate();
+  opener_->trust_broker_keys({key.public_key()});
+  const auto life = std::chrono::seconds(10);
+  const auto signed_by = [&](const crypto::SigningKey& signer, const EnvelopeBinding& binding,
+                             const char* version, std::chrono::seconds ends) {
+    return domain::sign_broker_token({.id = "token",
+                                      .tenant = binding.tenant,
+                                      .install = binding.install,
+                                      .version = version,
+                                      .issued = clock_.wall(),
+                                      .expires = clock_.wall() + ends},
+                                     signer);
+  };
+  const std::string good = signed_by(key, binding_, "v1", life);
+  EXPECT_EQ(open(broker_envelope(good)), "brokered");
+  EXPECT_EQ(open(broker_envelope(signed_by(key, binding_, "v1", life))), "brokered");
+  EXPECT_EQ(broker_.redeemed, 1);
+
+  std::string altered = good;
+  altered[altered.find('.') + 5] ^= 1;
+  const std::string judged[] = {altered,
+                                signed_by(crypto::SigningKey::generate(), binding_, "v1", life),
+                                signed_by(key, install(2), "v1", life),
+                                signed_by(key, binding_, "v0", life),
+                                signed_by(key, binding_, "v1", std::chrono::seconds(11)),
+                                "made up",
+                                ""};
+  broker_.refuse = true;
+  for (const std::string& token : judged) {
+    const int before = broker_.redeemed;
+    EXPECT_EQ(open(broker_envelope(token)),
+              token.empty() ? "secret.malformed" : "secret.token_refused")
+        << token;
+    EXPECT_EQ(broker_.redeemed, before + (token.empty() ? 0 : 1)) << "the broker judges: " << token;
+  }
+  opener_->trust_broker_keys({});
+  EXPECT_EQ(open(broker_envelope(signed_by(key, binding_, "v1", life))), "brokered")
+      << "byte for byte the one that was redeemed";
+  clock_.advance(std::chrono::seconds(1));
+  EXPECT_EQ(open(broker_envelope(signed_by(key, binding_, "v1", life))), "secret.token_refused");
 }
 
 TEST_F(Opener, RefusesAnAlteredTokenThoughItsSecretsAreOpen) {

@@ -1,16 +1,15 @@
 #pragma once
 
+#include <span>
 #include <string>
 #include <string_view>
-#include <vector>
 
 #include "base/clock.h"
 #include "base/ids.h"
 #include "base/result.h"
-#include "control_plane/control_plane.h"
 #include "crypto/sign.h"
 
-namespace alga::control_plane {
+namespace alga::domain {
 
 /// What a `broker-token:v1` says: whoever of the runner pool redeems it first may have the secrets
 /// of one install in one version, for seconds.
@@ -30,7 +29,7 @@ struct BrokerToken {
 /// Errors: `broker.token_invalid` for anything that was not signed by one of `keys` for the runner
 /// pool, or says that it lives longer than any token does; `broker.token_expired`.
 [[nodiscard]] Result<BrokerToken> verify_broker_token(std::string_view text,
-                                                      const std::vector<GrantKey>& keys,
+                                                      std::span<const crypto::PublicKey> keys,
                                                       WallTime now);
 
-}  // namespace alga::control_plane
+}  // namespace alga::domain

@@ -1,4 +1,4 @@
-#include "control_plane/broker_token.h"
+#include "domain/broker_token.h"
 
 #include <algorithm>
 #include <boost/json/object.hpp>
@@ -7,7 +7,7 @@
 #include "domain/envelope.h"
 #include "json/decode.h"
 
-namespace alga::control_plane {
+namespace alga::domain {
 namespace {
 
 constexpr std::string_view kLabel = "alga-broker-token:v1.";
@@ -74,8 +74,8 @@ std::string sign_broker_token(const BrokerToken& token, const crypto::SigningKey
   return text + '.' + base64url_encode(signature);
 }
 
-Result<BrokerToken> verify_broker_token(std::string_view text, const std::vector<GrantKey>& keys,
-                                        WallTime now) {
+Result<BrokerToken> verify_broker_token(std::string_view text,
+                                        std::span<const crypto::PublicKey> keys, WallTime now) {
   const std::size_t dot = text.find('.');
   if (text.size() > kLongestToken || dot == std::string_view::npos) return invalid_token();
   const auto payload_text = base64url_decode(text.substr(0, dot));
@@ -84,14 +84,14 @@ Result<BrokerToken> verify_broker_token(std::string_view text, const std::vector
   // The key id is read before the signature is checked, and used for nothing but finding the key.
   const auto payload = read_payload(*payload_text);
   if (!payload) return invalid_token();
-  const auto key = std::ranges::find(keys, payload->key_id, &GrantKey::kid);
+  const auto key = std::ranges::find(keys, payload->key_id, &crypto::PublicKey::id);
   const bool signed_by_us =
       key != keys.end() &&
-      key->key.verify(as_bytes(signed_text(text.substr(0, dot))), as_bytes(*signature));
+      key->verify(as_bytes(signed_text(text.substr(0, dot))), as_bytes(*signature));
   if (!signed_by_us) return invalid_token();
   const BrokerToken& token = payload->token;
   const auto life = token.expires - token.issued;
-  if (life > domain::EnvelopePolicy{}.longest_broker_life || token.issued > now + kSkew) {
+  if (life > EnvelopePolicy{}.longest_broker_life || token.issued > now + kSkew) {
     return invalid_token();
   }
   if (token.expires <= now) {
@@ -100,4 +100,4 @@ Result<BrokerToken> verify_broker_token(std::string_view text, const std::vector
   return token;
 }
 
-}  // namespace alga::control_plane
+}  // namespace alga::domain
