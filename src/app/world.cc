@@ -103,8 +103,8 @@ Status World::Parts::build_ground() {
   std::uint64_t threads = config.number("server.io_threads");
   io = std::make_unique<async::IoThreads>(
       threads != 0 ? threads : std::max(1U, std::thread::hardware_concurrency()), "alga-io");
-  own_loop =
-      std::make_shared<egress::CurlLoop>(egress::CurlLoopOptions{.max_pool_lookups = 256}, metrics);
+  const egress::CurlLoopOptions all_for_one{.max_pool_lookups = 256, .max_owner_lookups = 256};
+  own_loop = std::make_shared<egress::CurlLoop>(all_for_one, metrics);
   client = std::make_unique<egress::HttpClient>(own_loop);
   build_tracing();
   return {};

@@ -54,6 +54,7 @@ class CurlLoop::Thread {
     std::optional<SteadyTime> timer;
     std::size_t active = 0;
     std::size_t lookups = 0;
+    std::string owner;
     SteadyTime last_used;
   };
 
@@ -82,6 +83,7 @@ class CurlLoop::Thread {
   void admit(StartCommand command);
   void start_waiting();
   void start(StartCommand command, Pool& pool);
+  [[nodiscard]] bool has_room(const Pool& pool) const;
   void looked_up(Running& running);
   void cancel(std::uint64_t id);
   void set_deadline(std::uint64_t id, Running& running, SteadyTime deadline);
@@ -112,7 +114,8 @@ class CurlLoop::Thread {
   std::unordered_map<std::string, std::unique_ptr<Pool>> pools_;
   std::unordered_map<curl_socket_t, Pool*> sockets_;
   std::unordered_map<std::uint64_t, Running> running_;
-  std::list<StartCommand> waiting_;  // for a lookup to end
+  std::list<StartCommand> waiting_;                          // for a lookup or a connection to end
+  std::unordered_map<std::string, std::size_t> lookups_of_;  // by owner, none of 0
   std::size_t lookups_ = 0;
   std::size_t abandoned_ = 0;  // of running_: those whose lookup alone goes on
   std::set<std::pair<SteadyTime, std::uint64_t>> deadlines_;  // of the rest of running_
@@ -248,7 +251,14 @@ void CurlLoop::Thread::admit(StartCommand command) {
   waiting_.push_back(std::move(command));
 }
 
-/// In the order of arrival, but for pools that have used up their share.
+/// A transfer that curl itself let wait for a connection would hold a place among the lookups.
+bool CurlLoop::Thread::has_room(const Pool& pool) const {
+  const auto owner = lookups_of_.find(pool.owner);
+  return pool.active < options_.max_pool_connections && pool.lookups < options_.max_pool_lookups &&
+         (owner == lookups_of_.end() || owner->second < options_.max_owner_lookups);
+}
+
+/// In the order of arrival, but for pools and owners that have used up their share.
 void CurlLoop::Thread::start_waiting() {
   const SteadyTime now = std::chrono::steady_clock::now();
   for (auto it = waiting_.begin(); it != waiting_.end();) {
@@ -260,7 +270,7 @@ void CurlLoop::Thread::start_waiting() {
     }
     if (lookups_ < options_.max_lookups) {
       Pool& pool = pool_for(it->pool);
-      if (pool.lookups < options_.max_pool_lookups) {
+      if (has_room(pool)) {
         start(std::move(*it), pool);
         it = waiting_.erase(it);
         continue;
@@ -293,6 +303,7 @@ void CurlLoop::Thread::start(StartCommand command, Pool& pool) {
   });
   ++pool.active;
   ++pool.lookups;
+  ++lookups_of_[pool.owner];
   ++lookups_;
   ALGA_CHECK(curl_multi_add_handle(pool.multi, easy) == CURLM_OK);
 }
@@ -300,6 +311,8 @@ void CurlLoop::Thread::start(StartCommand command, Pool& pool) {
 void CurlLoop::Thread::looked_up(Running& running) {
   if (!std::exchange(running.looking_up, false)) return;
   --running.pool->lookups;
+  const auto owner = lookups_of_.find(running.pool->owner);
+  if (--owner->second == 0) lookups_of_.erase(owner);
   --lookups_;
 }
 
@@ -398,6 +411,7 @@ CurlLoop::Thread::Pool& CurlLoop::Thread::pool_for(const std::string& key) {
   if (!slot) {
     slot = std::make_unique<Pool>();
     slot->loop = this;
+    slot->owner = key.substr(0, key.find('/'));
     slot->multi = curl_multi_init();
     ALGA_CHECK(slot->multi != nullptr);
     curl_multi_setopt(slot->multi, CURLMOPT_SOCKETFUNCTION, &Thread::on_socket);

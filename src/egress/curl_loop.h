@@ -19,8 +19,11 @@ struct CurlLoopOptions {
   /// names take long does not keep the others from theirs.
   std::size_t max_lookups = 256;
   std::size_t max_pool_lookups = 32;
+  /// Of all pools whose names begin alike, up to a slash: of one tenant.
+  std::size_t max_owner_lookups = 64;
   std::size_t max_pools = 512;              ///< idle ones are closed beyond it, oldest first
-  std::size_t max_pool_connections = 2048;  ///< open at once in one pool; more transfers wait
+  std::size_t max_pool_connections = 2048;  ///< open at once in one pool; more transfers wait,
+                                            ///< until their deadline
   std::size_t max_pool_idle_connections = 32;
 };
 

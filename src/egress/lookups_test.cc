@@ -158,6 +158,76 @@ TEST_F(Lookups, OfOneTenantLeaveOthersTheirs) {
   EXPECT_EQ(client.code(std::move(other)), "ok");
 }
 
+TEST_F(Lookups, OfAllInstallsOfATenantLeaveOthersTheirs) {
+  TestingClient client(
+      {}, {.max_lookups = 2 * places, .max_pool_lookups = places, .max_owner_lookups = places + 1});
+  std::vector<std::future<Result<domain::HttpResponse>>> asked;
+  for (int i = 0; i < 4 * places; ++i) {
+    domain::EgressRequest one = request(name());
+    one.partition = i % 2 == 0 ? "t1/install-1/x" : "t1/install-2/x";
+    asked.push_back(client.start(std::move(one)));
+  }
+  resolver().wait_for(places + 1);
+  domain::EgressRequest other = request("a.quick.test", 10s);
+  other.partition = "t2/install-1/x";
+  EXPECT_EQ(client.code(std::move(other)), "ok");
+  EXPECT_EQ(resolver().most(), places + 1);
+  resolver().release();
+  for (auto& each : asked) EXPECT_TRUE(each.get()) << "in turn";
+}
+
+/// Until released, those who have sent a request wait.
+class Held {
+ public:
+  void pass() {
+    std::unique_lock lock(mutex_);
+    ++waiting_;
+    changed_.notify_all();
+    changed_.wait(lock, [this] { return released_; });
+  }
+  void wait_for_one() {
+    std::unique_lock lock(mutex_);
+    changed_.wait(lock, [this] { return waiting_ > 0; });
+  }
+  void release() {
+    const std::scoped_lock lock(mutex_);
+    released_ = true;
+    changed_.notify_all();
+  }
+
+ private:
+  std::mutex mutex_;
+  std::condition_variable changed_;
+  int waiting_ = 0;
+  bool released_ = false;
+};
+
+TEST(Connections, ThatAreAllInUseAreWaitedForWithoutAPlaceAmongTheLookups) {
+  Held held;
+  TestingUpstream slow([&held](TestingUpstream::Connection& connection) {
+    while (connection.read_head()) {
+      held.pass();
+      connection.write("HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nhi");
+    }
+  });
+  TestingUpstream quick(answer_all);
+  const auto to = [](const TestingUpstream& upstream, const char* partition) {
+    domain::EgressRequest request = request_to(
+        "http://127.0.0.1:" + std::to_string(upstream.port()) + "/", loopback(upstream.port()));
+    request.deadline = std::chrono::steady_clock::now() + 10s;
+    request.partition = partition;
+    return request;
+  };
+  TestingClient client({}, {.max_lookups = 2, .max_pool_lookups = 2, .max_pool_connections = 1});
+  std::vector<std::future<Result<domain::HttpResponse>>> asked;
+  for (int i = 0; i < 5; ++i) asked.push_back(client.start(to(slow, "t1/i/x")));
+  held.wait_for_one();
+  EXPECT_EQ(client.code(to(quick, "t2/i/x")), "ok");
+  held.release();
+  for (auto& each : asked) EXPECT_TRUE(each.get());
+  EXPECT_EQ(slow.accepted(), 1);
+}
+
 TEST_F(Lookups, HoldNobodyUpWhenTheLoopEnds) {
   std::future<Result<domain::HttpResponse>> waited, cancelled;
   {
