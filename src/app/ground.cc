@@ -173,6 +173,9 @@ Status use_signing_key(domain::SecretProvider& secrets, std::string_view name,
   }
   // In this order: whatever interrupts it, the key is in one of the two places.
   if (!is_current) TRY_VOID(put_signing_key(secrets, name, former, *prepared));
+  // What somebody has prepared meanwhile stays: runners may have been told of it.
+  TRY(const SharedKey left, find_signing_key(secrets, next));
+  if (!left || left->public_key().base64() != wanted) return {};
   return secrets.set_app_secret(next, std::nullopt);
 }
 

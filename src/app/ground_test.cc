@@ -46,10 +46,13 @@ class Contended final : public domain::SecretProvider {
   Result<bool> replace_app_secret(std::string_view name, const std::optional<Secret>& expected,
                                   const Secret& value) override {
     meddle();
-    return real.replace_app_secret(name, expected, value);
+    Result<bool> replaced = real.replace_app_secret(name, expected, value);
+    if (const auto once = std::exchange(later, {})) once();
+    return replaced;
   }
   vault::testing::MemorySecrets real;
   std::function<void()> other;
+  std::function<void()> later;  ///< just after we have written
 
  private:
   void meddle() {
@@ -101,6 +104,19 @@ TEST(SigningKeyOfTheApplication, IsReplacedOverNothingButWhatWasRead) {
   EXPECT_EQ(current(), theirs);
   ASSERT_TRUE(use_signing_key(secrets, "key", "next", prepared)) << "and is there to be used still";
   EXPECT_EQ(current(), prepared);
+}
+
+TEST(SigningKeyOfTheApplication, IsTakenIntoUseWithoutLosingWhatIsPreparedMeanwhile) {
+  Contended secrets;
+  ASSERT_TRUE(load_or_make_signing_key(secrets, "key"));
+  const std::string prepared = prepare_signing_key(secrets, "key", "next")->base64();
+  std::string theirs;
+  secrets.later = [&] { theirs = prepare_signing_key(secrets.real, "key", "next")->base64(); };
+  ASSERT_TRUE(use_signing_key(secrets, "key", "next", prepared));
+  EXPECT_NE(theirs, prepared);
+  EXPECT_EQ((*load_or_make_signing_key(secrets, "key"))->public_key().base64(), prepared);
+  ASSERT_TRUE(use_signing_key(secrets, "key", "next", theirs))
+      << "runners may have been told of it";
 }
 
 /// A chain whose first provider has the key and whose second is written to.
