@@ -41,7 +41,7 @@ struct Ledger {
   std::atomic<bool> egress_denied{false};
   std::atomic<std::uint64_t> limits_hit{0};  ///< a bit for each domain::Limit
   std::atomic<std::uint32_t> denials{0};
-  std::atomic<std::uint32_t> misfits{0};  ///< values that a schema of the storage refused
+  std::atomic<std::uint32_t> refused_writes{0};  ///< those that explain_refusal() was told
   CapabilityEvents events;
 };
 static_assert(domain::limit_count <= 64);
@@ -93,9 +93,9 @@ class Execution final : public Job {
   void note_denial(std::string_view kind, std::string_view target, std::string_view reason);
   /// For the audit trail, which has the first of what is repeated and its number.
   void record_event(const CapabilityEvents::Event& event);
-  /// The guest hears only that its value is invalid: its author finds the reason in the log of the
-  /// execution. From any thread.
-  void explain_misfit(const std::string& place, std::string_view why);
+  /// The guest hears only that its value is invalid or its quota used up: its author finds the
+  /// reason, a schema or the name of a limit, in the log of the execution. From any thread.
+  void explain_refusal(const std::string& place, const Error& error);
   /// Whether this call of a capability gets a line in the log.
   [[nodiscard]] bool drawn() const;
   void trace_call(std::string_view operation, std::string_view target) const;

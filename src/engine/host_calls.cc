@@ -119,7 +119,7 @@ constexpr std::uint32_t longest_page = 100;
 /// Denials of one execution that get a line in the log; each counts in the metric.
 constexpr std::uint32_t most_denial_lines = 20;
 /// Values of one execution that a schema refused and whose author is told why.
-constexpr std::uint32_t most_misfit_lines = 20;
+constexpr std::uint32_t most_refusal_lines = 20;
 constexpr std::string_view too_many_bytes_text = "too many bytes through host calls";
 
 }  // namespace
@@ -207,12 +207,16 @@ void Execution::record_event(const CapabilityEvents::Event& event) {
   });
 }
 
-void Execution::explain_misfit(const std::string& place, std::string_view why) {
-  if (shared_.use.records == nullptr || ledger_->misfits++ >= most_misfit_lines) return;
+void Execution::explain_refusal(const std::string& place, const Error& error) {
+  const bool misfit = error.code == "storage.schema_violation";
+  const bool limit = error.code == "storage.too_large" || error.code == "storage.quota";
+  if (!misfit && !limit) return;
+  if (shared_.use.records == nullptr || ledger_->refused_writes++ >= most_refusal_lines) return;
   shared_.use.records->guest_log(
       {invocation_.who, shared_.use.clock->wall(), LogLevel::warn, "log",
-       "storage: " + place +
-           " was not written, as it does not fit the schema of its namespace: " + printable(why)});
+       "storage: " + place + " was not written" +
+           (misfit ? ", as it does not fit the schema of its namespace: " : ": ") +
+           printable(error.message)});
 }
 
 bool Execution::drawn() const {
@@ -476,7 +480,7 @@ void Execution::call_storage(ab_call* call, const ab_host_request& asked) {
       return storage->put(scope, std::move(put), [=](Result<std::uint64_t> revision) {
         if (revision) return ab_call_ok_u64(call, *revision);
         const Error& error = revision.error();
-        if (error.code == "storage.schema_violation") self->explain_misfit(place, error.message);
+        self->explain_refusal(place, error);
         failed(error);
       });
     }

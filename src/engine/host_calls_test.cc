@@ -249,6 +249,17 @@ TEST_F(HostCallsTest, AValueThatFitsNoSchemaIsInvalidToTheGuestAndExplainedToIts
   EXPECT_EQ(records.lines().size(), 20U) << "other refusals need no explanation";
 }
 
+TEST_F(HostCallsTest, TheLimitThatAWriteMeetsIsNamedToItsAuthor) {
+  storage.error = Error{Kind::rate_limited, "storage.quota", "keys: at most 2 (limits.keys)"};
+  EXPECT_EQ(answered(AB_OP_STORAGE_PUT)->error, AB_ERR_QUOTA);
+  storage.error = Error{Kind::too_large, "storage.too_large", "a value: at most 1 (limits.value)"};
+  EXPECT_EQ(answered(AB_OP_STORAGE_PUT)->error, AB_ERR_INVALID);
+  EXPECT_THAT(
+      records.lines(),
+      ElementsAre("storage: notes/customer-42 was not written: keys: at most 2 (limits.keys)",
+                  "storage: notes/customer-42 was not written: a value: at most 1 (limits.value)"));
+}
+
 TEST_F(HostCallsTest, ARecordBeyondTheBytesOfTheExecutionAbortsIt) {
   ASSERT_TRUE(options.limits.set_value(Limit::host_bytes, 1000));
   storage.value = std::string(1000, 'x');

@@ -75,13 +75,19 @@ std::unexpected<Error> refused(const domain::HttpResponse& response) {
       if (refusal.detail == "storage.schema_violation") {
         return fail(Kind::invalid, "storage.schema_violation", refusal.message);
       }
+      if (refusal.detail == "storage.too_large") {
+        return fail(Kind::too_large, "storage.too_large", refusal.message);
+      }
       return fail(Kind::invalid, "storage.invalid", said);
     case 401:
     case 403: return fail(Kind::denied, "storage.denied", said);
     case 404: return fail(Kind::not_found, "storage.missing", said);
     case 409: return fail(Kind::conflict, "storage.conflict", said);
     case 429:
-      if (refusal.code == "QUOTA_EXCEEDED") return fail(Kind::rate_limited, "storage.quota", said);
+      if (refusal.code == "QUOTA_EXCEEDED") {
+        return fail(Kind::rate_limited, "storage.quota",
+                    refusal.message.empty() ? said : refusal.message);
+      }
       return fail(Kind::denied, "storage.denied", said);
     default: return unavailable(said);
   }

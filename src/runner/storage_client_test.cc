@@ -219,6 +219,19 @@ TEST_F(StorageClientTest, KeepsWhyAValueDoesNotFitItsSchema) {
   EXPECT_EQ(refused.message, "/count: wrong type");
 }
 
+TEST_F(StorageClientTest, KeepsWhichLimitAWriteMeets) {
+  status_ = 400;
+  body_ = R"({"error":"a value: at most 1","details":{"code":"storage.too_large"}})";
+  EXPECT_EQ(get().error().code, "storage.too_large");
+  EXPECT_EQ(get().error().message, "a value: at most 1");
+  status_ = 429;
+  body_ = R"({"error":"keys: at most 2","code":"QUOTA_EXCEEDED"})";
+  EXPECT_EQ(get().error().code, "storage.quota");
+  EXPECT_EQ(get().error().message, "keys: at most 2");
+  body_ = R"({"code":"QUOTA_EXCEEDED"})";
+  EXPECT_EQ(get().error().message, "the storage answered 429");
+}
+
 TEST_F(StorageClientTest, TellsRefusalsApart) {
   const auto code = [this](std::uint16_t status, const std::string& body = "{}") {
     status_ = status;
