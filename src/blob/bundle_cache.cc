@@ -8,7 +8,9 @@
 #include <algorithm>
 #include <array>
 #include <cerrno>
+#include <exception>
 #include <system_error>
+#include <type_traits>
 #include <vector>
 
 #include "blob/layout.h"
@@ -73,17 +75,28 @@ std::unexpected<Error> too_many_wait() {
   return fail({Kind::unavailable, "async.pool_full", "too many wait for bundles", 1});
 }
 
+std::unexpected<Error> thrown(const char* what) {
+  return fail(Kind::internal, "async.exception", what);
+}
+
+/// What `work` answers, and what it throws as an error.
+template <class F>
+std::invoke_result_t<F&> guarded(F work) {
+  try {
+    return work();
+  } catch (const std::exception& error) {
+    return thrown(error.what());
+  } catch (...) {
+    return thrown("unknown exception");
+  }
+}
+
 bool is_leftover(std::string_view name) {
   return archive::is_unfinished(name) || name.starts_with(kDownloadPrefix) ||
          name.starts_with(kEvictedPrefix);
 }
 
 }  // namespace
-
-std::string BundleCache::Question::name() const {
-  if (!owner) return hash.hex();
-  return hash.hex() + (shared == Shared::yes ? '+' : '-') + owner->proof;
-}
 
 std::optional<fs::path> CachedBundle::component_path() const {
   if (index_.find("dist/main.wasm") == nullptr) return std::nullopt;
@@ -196,42 +209,63 @@ Status BundleCache::probe() const {
 void BundleCache::get(const TenantId& tenant, const ExtensionId& extension, const ContentHash& hash,
                       Shared shared, Done done) {
   Owner owner{tenant, extension, proof_name(tenant, extension)};
-  ask({.hash = hash, .owner = std::move(owner), .shared = shared}, std::move(done));
+  std::string name = hash.hex() + (shared == Shared::yes ? '+' : '-') + owner.proof;
+  ask({.hash = hash, .owner = std::move(owner), .shared = shared, .name = std::move(name)},
+      std::move(done));
 }
 
 void BundleCache::prefetch(const ContentHash& hash, Done done) {
-  ask({.hash = hash, .owner = std::nullopt, .shared = Shared::yes}, std::move(done));
+  ask({.hash = hash, .owner = std::nullopt, .shared = Shared::yes, .name = hash.hex()},
+      std::move(done));
 }
 
 /// Whoever asks what is being asked already gets the answer to that.
 void BundleCache::ask(Question question, Done done) {
+  std::vector<Done> alone;
+  alone.push_back(std::move(done));
   {
     const std::scoped_lock lock(mutex_);
-    const auto [waiting, first] = asked_.try_emplace(question.name());
-    waiting->second.push_back(std::move(done));
-    if (!first) return;
+    const auto [waiting, first] = asked_.try_emplace(question.name, std::move(alone));
+    if (!first) {
+      waiting->second.push_back(std::move(alone.front()));
+      return;
+    }
   }
-  const auto job = [this, question] { look_on_disk(question); };
-  const bool taken = use_.submit ? use_.submit(job) : downloads_.submit(job);
-  if (!taken) answer(question, too_many_wait());
+  take(question, &BundleCache::begin);
 }
 
-void BundleCache::look_on_disk(const Question& question) {
+/// Goes a step towards the answer. An error, also one that is thrown, is the answer: a pool ends
+/// the process with an exception of a job, and whoever asks would wait for ever.
+void BundleCache::take(const Question& question, Step step) {
+  const Status taken = guarded([&] { return (this->*step)(question); });
+  if (!taken) answer(question, fail(taken.error()));
+}
+
+Status BundleCache::begin(const Question& question) {
+  const auto job = [this, question] { take(question, &BundleCache::look_on_disk); };
+  const bool taken = use_.submit ? use_.submit(job) : downloads_.submit(job);
+  if (!taken) return too_many_wait();
+  return {};
+}
+
+Status BundleCache::look_on_disk(const Question& question) {
   Result<Bundle> ready = nullptr;
   if (is_entitled(question)) ready = lease(question.hash);
   if (!ready || *ready != nullptr) {
     const std::size_t answered = answer(question, ready);
     if (ready && question.owner) hits_.add(static_cast<double>(answered));
-    return;
+    return {};
   }
-  const bool taken = downloads_.submit([this, question] { look_in_store(question); });
-  if (!taken) answer(question, too_many_wait());
+  const bool taken =
+      downloads_.submit([this, question] { take(question, &BundleCache::look_in_store); });
+  if (!taken) return too_many_wait();
+  return {};
 }
 
-void BundleCache::look_in_store(const Question& question) {
-  const Result<std::string> key = entitled_key(question);
-  if (key) return fetch_once(question, *key);
-  answer(question, fail(key.error()));
+Status BundleCache::look_in_store(const Question& question) {
+  TRY(const std::string key, entitled_key(question));
+  fetch_once(question, key);
+  return {};
 }
 
 /// Calls back those who asked, and says how many they were.
@@ -239,7 +273,7 @@ std::size_t BundleCache::answer(const Question& question, const Result<Bundle>& 
   std::vector<Done> waiting;
   {
     const std::scoped_lock lock(mutex_);
-    if (auto node = asked_.extract(question.name()); !node.empty()) {
+    if (auto node = asked_.extract(question.name); !node.empty()) {
       waiting = std::move(node.mapped());
     }
   }
@@ -332,24 +366,32 @@ Result<std::shared_ptr<const CachedBundle>> BundleCache::lease(const ContentHash
 /// One download for all who ask for the bundle, whoever they are.
 void BundleCache::fetch_once(const Question& question, const std::string& key) {
   const ContentHash& hash = question.hash;
+  std::vector<Question> alone{question};
   {
     const std::scoped_lock lock(mutex_);
-    const auto [waiting, first] = flights_.try_emplace(hash);
-    waiting->second.push_back(question);
-    if (!first) return;
+    const auto [waiting, first] = flights_.try_emplace(hash, std::move(alone));
+    if (!first) {
+      waiting->second.push_back(std::move(alone.front()));
+      return;
+    }
   }
-  Result<Bundle> outcome = lease(hash);
-  if (outcome && *outcome == nullptr) outcome = fetch(hash, key);
+  const Result<Bundle> outcome = guarded([&]() -> Result<Bundle> {
+    Result<Bundle> bundle = lease(hash);
+    if (bundle && *bundle == nullptr) bundle = fetch(hash, key);
+    evict(options_.max_bytes);
+    return bundle;
+  });
   if (!outcome) failures_.add();
-  evict(options_.max_bytes);
   std::vector<Question> waiting;
   {
     const std::scoped_lock lock(mutex_);
     waiting = std::move(flights_.extract(hash).mapped());
   }
   for (const Question& each : waiting) {
-    if (outcome) remember(each);
-    answer(each, outcome);
+    answer(each, guarded([&]() -> Result<Bundle> {
+             if (outcome) remember(each);
+             return outcome;
+           }));
   }
 }
 

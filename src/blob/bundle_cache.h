@@ -105,7 +105,8 @@ class BundleCache {
 
   /// `done` is called once, on a thread that may block or before this returns. Errors:
   /// `blob.not_found` (also for a hash of somebody else), `blob.hash_mismatch`, `blob.cache_io`,
-  /// those of the store, `archive.*` for a bundle that cannot be extracted, and `async.pool_full`.
+  /// those of the store, `archive.*` for a bundle that cannot be extracted, `async.pool_full`, and
+  /// `async.exception` for what is thrown on the way.
   void get(const TenantId& tenant, const ExtensionId& extension, const ContentHash& hash,
            Shared shared, Done done);
 
@@ -151,15 +152,18 @@ class BundleCache {
     ContentHash hash;
     std::optional<Owner> owner;  ///< none: for nobody in particular
     Shared shared;
-    [[nodiscard]] std::string name() const;
+    std::string name;  ///< the same for all who ask the same
   };
+  using Step = Status (BundleCache::*)(const Question&);
   BundleCache(Options options, Dependencies dependencies, archive::FileDescriptor lock);
 
   Status recover();
   [[nodiscard]] std::filesystem::path directory(const ContentHash& hash) const;
   void ask(Question question, Done done);
-  void look_on_disk(const Question& question);
-  void look_in_store(const Question& question);
+  void take(const Question& question, Step step);
+  Status begin(const Question& question);
+  Status look_on_disk(const Question& question);
+  Status look_in_store(const Question& question);
   void fetch_once(const Question& question, const std::string& key);
   std::size_t answer(const Question& question, const Result<Bundle>& outcome);
   bool is_entitled(const Question& question);

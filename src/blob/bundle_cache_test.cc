@@ -3,12 +3,16 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <array>
 #include <atomic>
 #include <fstream>
 #include <future>
 #include <latch>
+#include <mutex>
+#include <new>
 #include <semaphore>
 #include <sstream>
+#include <stdexcept>
 #include <vector>
 
 #include "archive/testing.h"
@@ -275,6 +279,64 @@ TEST_F(BundleCacheTest, ServesWhatIsOnDiskWhileTheStoreIsSilent) {
   released.count_down();
   answered.wait();
   EXPECT_TRUE(meanwhile.get());
+}
+
+TEST_F(BundleCacheTest, AnswersEverybodyWhenTheStoreThrows) {
+  open();
+  const ContentHash hash = publish("popular", tenant_);
+  publish("popular", other_);
+  std::latch asked(1);
+  store_.before_get = [&asked] {
+    asked.wait();
+    throw std::bad_alloc();
+  };
+  // Two who ask the same, and one of another tenant who waits for the same download.
+  const std::array<const TenantId*, 3> callers{&tenant_, &tenant_, &other_};
+  std::latch answered(callers.size());
+  std::mutex mutex;
+  std::vector<std::string> codes;
+  for (const TenantId* tenant : callers) {
+    cache_->get(*tenant, extension_, hash, Shared::no, [&](const Result<Bundle>& bundle) {
+      const std::scoped_lock lock(mutex);
+      codes.emplace_back(bundle ? "served" : bundle.error().code);
+      answered.count_down();
+    });
+  }
+  asked.count_down();
+  answered.wait();
+  EXPECT_THAT(codes, ::testing::Each("async.exception"));
+  store_.before_get = nullptr;
+  EXPECT_TRUE(get(hash)) << "nobody waits for the download that failed";
+  EXPECT_TRUE(get_for(other_, extension_, hash, Shared::no));
+}
+
+TEST_F(BundleCacheTest, AnswersWhenTheQuestionForAnObjectThrows) {
+  open();
+  const ContentHash hash = publish("c", tenant_);
+  store_.before_exists = [] { throw std::runtime_error("broken"); };
+  const auto refused = get(hash);
+  ASSERT_FALSE(refused);
+  EXPECT_EQ(refused.error().code, "async.exception");
+  EXPECT_EQ(refused.error().message, "broken");
+  store_.before_exists = [] { throw 1; };
+  EXPECT_EQ(get(hash).error().code, "async.exception") << "whatever it throws";
+  store_.before_exists = nullptr;
+  EXPECT_TRUE(get(hash));
+}
+
+TEST_F(BundleCacheTest, AnswersWhenAJobCannotBeQueued) {
+  bool full = true;
+  auto cache = BundleCache::open({.root = root(), .limits = {}},
+                                 {store_, clock_, random_, metrics_, {}, [&](auto job) {
+                                    if (full) throw std::bad_alloc();
+                                    return pool_.submit(std::move(job));
+                                  }});
+  ASSERT_TRUE(cache);
+  cache_ = std::move(*cache);
+  const ContentHash hash = publish("c", tenant_);
+  EXPECT_EQ(get(hash).error().code, "async.exception");
+  full = false;
+  EXPECT_TRUE(get(hash)) << "the question is not taken for one that is being asked";
 }
 
 TEST_F(BundleCacheTest, RefusesDownloadsOnceItIsClosed) {

@@ -15,8 +15,8 @@
 /// A bundle store for tests of every layer above.
 namespace alga::blob::testing {
 
-/// Objects in memory. `fail_with` breaks it; `before_get` runs before each download, on the
-/// caller's thread.
+/// Objects in memory. `fail_with` breaks it; `before_get` runs before each download and
+/// `before_exists` before each question for an object, on the caller's thread.
 class MemoryBundleStore final : public domain::BundleStore {
  public:
   Status get(std::string_view key, std::uint64_t max_bytes, domain::ByteSink sink) override {
@@ -52,6 +52,7 @@ class MemoryBundleStore final : public domain::BundleStore {
     return {};
   }
   Result<bool> exists(std::string_view key) override {
+    if (before_exists) before_exists();
     const std::scoped_lock lock(mutex_);
     if (error_) return alga::fail(*error_);
     return objects_.contains(key);
@@ -72,6 +73,7 @@ class MemoryBundleStore final : public domain::BundleStore {
   }
 
   std::function<void()> before_get;
+  std::function<void()> before_exists;
   std::atomic<int> gets = 0;
 
  private:
