@@ -128,9 +128,12 @@ BundleCache::BundleCache(Options options, Dependencies dependencies, FileDescrip
                                             "Download, verification and extraction", kSeconds)),
       downloads_(options_.downloads, options_.max_waiting, "bundles") {}
 
-BundleCache::~BundleCache() = default;
+BundleCache::~BundleCache() { close(); }
 
-void BundleCache::close() { downloads_.close(); }
+void BundleCache::close() {
+  closing_ = true;  // first, so that those who wait for a place are not asked for in turn
+  downloads_.close();
+}
 
 Result<std::unique_ptr<BundleCache>> BundleCache::open(Options options, Dependencies dependencies) {
   std::error_code error;
@@ -263,6 +266,7 @@ Status BundleCache::look_on_disk(const Question& question) {
 }
 
 Status BundleCache::look_in_store(const Question& question) {
+  if (closing_) return fail(Kind::unavailable, "blob.unavailable", "the server is stopping");
   TRY(const std::string key, entitled_key(question));
   fetch_once(question, key);
   return {};

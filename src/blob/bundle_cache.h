@@ -1,5 +1,6 @@
 #pragma once
 
+#include <atomic>
 #include <cstddef>
 #include <cstdint>
 #include <filesystem>
@@ -114,8 +115,9 @@ class BundleCache {
   /// judged by get() as before. For a caller whom the control plane has sent. Errors as get().
   void prefetch(const ContentHash& hash, Done done);
 
-  /// Lets downloads that run end and refuses any further one. Blocks; BundleStore::abort() makes it
-  /// short. Before the executors of those who wait stop.
+  /// Lets downloads that run end and refuses any further one; those that wait for a place end with
+  /// `blob.unavailable`. Blocks; BundleStore::abort() makes it short. Before the executors of those
+  /// who wait stop.
   void close();
 
   /// What get() would answer without touching disk or store, else null. Never blocks for long.
@@ -194,6 +196,7 @@ class BundleCache {
   std::unordered_map<ContentHash, std::vector<Question>> flights_;
   std::uint64_t bytes_ = 0;
   std::uint64_t use_counter_ = 0;
+  std::atomic<bool> closing_ = false;
 
   async::BlockingPool downloads_;  // last: its threads use all of the above
 };

@@ -13,6 +13,7 @@
 #include <semaphore>
 #include <sstream>
 #include <stdexcept>
+#include <thread>
 #include <vector>
 
 #include "archive/testing.h"
@@ -347,6 +348,57 @@ TEST_F(BundleCacheTest, RefusesDownloadsOnceItIsClosed) {
   cache_->close();
   EXPECT_TRUE(get(here)) << "what is there needs no thread of its own";
   EXPECT_EQ(get(away).error().code, "async.pool_full");
+}
+
+TEST_F(BundleCacheTest, AsksTheStoreNothingMoreOnceItCloses) {
+  constexpr std::size_t kDownloads = 2;
+  constexpr int kWaiting = 300;
+  auto cache = BundleCache::open(
+      {.root = root(), .limits = {}, .downloads = kDownloads, .max_waiting = 1U << 30U},
+      {store_, clock_, random_, metrics_, {}, [](auto job) {
+         job();
+         return true;
+       }});
+  ASSERT_TRUE(cache);
+  cache_ = std::move(*cache);
+  std::latch released(1);
+  std::latch downloading(kDownloads);
+  store_.before_get = [&] {
+    downloading.count_down();
+    released.wait();
+  };
+  std::atomic<int> served = 0;
+  std::atomic<int> unavailable = 0;
+  const auto done = [&](const Result<Bundle>& bundle) {
+    if (bundle) ++served;
+    if (!bundle && bundle.error().code == "blob.unavailable") ++unavailable;
+  };
+  for (std::size_t i = 0; i < kDownloads; ++i) {
+    cache_->get(tenant_, extension_, publish("first " + std::to_string(i), tenant_), Shared::no,
+                done);
+  }
+  downloading.wait();  // and nothing else gets a turn
+  for (int i = 0; i < kWaiting; ++i) {
+    cache_->get(tenant_, extension_, publish("behind " + std::to_string(i), tenant_), Shared::no,
+                done);
+  }
+  std::jthread closing([this] { cache_->close(); });
+  // Until it refuses, at once: then it has begun to close. Those that it took wait like the rest.
+  int behind = kWaiting;
+  std::atomic<bool> refused = false;
+  for (; !refused; ++behind) {
+    const ContentHash hash = *ContentHash::parse(crypto::sha256_hex(std::to_string(behind)));
+    cache_->get(tenant_, extension_, hash, Shared::no,
+                [&unavailable, &refused](const Result<Bundle>& bundle) {
+                  if (bundle.error().code == "blob.unavailable") ++unavailable;
+                  if (bundle.error().code == "async.pool_full") refused = true;
+                });
+  }
+  released.count_down();
+  closing.join();
+  EXPECT_EQ(served, kDownloads) << "what was under way";
+  EXPECT_EQ(unavailable, behind - 1) << "everybody is answered, but for who was refused";
+  EXPECT_EQ(store_.gets, kDownloads);
 }
 
 TEST_F(BundleCacheTest, TriesAgainAfterAFailure) {

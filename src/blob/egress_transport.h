@@ -17,6 +17,7 @@ class EgressTransport final : public ObjectTransport {
   Result<ObjectResponse> send(const ObjectRequest& request, std::uint64_t max_bytes,
                               domain::ByteSink& sink) override;
   void abort() noexcept override { stop_.request_stop(); }
+  [[nodiscard]] bool is_aborted() const noexcept override { return stop_.stop_requested(); }
 
  private:
   egress::HttpClient& client_;

@@ -38,6 +38,8 @@ class ObjectTransport {
                                       domain::ByteSink& sink) = 0;
   /// See BundleStore::abort().
   virtual void abort() noexcept {}
+  /// Whether abort() has been called: no further attempt mends what fails then.
+  [[nodiscard]] virtual bool is_aborted() const noexcept { return false; }
 };
 
 }  // namespace alga::blob

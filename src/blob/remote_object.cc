@@ -35,6 +35,7 @@ Result<ObjectResponse> send_with_retries(ObjectTransport& transport,
   for (int attempt = 1;; ++attempt) {
     auto outcome = transport.send(make(), max_bytes, watched);
     if (!is_worth_another_try(outcome) || delivered || attempt >= policy.attempts) return outcome;
+    if (transport.is_aborted()) return outcome;
     policy.wait(pause);
     pause *= 2;
   }

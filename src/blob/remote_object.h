@@ -18,7 +18,8 @@ struct RetryPolicy {
 };
 
 /// Sends the request that `make` builds anew for each attempt. Failures of the connection, 429 and
-/// 5xx are tried again unless bytes have reached the sink. The last answer or error comes back.
+/// 5xx are tried again unless bytes have reached the sink or the transport has been aborted. The
+/// last answer or error comes back.
 Result<ObjectResponse> send_with_retries(ObjectTransport& transport,
                                          const std::function<ObjectRequest()>& make,
                                          const RetryPolicy& policy, std::uint64_t max_bytes,

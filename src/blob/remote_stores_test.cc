@@ -15,6 +15,7 @@ namespace {
 
 using ::testing::ElementsAre;
 using ::testing::HasSubstr;
+using ::testing::IsEmpty;
 using testing::read_object;
 using ::testing::StartsWith;
 
@@ -29,6 +30,7 @@ class ScriptedTransport final : public ObjectTransport {
   Result<ObjectResponse> send(const ObjectRequest& request, std::uint64_t max_bytes,
                               domain::ByteSink& sink) override {
     requests.push_back(request);
+    if (aborts_itself) abort();
     if (script.empty()) return fail(Kind::unavailable, "blob.unavailable", "script is over");
     const Step step = script.front();
     script.pop_front();
@@ -38,7 +40,11 @@ class ScriptedTransport final : public ObjectTransport {
     if (step.broken) return fail(Kind::unavailable, "blob.unavailable", "connection reset");
     return ObjectResponse{step.status, {}, good ? "" : step.body};
   }
+  void abort() noexcept override { aborted = true; }
+  [[nodiscard]] bool is_aborted() const noexcept override { return aborted; }
   std::deque<Step> script;
+  bool aborts_itself = false;  ///< while it sends
+  bool aborted = false;
   std::vector<ObjectRequest> requests;
 };
 
@@ -130,6 +136,16 @@ TEST_F(RemoteStores, TryAgainAfterTroubleAndSignAnew) {
   transport_.script = {{503, "<Code>SlowDown</Code>"}, {.broken = true}, {200, "fine"}};
   EXPECT_EQ(read_object(*s3(), "k").value(), "fine");
   EXPECT_THAT(pauses_, ElementsAre(100, 200));
+}
+
+TEST_F(RemoteStores, DoNotTryAgainWhatWasAborted) {
+  const auto store = s3();
+  transport_.aborts_itself = true;
+  EXPECT_EQ(read_object(*store, "k").error().code, "blob.unavailable");
+  EXPECT_EQ(transport_.requests.size(), 1U) << "aborted while it was under way";
+  EXPECT_EQ(store->exists("k").error().code, "blob.unavailable");
+  EXPECT_EQ(transport_.requests.size(), 2U) << "and one for each that comes after";
+  EXPECT_THAT(pauses_, IsEmpty());
 }
 
 TEST_F(RemoteStores, GiveUpAfterThreeAttempts) {

@@ -137,7 +137,10 @@ TEST_F(Servers, ThatNeverAnswerAreNotWaitedForWhenTheTransportAborts) {
   });
   const std::string origin = "http://127.0.0.1:" + std::to_string(silent.port());
   const auto s3 = *S3BundleStore::make(
-      {.endpoint = origin, .bucket = "bundles", .timeout = std::chrono::hours(1)},
+      {.endpoint = origin,
+       .bucket = "bundles",
+       .timeout = std::chrono::hours(1),
+       .retries = {.pause = [](auto) { ADD_FAILURE() << "tries again"; }}},
       [] { return S3Credentials{"key", Secret("secret"), {}}; }, transport_, clock_);
   EXPECT_EQ(testing::read_object(*s3, "a").error().code, "blob.unavailable");
   const fs::path file = directory_.path() / "file";
