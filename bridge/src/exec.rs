@@ -311,7 +311,7 @@ async fn call(
                 unsafe { TypedFunc::new_unchecked(export(&instance, store, index)?) };
             let json = legacy::request_json(&request);
             match invoke.call_async(&mut *store, (json,)).await? {
-                (Ok(response),) => Ok(legacy::response(response)),
+                (Ok(response),) => legacy::response(response),
                 (Err(code),) => wasmtime::bail!("the handler returned {code}"),
             }
         }

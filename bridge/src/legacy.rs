@@ -95,11 +95,15 @@ pub(crate) fn add(linker: &mut Linker<Guest>) -> wasmtime::Result<()> {
 
 /// JSON of a guest; `None` when it is none, or more than any request and any answer needs.
 fn parsed(bytes: &[u8]) -> Option<Value> {
-    let signs = bytes.iter().filter(|byte| matches!(byte, b'[' | b'{' | b',' | b':')).count();
-    if signs > MOST_SIGNS {
+    if is_too_much(bytes) {
         return None;
     }
     serde_json::from_slice(bytes).ok()
+}
+
+fn is_too_much(bytes: &[u8]) -> bool {
+    let signs = bytes.iter().filter(|byte| matches!(byte, b'[' | b'{' | b',' | b':')).count();
+    signs > MOST_SIGNS
 }
 
 fn fetch_request(bytes: &[u8]) -> Option<HttpCall> {
@@ -189,13 +193,17 @@ pub(crate) fn request_json(request: &ExecuteRequest) -> Bytes {
     json.to_string().into()
 }
 
-/// The answer of a legacy module; what is not JSON in its form is an opaque body.
-pub(crate) fn response(bytes: Bytes) -> ExecuteResponse {
-    parse_response(&bytes).unwrap_or(ExecuteResponse {
+/// The answer of a legacy module; what is not JSON in its form is an opaque body. An error when it
+/// may be in that form and is too long to be looked at: it must not become a success.
+pub(crate) fn response(bytes: Bytes) -> wasmtime::Result<ExecuteResponse> {
+    if bytes.trim_ascii_start().starts_with(b"{") && is_too_much(&bytes) {
+        wasmtime::bail!("the answer is JSON of more than {MOST_SIGNS} values");
+    }
+    Ok(parse_response(&bytes).unwrap_or(ExecuteResponse {
         status: 200,
         headers: Vec::new(),
         body: Some(bytes),
-    })
+    }))
 }
 
 fn parse_response(bytes: &[u8]) -> Option<ExecuteResponse> {
@@ -240,7 +248,7 @@ mod tests {
     #[test]
     fn an_answer_that_is_no_json_is_an_opaque_body() {
         for text in ["hello", "{}", r#"{"status":"200"}"#, r#"{"status":70000}"#] {
-            let answer = response(Bytes::from_static(text.as_bytes()));
+            let answer = response(Bytes::from_static(text.as_bytes())).expect(text);
             assert_eq!((answer.status, answer.body), (200, Some(text.into())));
         }
     }
@@ -269,9 +277,12 @@ mod tests {
         };
         assert!(fetch_request(long(60_000).as_bytes()).is_some());
         assert!(fetch_request(long(70_000).as_bytes()).is_none());
-        assert_eq!(response(long(60_000).into()).status, 201);
-        let opaque = response(long(70_000).into());
-        assert_eq!((opaque.status, opaque.body), (200, Some(long(70_000).into())));
+        assert_eq!(response(long(60_000).into()).expect("is read").status, 201);
+        let error = response(long(70_000).into()).expect_err("not a success").to_string();
+        assert_eq!(error, "the answer is JSON of more than 65536 values");
+        let table = Bytes::from("1,2\n".repeat(70_000));
+        let opaque = response(table.clone()).expect("is no object");
+        assert_eq!((opaque.status, opaque.body), (200, Some(table)));
         let body = "A".repeat(1 << 20);
         let large = format!(r#"{{"url":"https://a.test/","body_b64":"{body}"}}"#);
         assert!(fetch_request(large.as_bytes()).is_some(), "a body is one value");
