@@ -216,7 +216,8 @@ int CurlLoop::Thread::patience() const {
   std::optional<SteadyTime> first;
   if (!deadlines_.empty()) first = deadlines_.begin()->first;
   for (const auto& [key, pool] : pools_) {
-    if (pool->timer && (!first || *pool->timer < *first)) first = pool->timer;
+    const std::optional<SteadyTime>& timer = pool->timer;
+    if (timer && (!first || *timer < *first)) first = timer;
   }
   for (const StartCommand& command : waiting_) {
     if (!first || command.spec.deadline < *first) first = command.spec.deadline;
@@ -360,7 +361,8 @@ void CurlLoop::Thread::expire_timers() {
   const SteadyTime now = std::chrono::steady_clock::now();
   std::vector<Pool*> due;
   for (auto& [key, pool] : pools_) {
-    if (pool->timer && *pool->timer <= now) due.push_back(pool.get());
+    const std::optional<SteadyTime>& timer = pool->timer;
+    if (timer && *timer <= now) due.push_back(pool.get());
   }
   for (Pool* pool : due) {
     pool->timer.reset();
