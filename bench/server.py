@@ -130,10 +130,14 @@ class Server:
         for _ in range(times):
             self.call(self.request(content_hash, tenant, path, **more))
 
-    def load(self, requests, callers, seconds, processors=None):
-        """What `callers` connections get within `seconds`: rates, latencies, CPU, and the waterfall."""
+    def load(self, requests, callers, seconds, processors=None, pause_ms=0):
+        """What `callers` connections get within `seconds`: rates, latencies, CPU, and the waterfall.
+
+        With `pause_ms` each caller rests between two requests, so long on average.
+        """
         script = self.folder / "load.lua"
-        script.write_text(WRK % ", ".join(map(_lua, requests)))
+        pause = f"function delay() return math.random(1, {2 * pause_ms}) end\n" if pause_ms else ""
+        script.write_text(WRK % ", ".join(map(_lua, requests)) + pause)
         machine.pin(self.pid, {0} if processors else machine.everywhere())
         mark = self.algad.log.stat().st_size
         before = machine.cpu_seconds(self.pid)

@@ -156,31 +156,41 @@ def waiting(folder, component, count, seconds=8):
         }  # fmt: skip
 
 
+# What the quiet tenant asks for: as much as it gets, which without hogs is the whole machine, and what
+# is well within its share, two callers that rest between requests.
+DEMANDS = {"saturating": 0, "within its share": 10}
+
+
 def hogs(folder, victim, hog, count=200, seconds=4, rounds=5):
-    """p99 of a quiet tenant, alone and beside a tenant with `count` endless loops, by turns: the median of the rounds' ratios."""
+    """p99 of another tenant, alone and beside a tenant with `count` endless loops, by turns: the median of the rounds' ratios."""
     with Server(folder, '[limits]\ncpu_time = "1s"\nqueue_wait = "1s"\n') as server:
         quiet, greedy = server.add(victim, "quiet"), server.add(hog, "greedy")
         server.warm(quiet, "quiet")
         server.warm(greedy, "greedy", "/echo", 1)
-        pairs = []
+        pairs = {demand: [] for demand in DEMANDS}
         for _ in range(rounds):
-            request, busy = server.request(quiet, "quiet"), server.request(greedy, "greedy", "/loop")  # their grants last a minute
-            alone = server.load([request], 2, seconds)
-            over = threading.Event()
-            thread = threading.Thread(target=post_until, args=(server.algad.port, busy, count, over))
-            thread.start()
-            time.sleep(1)
-            pairs.append((alone, server.load([request], 2, seconds)))
-            over.set()
-            thread.join()
-            server.rest()
-        ratios = [beside["p99_us"] / max(1, alone["p99_us"]) for alone, beside in pairs]
-        return {
-            "what": "hogs", "hogs": count, "rounds": [(alone["p99_us"], beside["p99_us"]) for alone, beside in pairs],
-            "alone": pairs[len(pairs) // 2][0], "beside": pairs[len(pairs) // 2][1], "failed": sum(beside["failed"] for _, beside in pairs),
-            "p99_ratio": machine.median(ratios),
-            "p50_ratio": machine.median([beside["p50_us"] / max(1, alone["p50_us"]) for alone, beside in pairs]),
-        }  # fmt: skip
+            for demand, pause_ms in DEMANDS.items():
+                request, busy = server.request(quiet, "quiet"), server.request(greedy, "greedy", "/loop")  # their grants last a minute
+                alone = server.load([request], 2, seconds, pause_ms=pause_ms)
+                over = threading.Event()
+                thread = threading.Thread(target=post_until, args=(server.algad.port, busy, count, over))
+                thread.start()
+                time.sleep(1)
+                pairs[demand].append((alone, server.load([request], 2, seconds, pause_ms=pause_ms)))
+                over.set()
+                thread.join()
+                server.rest()
+        return {"what": "hogs", "hogs": count, "demands": {demand: _compared(found) for demand, found in pairs.items()}}
+
+
+def _compared(pairs):
+    """What of `alone` and `beside` says how much a neighbour notices."""
+    ratio = lambda name: machine.median([beside[name] / max(1, alone[name]) for alone, beside in pairs])  # noqa: E731
+    return {
+        "rounds": [(alone["p99_us"], beside["p99_us"]) for alone, beside in pairs], "alone": pairs[len(pairs) // 2][0],
+        "beside": pairs[len(pairs) // 2][1], "failed": sum(beside["failed"] for _, beside in pairs),
+        "p50_ratio": ratio("p50_us"), "p99_ratio": ratio("p99_us"), "rate_ratio": ratio("per_second"),
+    }  # fmt: skip
 
 
 def post_until(port, request, count, over):

@@ -1,8 +1,8 @@
 #!/usr/bin/env bash
 # Builds the guests of the benchmarks: bench/guests/build.sh OUTDIR [peers]
 #
-# One handler in four builds: js-trivial (StarlingMonkey), qjs-trivial (QuickJS), rust-trivial and, with
-# `peers`, js-trivial-http for `wasmtime serve`. A guest is rebuilt only when its source, the contract,
+# One handler in six builds: js-trivial (StarlingMonkey), pure-trivial (the same with everything switched
+# off), qjs-trivial (QuickJS), rust-trivial, cpp-trivial and, with `peers`, js-trivial-http for `wasmtime serve`. A guest is rebuilt only when its source, the contract,
 # the tools or this recipe changed. Needs node >= 20 and npm; Rust for wasm32 comes from Debian's
 # rustc-web (1.96), whose standard library cargo compiles, and is left out where that cannot be had.
 set -euo pipefail
@@ -43,10 +43,11 @@ guest() {
   say "built $name: $(stat -c %s "$out/$name.wasm") bytes"
 }
 
+# starling FEATURES OUT: without these features.
 starling() {
   install_tools
   cp "$root/tests/guests/js/build.mjs" "$tools/build.mjs"
-  (cd "$tools" && node build.mjs "$here/trivial.js" "$contract" "$1" http,fetch-event >&2)
+  (cd "$tools" && node build.mjs "$here/trivial.js" "$contract" "$2" "$1" >&2)
 }
 
 quickjs() {
@@ -111,8 +112,21 @@ rust_guest() {
     "$target/wasm32-unknown-unknown/release/trivial.wasm" -o "$1" >&2)
 }
 
+cpp_guest() {
+  install_tools
+  local work=$out/.cpp
+  mkdir -p "$work"
+  clang++-19 --target=wasm32 -O2 -std=c++20 -nostdlib -ffreestanding -fno-exceptions -fno-rtti -fuse-ld=lld \
+    -Wl,--no-entry -Wl,--export-memory "$here/trivial.cc" -o "$work/core.wasm"
+  local jco=$tools/node_modules/@bytecodealliance/jco/dist/jco.js
+  (cd "$tools" && node "$jco" embed "$work/core.wasm" --wit "$contract" --world-name runner -o "$work/embedded.wasm" >&2 &&
+    node "$jco" new "$work/embedded.wasm" -o "$1" >&2)
+}
+
 contract=$root/wit/extension-runner.wit
-guest js-trivial "$here/trivial.js" "$contract" -- starling
+guest js-trivial "$here/trivial.js" "$contract" -- starling http,fetch-event
+guest pure-trivial "$here/trivial.js" "$contract" -- starling http,fetch-event,random,clocks,stdio
+guest cpp-trivial "$here/trivial.cc" "$contract" -- cpp_guest
 guest qjs-trivial "$here/trivial.js" "$contract" -- quickjs
 if have_rust; then
   guest rust-trivial "$here/rust/Cargo.toml" "$here/rust/src/lib.rs" "$contract" -- rust_guest

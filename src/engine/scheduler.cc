@@ -39,6 +39,8 @@ Scheduler::Scheduler(Options options, std::function<void()> tick, std::function<
       // Below the I/O threads: a guest never delays an answer that is ready. Applies to this thread
       // only (Linux); without effect where it is not permitted.
       (void)::setpriority(PRIO_PROCESS, 0, 5);
+      // Where the kernel has two of them on one processor, they take turns as guests do.
+      (void)ask_for_short_turns(options_.slice);
       run_thread();
     });
   }
