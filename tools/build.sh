@@ -54,7 +54,8 @@ run_tests() {
   test_servers
   open_logs
   ALGA_SUMMARY=$LOGS/summary
-  export ALGA_SUMMARY PRESET ROOT
+  # When ./x began: the last suite runs only while there is time for it.
+  export ALGA_SUMMARY PRESET ROOT ALGA_BEGAN=$START
   /usr/bin/python3 "$ROOT/tools/run-tests" --preset "$PRESET" "$@" </dev/null &
   wait $! || status=$?
   # shellcheck disable=SC2034  # read by finish()

@@ -7,6 +7,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
+import time
 from pathlib import Path
 
 from harness.tap import expect, expect_equal, expect_in, main, test
@@ -26,9 +27,9 @@ class World:
         (folder / "code.cc").write_text("")
         (folder / "code_test.cc").write_text("TEST(Code, Does) {}\n")
 
-    def run(self, *command):
-        """(status, lines) of a program of tools/."""
-        env = {name: value for name, value in os.environ.items() if not name.startswith("ALGA_")}
+    def run(self, *command, **settings):
+        """(status, lines) of a program of tools/, with these variables of ours and no others."""
+        env = {name: value for name, value in os.environ.items() if not name.startswith("ALGA_")} | settings
         done = subprocess.run([self.folder / "tools" / command[0], *command[1:]], env=env, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=120)
         return done.returncode, (done.stdout + done.stderr).splitlines()
 
@@ -75,6 +76,17 @@ def failures(world):
         expect_in(f"FAILED: {failed}", lines, text)
         expect(", 1 failed" in lines[-1], f"{text}: {lines[-1]}")
         expect_equal(status, 1, f"exit status of {text}")
+
+
+@test("parsers under sanitizers are left out, with the reason, of a run that has taken long, and are no reason to fail; in any other they must be built")
+def sanitized(world):
+    began = str(time.time() - 75 * 60)
+    _, lines = world.run("run-tests", "--only", "sanitized", ALGA_BEGAN=began)
+    expect_equal(lines[-2], "0 passed, 0 failed, 1 skipped", "the sum of a long run")
+    left_out = [line for line in lines if line.startswith("skipped: parsers under ASan and UBSan: built and run: 75 minutes")]
+    expect_equal(len(left_out), 1, f"the reason in {lines}")
+    status, lines = world.run("run-tests", "--only", "sanitized", ALGA_BEGAN=str(time.time()))
+    expect_equal((status, lines[-1]), (1, "0 passed, 1 failed"), "a run in which they cannot be built")
 
 
 @test("the page of requirements claims no file, no test and no row that is not there")

@@ -1,5 +1,6 @@
 """Runs programs with a time limit, a sign of life, and no survivors."""
 
+import copy
 import os
 import signal
 import subprocess
@@ -39,6 +40,13 @@ class Runner:
         self._running = {}
         self._lock = threading.Lock()
         self._stopped = threading.Event()
+
+    def under(self, preset):
+        """The same runner, whose programs are those of another preset; good while this one is."""
+        other = copy.copy(self)
+        other.preset = preset
+        other.build = self.root / "build" / preset
+        return other
 
     def __enter__(self):
         self._scratch = tempfile.TemporaryDirectory(prefix="alga-tests.")

@@ -3,6 +3,7 @@
 import json
 import os
 import re
+import time
 from pathlib import Path
 
 from .outcome import Outcome
@@ -12,6 +13,11 @@ RUST_SECONDS = 1800
 SDK_SECONDS = 1800
 E2E_SECONDS = 900
 CHECK_SECONDS = 120
+# What takes untrusted bytes apart, and builds in minutes under sanitizers.
+PARSERS = ("archive", "blob", "crypto", "egress", "json")
+# A run that has taken longer leaves them out, and they end in time: CI has 90 minutes for everything.
+SANITIZED_BEFORE_SECONDS = 72 * 60
+SANITIZED_UNTIL_SECONDS = 84 * 60
 SANITIZER_SETTINGS = {
     # Wasmtime's own handlers decide about traps in guest code.
     "ASAN_OPTIONS": "handle_segv=0:handle_sigbus=0:handle_sigfpe=0:handle_sigill=0:detect_leaks=1:"
@@ -39,8 +45,9 @@ def surroundings(runner):
     return settings
 
 
-def cpp(runner):
-    programs = sorted(runner.build.glob("src/*/*_test"))
+def cpp(runner, only=None):
+    """Every layer's program, or those with the names of `only`."""
+    programs = sorted(program for program in runner.build.glob("src/*/*_test") if only is None or program.name in only)
     if not programs:
         yield Outcome("cpp", failures=[f"no test program in {runner.build}"])
 
@@ -57,8 +64,32 @@ def cpp(runner):
         return read_gtest(name, report, done)
 
     yield from runner.each(one, programs, os.cpu_count() or 1)
-    if runner.preset == "asan":
+    if runner.preset == "asan" and only is None:
         yield from fuzzers_over_seeds(runner)
+
+
+def sanitized(runner):
+    """The parsers under ASan and UBSan, as far as the time of a whole run allows; the rest is for ./x test --asan."""
+    name = "parsers under ASan and UBSan"
+    used = time.time() - float(os.environ.get("ALGA_BEGAN") or time.time())
+    if used > SANITIZED_BEFORE_SECONDS:
+        why = f"{used / 60:.0f} minutes had gone by before it; ./x test --asan runs it"
+        yield Outcome(name, skipped=[("built and run", why)])
+        return
+    instrumented = runner.under("asan")
+    began, programs = time.monotonic(), [f"{layer}_test" for layer in PARSERS]
+    build = ["cmake", "--build", instrumented.build, "--parallel", str(os.cpu_count() or 1), "--target", *programs]
+    for command in (["cmake", "--preset", "asan"], build):
+        done = runner.run(name, command, SANITIZED_UNTIL_SECONDS - used - (time.monotonic() - began))
+        if done.status is None:
+            yield Outcome(name, skipped=[("built", "the time of this run was over; ./x test --asan runs it")], seconds=done.seconds)
+            return
+        if done.status != 0:
+            yield Outcome(name, failures=[f"{command[0]} {command[1]} {done.how()}"], seconds=done.seconds, output=done.output)
+            return
+    for outcome in cpp(instrumented, programs):
+        outcome.name += " (ASan, UBSan)"
+        yield outcome
 
 
 def fuzzers_over_seeds(runner):
