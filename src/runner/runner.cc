@@ -27,7 +27,8 @@ RunnerRole::RunnerRole(Options options, Dependencies dependencies)
                                               "Running the handler, host calls included",
                                               seconds_buckets)},
       idempotency_(options_.idempotency, *use_.clock, *use_.metrics),
-      refusals_(*use_.clock, *use_.metrics, use_.log) {}
+      refusals_(*use_.clock, *use_.metrics, use_.log),
+      health_watch_(use_.pool, use_.bundles, use_.store, use_.clock) {}
 
 async::Task<domain::ExecuteResponse> RunnerRole::execute(domain::ExecuteRequest request) {
   const auto pass = gate_.enter();
@@ -47,15 +48,11 @@ void RunnerRole::count(const domain::ExecuteResponse& response) const {
 }
 
 async::Task<RunnerRole::Health> RunnerRole::health() {
-  auto health = co_await use_.pool->run([use = &use_] {
-    return Health{.cache_writable = use->bundles->probe().has_value(),
-                  .store_reachable = use->store == nullptr || use->store->probe().has_value(),
-                  .draining = false,
-                  .load = use->engine->current_load()};
-  });
-  Health seen = health ? *health : Health{};
-  seen.draining = gate_.closed();
-  co_return seen;
+  const HealthWatch::Seen seen = co_await health_watch_.see();
+  co_return Health{.seen = seen,
+                   .has_bundles = use_.bundles->size() > 0,
+                   .draining = gate_.closed(),
+                   .load = use_.engine->current_load()};
 }
 
 bool RunnerRole::drain(SteadyTime deadline) {

@@ -26,6 +26,7 @@
 #include "domain/ports/warm_up_target.h"
 #include "engine/engine.h"
 #include "httpd/message.h"
+#include "runner/health_watch.h"
 #include "runner/idempotency.h"
 #include "runner/refusal_log.h"
 
@@ -96,13 +97,20 @@ class RunnerRole final : public domain::Runner {
   void add_health_routes(httpd::Router& router);
 
   struct Health {
-    bool cache_writable = false;
-    bool store_reachable = false;
+    HealthWatch::Seen seen;
+    bool has_bundles = false;
     bool draining = false;
     engine::Engine::Load load;
-    [[nodiscard]] bool ready() const { return cache_writable && store_reachable && !draining; }
+    [[nodiscard]] bool store_reachable() const { return seen.store == HealthWatch::Store::there; }
+    /// A store that is away is away for every runner: whoever has bundles goes on with them. One
+    /// that refuses this process is a fault of this process.
+    [[nodiscard]] bool ready() const {
+      const bool served =
+          store_reachable() || (seen.store == HealthWatch::Store::away && has_bundles);
+      return seen.cache_writable && served && !draining;
+    }
   };
-  /// Asks the cache and the store, on the blocking pool.
+  /// As it was seen lately: see HealthWatch.
   async::Task<Health> health();
 
   /// Takes no more executions and waits for those that run; false when `deadline` (system steady
@@ -134,6 +142,7 @@ class RunnerRole final : public domain::Runner {
   Idempotency idempotency_;
   RefusalLog refusals_;
   async::Gate gate_;
+  HealthWatch health_watch_;
 };
 
 }  // namespace alga::runner

@@ -325,27 +325,27 @@ async::Task<httpd::Response> RunnerRole::handle_warmup(httpd::Request http) {
 
 /// The reference's members; alive as long as the cache can be written.
 async::Task<httpd::Response> RunnerRole::handle_healthz(httpd::Request) {
-  const Health seen = co_await health();
+  const Health now = co_await health();
   boost::json::object body;
-  body["cache_writable"] = seen.cache_writable;
-  body["bundle_store"] = seen.store_reachable ? "ok" : "bundle_store_unreachable";
+  body["cache_writable"] = now.seen.cache_writable;
+  body["bundle_store"] = now.store_reachable() ? "ok" : "bundle_store_unreachable";
   body["ext_cache_max_bytes"] = nullptr;
   if (options_.cache_max_bytes != 0) {
     body["ext_cache_max_bytes"] = std::to_string(options_.cache_max_bytes);
   }
-  co_return httpd::json_response(seen.cache_writable ? 200 : 503, boost::json::serialize(body));
+  co_return httpd::json_response(now.seen.cache_writable ? 200 : 503, boost::json::serialize(body));
 }
 
 async::Task<httpd::Response> RunnerRole::handle_readyz(httpd::Request) {
-  const Health seen = co_await health();
+  const Health now = co_await health();
   boost::json::object body;
-  body["ready"] = seen.ready();
-  body["cache_writable"] = seen.cache_writable;
-  body["store_reachable"] = seen.store_reachable;
-  body["draining"] = seen.draining;
-  body["running"] = seen.load.running;
-  body["waiting"] = seen.load.waiting;
-  co_return httpd::json_response(seen.ready() ? 200 : 503, boost::json::serialize(body));
+  body["ready"] = now.ready();
+  body["cache_writable"] = now.seen.cache_writable;
+  body["store_reachable"] = now.store_reachable();
+  body["draining"] = now.draining;
+  body["running"] = now.load.running;
+  body["waiting"] = now.load.waiting;
+  co_return httpd::json_response(now.ready() ? 200 : 503, boost::json::serialize(body));
 }
 
 }  // namespace alga::runner

@@ -398,13 +398,32 @@ TEST_F(RunnerHttpTest, WarmsUpAndTellsItsHealth) {
   EXPECT_THAT(post("", what, "/warmup"), HasSubstr(" 401 "));
   const std::string nobody = R"({"content_hash":")" + hash_.prefixed() + R"("})";
   EXPECT_THAT(post(known, nobody, "/warmup"), HasSubstr("runner.invalid_request"));
-  const std::string get = " HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n";
-  EXPECT_THAT(httpd::exchange_raw(server_->port(), "GET /readyz" + get), HasSubstr(" 200 "));
-  store_.fail_with(Error{Kind::unavailable, "blob.unavailable", "down"});
-  EXPECT_THAT(httpd::exchange_raw(server_->port(), "GET /readyz" + get), HasSubstr(" 503 "));
-  const std::string health = httpd::exchange_raw(server_->port(), "GET /healthz" + get);
-  EXPECT_THAT(health, HasSubstr("bundle_store_unreachable"));
+  const std::string health = get("/healthz");
+  EXPECT_THAT(health, HasSubstr(R"("bundle_store":"ok")"));
   EXPECT_THAT(health, HasSubstr(R"("ext_cache_max_bytes":null)"));
+  EXPECT_THAT(get("/readyz"), HasSubstr(" 200 "));
+}
+
+TEST_F(RunnerHttpTest, IsReadyWithoutItsStoreForWhatItHas) {
+  store_.fail_with(Error{Kind::unavailable, "blob.unavailable", "down"});
+  serve(drop_in());
+  EXPECT_THAT(get("/readyz"), HasSubstr(" 503 ")) << "it has nothing";
+  EXPECT_THAT(get("/healthz"), HasSubstr(" 200 "));
+  store_.fail_with(std::nullopt);
+  ASSERT_THAT(post(routed, body()), HasSubstr(R"("status":201)"));
+  store_.fail_with(Error{Kind::unavailable, "blob.unavailable", "down"});
+  serve(drop_in());  // as after a restart
+  EXPECT_THAT(get("/readyz"), HasSubstr(" 200 "));
+  EXPECT_THAT(get("/readyz"),
+              HasSubstr(R"("ready":true,"cache_writable":true,"store_reachable":false)"));
+  EXPECT_THAT(get("/healthz"), HasSubstr("bundle_store_unreachable"));
+  EXPECT_THAT(post(routed, body()), HasSubstr(R"("status":201)"));
+  store_.fail_with(Error{Kind::denied, "blob.denied", "a key that is not taken"});
+  serve(drop_in());
+  EXPECT_THAT(get("/readyz"), HasSubstr(" 503 ")) << "a fault of this runner";
+  EXPECT_THAT(get("/healthz"), HasSubstr(" 200 "));
+  role_->drain(clock_.steady());
+  EXPECT_THAT(get("/readyz"), HasSubstr(R"("draining":true)"));
 }
 
 }  // namespace

@@ -247,6 +247,10 @@ class RunnerHttpTest : public RunnerTest {
                              "content-type: application/json\r\n" + headers +
                              "content-length: " + std::to_string(body.size()) + "\r\n\r\n" + body);
   }
+  std::string get(const std::string& path) {
+    return httpd::exchange_raw(server_->port(),
+                               "GET " + path + " HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n");
+  }
   std::string body(const std::string& extra = {}) {
     return R"({"context":{"request_id":"r1","tenant_id":"t1","extension_id":"e1","install_id":"i1",)"
            R"("content_hash":")" +

@@ -209,6 +209,8 @@ def offline(world):
     world.installation.up = False
     health = eventually(lambda: (answer := world.server.client().get("/healthz")).json()["bundle_store"] != "ok" and answer, 15, "the store is missed")
     expect_equal((health.status, health.json()["bundle_store"], health.json()["cache_writable"]), (200, "bundle_store_unreachable", True), "health")
+    ready = world.server.client().get("/readyz")
+    expect_equal((ready.status, ready.json()["ready"], ready.json()["store_reachable"]), (200, True, False), "ready for what it has")
     expect_equal(world.answer("/echo")["context"]["tenantId"], TENANT, "from the cache")
     world.installation.up = True
 

@@ -313,6 +313,7 @@ def postgres_restarted(world):
 def store_stopped(world):
     packed, content_hash = pages(world.folder, "later", "1.0.0")
     world.objects.stop()
+    in_service_without_store(world)
     expect_equal(world.tenant.call("/config?key=n").status, 200, "an execution of a known extension")
     body = packed.read_bytes()
     path = f"/api/ext-bundles/upload-proxy?filename=b.tar.zst&size={len(body)}&declaredHash={content_hash}"
@@ -333,12 +334,23 @@ def store_slow(world):
     expect_equal((answer.status, answer.json().get("contentHash")), (200, content_hash), f"what was published ({answer.text()})")
     world.store_wire.mend()
     world.store_wire.stall()
+    in_service_without_store(world)
     packed, content_hash = pages(world.folder, "silent", "1.0.0")
     expect(attempt_to_publish(world, packed, content_hash) in (502, 503, 504), "publishing is refused")
     expect_equal(world.tenant.call("/config?key=n").status, 200, "an execution meanwhile")
     world.store_wire.cut()
     world.store_wire.mend()
     eventually(lambda: attempt_to_publish(world, packed, content_hash) in (200, 409), 20, "publishing works again", every=0.3)
+
+
+def in_service_without_store(world):
+    """Whoever watches the process is answered within the second that it waits for, sees that the store is missed, and lets it live and work."""
+    world.platform.server.client().get("/readyz")  # nobody has asked for some time: the first one waits for the look
+    watcher = world.platform.server.client(timeout=1)
+    eventually(lambda: not watcher.get("/readyz").json()["store_reachable"], 20, "the store is missed", every=0.5)
+    for path in ("/readyz", "/healthz") * 3:
+        expect_equal(watcher.get(path).status, 200, path)
+        time.sleep(0.4)
 
 
 def attempt_to_publish(world, packed, content_hash):
