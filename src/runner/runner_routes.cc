@@ -55,11 +55,13 @@ bool is_json(const httpd::Request& request) {
   return iequals(type, "application/json");
 }
 
-/// What a header says about the identity must be what the body says.
+/// What headers say about the identity must be what the body says: each of them, because somebody
+/// in front of us may have believed the last one.
 Status check_identity(const httpd::Request& http, const ExecuteRequest& request) {
   const auto differs = [&http](std::string_view name, std::string_view value) {
-    const auto header = http.header(name);
-    return header && !header->empty() && *header != value;
+    return std::ranges::any_of(http.headers, [&](const domain::Header& field) {
+      return iequals(field.name, name) && !field.value.empty() && field.value != value;
+    });
   };
   const std::string_view install = request.install ? std::string_view(request.install->str()) : "";
   const std::string_view version = request.version ? std::string_view(request.version->str()) : "";
@@ -69,10 +71,12 @@ Status check_identity(const httpd::Request& http, const ExecuteRequest& request)
       differs("x-ext-install-id", install) || differs("x-ext-version-id", version)) {
     return fail(Kind::denied, "runner.identity_mismatch");
   }
-  const auto envelope = http.header("x-ext-secrets-envelope");
-  if (!envelope) return {};
-  if (!request.envelope) return fail(Kind::denied, "secret.header_mismatch");
-  return domain::check_envelope_header(*request.envelope, *envelope);
+  for (const domain::Header& field : http.headers) {
+    if (!iequals(field.name, "x-ext-secrets-envelope")) continue;
+    if (!request.envelope) return fail(Kind::denied, "secret.header_mismatch");
+    TRY_VOID(domain::check_envelope_header(*request.envelope, field.value));
+  }
+  return {};
 }
 
 /// Whoever may call us is believed; what is no number counts as deep, so that no loop hides in it.

@@ -321,6 +321,10 @@ TEST_F(RunnerHttpTest, HoldsHeadersAndBodyTogether) {
               HasSubstr("runner.identity_mismatch"));
   EXPECT_THAT(post(routed + "x-ext-secrets-envelope: {}\r\n", body()),
               HasSubstr("secret.header_mismatch"));
+  for (const char* second : {"X-Alga-Tenant: t2", "X-Alga-Extension: e2"}) {
+    EXPECT_THAT(post(routed + second + "\r\n", body()), HasSubstr("runner.identity_mismatch"))
+        << "after the one that agrees: " << second;
+  }
   EXPECT_THAT(post(routed, "{"), HasSubstr(" 400 "));
   EXPECT_TRUE(engine_.invocations.empty());
 }
