@@ -100,6 +100,11 @@ std::uint64_t weight(const ab_host_request& request) {
   return bytes;
 }
 
+/// Bytes that a guest gets with a record.
+std::uint64_t weight(const domain::StorageRecord& record) {
+  return record.ns.size() + record.key.size() + record.value.size();
+}
+
 ab_storage_entry entry_of(const domain::StorageRecord& record) {
   return {to_ab(record.ns), to_ab(record.key), to_ab_view(record.value), record.revision};
 }
@@ -300,6 +305,10 @@ void Execution::get_context(ab_call* call) {
     context.version_id = to_ab(asked.version->str());
     context.has_version_id = 1;
   }
+  const std::uint64_t bytes = context.request_id.len + context.tenant_id.len +
+                              context.extension_id.len + context.install_id.len +
+                              context.version_id.len;
+  if (!pay(call, bytes)) return;
   ab_call_ok_context(call, &context);
 }
 
@@ -350,9 +359,14 @@ void Execution::get_secret(ab_call* call, std::string_view key) {
 void Execution::get_secret_names(ab_call* call) {
   if (drawn()) trace_call("secrets.list-keys", "");
   std::vector<ab_pair> pairs;
+  std::uint64_t bytes = 0;
   if (invocation_.secrets) {
-    for (std::string_view name : invocation_.secrets->names()) pairs.push_back({to_ab(name), {}});
+    for (std::string_view name : invocation_.secrets->names()) {
+      pairs.push_back({to_ab(name), {}});
+      bytes += name.size();
+    }
   }
+  if (!pay(call, bytes)) return;
   ab_call_ok_pairs(call, pairs.data(), pairs.size());
 }
 
@@ -361,8 +375,10 @@ void Execution::get_user(ab_call* call) {
   const std::optional<domain::UserIdentity>& user = invocation_.request.user;
   if (!user) return ab_call_err(call, AB_ERR_MISSING);
   std::vector<ab_pair> fields;
+  std::uint64_t bytes = 0;
   for (const auto& [name, value] : user->additional_fields) {
     fields.push_back({to_ab(name), to_ab(value)});
+    bytes += name.size() + value.size();
   }
   ab_user out{};
   out.tenant_id = to_ab(invocation_.tenant.str());
@@ -377,6 +393,11 @@ void Execution::get_user(ab_call* call) {
   }
   out.additional = fields.data();
   out.n_additional = fields.size();
+  for (const ab_str& text : {out.tenant_id, out.client_name, out.user_id, out.user_email,
+                             out.user_name, out.user_type, out.client_id}) {
+    bytes += text.len;
+  }
+  if (!pay(call, bytes)) return;
   ab_call_ok_user(call, &out);
 }
 
@@ -466,7 +487,7 @@ void Execution::call_storage(ab_call* call, const ab_host_request& asked) {
       return storage->get(scope, std::move(ns), std::move(key),
                           [=](Result<domain::StorageRecord> record) {
                             if (!record) return failed(record.error());
-                            if (too_much(record->value.size())) return;
+                            if (too_much(weight(*record))) return;
                             ab_storage_entry entry = entry_of(*record);
                             ab_call_ok_entry(call, &entry);
                           });
@@ -500,7 +521,7 @@ void Execution::call_storage(ab_call* call, const ab_host_request& asked) {
         std::vector<ab_storage_entry> entries;
         std::uint64_t bytes = 0;
         for (const domain::StorageRecord& record : page->records) {
-          bytes += record.value.size() + record.key.size();
+          bytes += weight(record);
           entries.push_back(entry_of(record));
         }
         if (too_much(bytes)) return;

@@ -83,6 +83,44 @@ TEST_F(HostCallsTest, LogLinesGoToTheRecords) {
   EXPECT_THAT(records.lines(), ElementsAre("a\\x0ab", "printed"));
 }
 
+TEST_F(HostCallsTest, WhateverAGuestIsToldCountsAmongItsBytes) {
+  invocation.request.user = domain::UserIdentity{.user_id = "u1",
+                                                 .user_email = "u@acme.test",
+                                                 .user_name = "U",
+                                                 .user_type = "client",
+                                                 .client_name = "C",
+                                                 .client_id = "c1",
+                                                 .additional_fields = {{"team", "red"}}};
+  const auto bytes_of = [this](ab_op op, std::string_view key = {}) {
+    reset();
+    answered(op, key);
+    return end_with(AB_END_OK).host_bytes - key.size();
+  };
+  // Every question of this test has the same arguments beside its key; this one is told a number.
+  const std::uint64_t asking = bytes_of(AB_OP_CONTEXT_REMAINING);
+  const auto told = [&](ab_op op, std::string_view key = {}) { return bytes_of(op, key) - asking; };
+  const auto length = [](std::string_view text) { return text.size(); };
+  EXPECT_EQ(told(AB_OP_CONTEXT_GET), length("request acme ext install") - 3);
+  EXPECT_EQ(told(AB_OP_CONFIG_GET, "colour"), length("green"));
+  EXPECT_EQ(told(AB_OP_CONFIG_ENTRIES), length("colour green size 3") - 3);
+  EXPECT_EQ(told(AB_OP_SECRET_GET, "api_key"), length("hunter2"));
+  EXPECT_EQ(told(AB_OP_SECRET_KEYS), length("api_key other") - 1);
+  EXPECT_EQ(told(AB_OP_USER_GET), length("acme C u1 u@acme.test U client c1 team red") - 8);
+  EXPECT_EQ(told(AB_OP_STORAGE_GET), length("notes customer-42 stored") - 2);
+  EXPECT_EQ(told(AB_OP_STORAGE_LIST), length("notes a stored notes b stored") - 5);
+  EXPECT_EQ(told(AB_OP_HTTP_FETCH), length("x y body") - 2);
+  EXPECT_EQ(told(AB_OP_UI_CALL, "/route"), length("page"));
+}
+
+TEST_F(HostCallsTest, AUserBeyondTheBytesOfTheExecutionAbortsIt) {
+  ASSERT_TRUE(options.limits.set_value(Limit::host_bytes, 1000));
+  invocation.request.user =
+      domain::UserIdentity{.additional_fields = {{"x", std::string(999, 'x')}}};
+  EXPECT_EQ(answered(AB_OP_USER_GET)->how, "abort");
+  EXPECT_EQ(end_with(AB_END_HOST).end, domain::EndClass::hostcall_limit);
+  EXPECT_EQ(limits_hit(), "limit.host_bytes");
+}
+
 // ---- http --------------------------------------------------------------------------------------
 
 TEST_F(HostCallsTest, ARequestGoesOutUnderThePolicyOfItsInstall) {
