@@ -234,7 +234,7 @@ void add_runner(std::vector<Setting>& all) {
                   {"RUNNER_STORAGE_API_TOKEN", Alias::secret_itself}});
   Table proxy(all, "runner.ui_proxy");
   proxy.text("url", Type::url, "",
-             "Host application that `ui-proxy` calls; empty: calls answer `internal`",
+             "Host application that `ui-proxy` calls; empty: every route is `route-not-found`",
              {{"UI_PROXY_BASE_URL"}});
   proxy.duration("timeout", 5 * second, 1, 120 * second, "Of one call", {{"UI_PROXY_TIMEOUT_MS"}});
   Table ui(all, "runner.ui");
