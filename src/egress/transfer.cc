@@ -90,6 +90,9 @@ void Transfer::prepare_security(CURL* easy) {
     // Read for each connection: curl would go on with what the file held up to a day ago, and an
     // exchange of the authority would end in refused certificates.
     set(easy, CURLOPT_CA_CACHE_TIMEOUT, 0L);
+    // A session that is resumed shows no certificate: it would be believed on the word of an
+    // authority that is no longer in the file.
+    set(easy, CURLOPT_SSL_SESSIONID_CACHE, 0L);
   }
   if (!spec_.tls.certificate_file.empty()) {
     set(easy, CURLOPT_SSLCERT, spec_.tls.certificate_file.c_str());

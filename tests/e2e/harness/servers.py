@@ -119,12 +119,13 @@ class Postgres:
 
 
 class ObjectStore:
-    """versitygw: S3 in front of a folder, with one bucket. With `accounts` it knows further keys: see add_key()."""
+    """versitygw: S3 in front of a folder, with one bucket. With `accounts` it knows further keys: see add_key(). With an
+    `identity`, files of certificate and key, it speaks TLS."""
 
     access_key, secret_key, bucket = "alga-test", "canary-s3-secret-1f0e", "bundles"
     region = "us-east-1"
 
-    def __init__(self, folder, accounts=False):
+    def __init__(self, folder, accounts=False, identity=None):
         program = os.environ.get("ALGA_VERSITYGW") or shutil.which("versitygw")
         if not program:
             raise Skip("no S3 server: versitygw is neither on the PATH nor in ALGA_VERSITYGW")
@@ -134,6 +135,7 @@ class ObjectStore:
         self._accounts = ["--iam-dir", str(self.folder / "s3-accounts")] if accounts else []
         if accounts:
             (self.folder / "s3-accounts").mkdir()
+        self._tls = ["--cert", str(identity[0]), "--key", str(identity[1])] if identity else []
         self.process = None
         self.port = None
 
@@ -159,12 +161,12 @@ class ObjectStore:
 
     @property
     def origin(self):
-        return f"http://127.0.0.1:{self.port}"
+        return f"{'https' if self._tls else 'http'}://127.0.0.1:{self.port}"
 
     def start(self):
         self.port = self.port or free_port()
         command = [self.program, "--port", f"127.0.0.1:{self.port}", "--access", self.access_key, "--secret", self.secret_key]
-        command += ["--quiet", *self._accounts, "posix", "--nometa", str(self.folder / "s3")]
+        command += ["--quiet", *self._tls, *self._accounts, "posix", "--nometa", str(self.folder / "s3")]
         with open(self.folder / "s3.log", "ab") as out:
             self.process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=out, stderr=out)
         deadline = time.monotonic() + 30
