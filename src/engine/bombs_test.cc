@@ -2,10 +2,12 @@
 // publisher's would be. Each must end soon, within the memory of its own process, and leave the
 // server as it was.
 
+#include <sys/resource.h>
 #include <unistd.h>
 
 #include <algorithm>
 #include <chrono>
+#include <future>
 
 #include "engine/testing.h"
 
@@ -236,6 +238,42 @@ TEST_F(OneBombTest, IsRefusedForItsProcessorTimeHoweverLongOneWouldWait) {
   const Status prepared = engine().prepare(testing::hash_of(file), file.string());
   ASSERT_FALSE(prepared);
   EXPECT_EQ(prepared.error().code, "compile.too_expensive") << prepared.error().message;
+}
+
+TEST_F(OneBombTest, IsCompiledByOneNicedThreadInItsBounds) {
+  options.compile_time = std::chrono::seconds{1};
+  options.compile_wait = std::chrono::minutes{5};
+  options.compile_memory = 1ULL << 30U;
+  const std::filesystem::path file = folder() / "bomb.wasm";
+  const std::string body = bytes({0}) + repeat(bytes({0x41, 1, 0x1A}), 100) + bytes({0x0B});
+  testing::write_file(file, around(functions(100'000, body)));
+  ASSERT_EQ(run("echo").end, domain::EndClass::ok) << "the engine is there";
+  auto prepared = std::async(
+      std::launch::async, [&] { return engine().prepare(testing::hash_of(file), file.string()); });
+  int looks = 0;
+  while (prepared.wait_for(std::chrono::milliseconds{5}) != std::future_status::ready) {
+    for (const std::string& worker : workers()) {
+      const std::filesystem::path process = "/proc/" + worker;
+      // What comes last, so that all else is in force.
+      const std::string before = testing::read_file(process / "status");
+      if (!before.contains("Seccomp:\t2\n")) continue;
+      const int nice = ::getpriority(PRIO_PROCESS, static_cast<id_t>(std::stoi(worker)));
+      const std::string limits = testing::read_file(process / "limits");
+      const std::string after = testing::read_file(process / "status");
+      if (!after.contains("Seccomp:\t2\n") || after.contains("State:\tZ"))
+        continue;  // it has ended
+      ++looks;
+      EXPECT_EQ(nice, std::min(19, ::getpriority(PRIO_PROCESS, 0) + 10));
+      EXPECT_TRUE(after.contains("Threads:\t1\n")) << after;
+      EXPECT_TRUE(after.contains("NoNewPrivs:\t1\n")) << after;
+      EXPECT_TRUE(limits.contains("Max core file size        0 ")) << limits;
+#if !__has_feature(address_sanitizer) && !__has_feature(thread_sanitizer)
+      EXPECT_TRUE(limits.contains("Max address space         1073741824 ")) << limits;
+#endif
+    }
+  }
+  EXPECT_GT(looks, 0);
+  EXPECT_FALSE(prepared.get());
 }
 
 INSTANTIATE_TEST_SUITE_P(OfACompiler, BombsTest, ::testing::ValuesIn(bombs),

@@ -15,6 +15,8 @@ namespace {
 /// After so long without a busy thread the pulse stops ticking.
 constexpr auto pulse_rest = std::chrono::milliseconds{20};
 constexpr auto watch_interval = std::chrono::milliseconds{250};
+/// How far engine threads stand below those that made them.
+constexpr int below_others = 5;
 /// Between two ticks when somebody waits for one.
 constexpr auto shortest_slice = std::chrono::microseconds{250};
 
@@ -38,7 +40,7 @@ Scheduler::Scheduler(Options options, std::function<void()> tick, std::function<
       pthread_setname_np(pthread_self(), "alga-engine");
       // Below the I/O threads: a guest never delays an answer that is ready. Applies to this thread
       // only (Linux); without effect where it is not permitted.
-      (void)::setpriority(PRIO_PROCESS, 0, 5);
+      (void)::setpriority(PRIO_PROCESS, 0, ::getpriority(PRIO_PROCESS, 0) + below_others);
       // Where the kernel has two of them on one processor, they take turns as guests do.
       (void)ask_for_short_turns(options_.slice);
       run_thread();

@@ -1,6 +1,7 @@
 #include "engine/scheduler.h"
 
 #include <gtest/gtest.h>
+#include <sys/resource.h>
 #include <time.h>
 
 #include <latch>
@@ -93,6 +94,23 @@ TEST(Scheduler, AnIdleJobLivesUntilItIsWokenThoughNobodyElseHoldsIt) {
   scheduler.wake(*job);
   over.wait();
   EXPECT_EQ(round.load(), 2);
+}
+
+TEST(Scheduler, GuestsRunBelowTheThreadsThatAnswer) {
+  const int ours = ::getpriority(PRIO_PROCESS, 0);
+  if (ours > 14) GTEST_SKIP() << "SKIPPED: these tests run at the lowest priority there is";
+  std::atomic<int> theirs{-100};
+  std::latch over(1);
+  Scheduler scheduler({}, [] {});
+  scheduler.submit(std::make_shared<ScriptedJob>(
+      "t",
+      [&] {
+        theirs = ::getpriority(PRIO_PROCESS, 0);
+        return Job::Step::finished;
+      },
+      [&] { over.count_down(); }));
+  over.wait();
+  EXPECT_EQ(theirs, ours + 5);
 }
 
 TEST(Scheduler, AWakeDuringTheStepIsNotLost) {

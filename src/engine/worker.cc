@@ -38,7 +38,8 @@ bool confine() {
   const std::uint64_t memory = asked(compile_memory_variable);
   bounds.address_space = memory != 0 ? memory : default_memory;
 #endif
-  (void)::setpriority(PRIO_PROCESS, 0, 10);
+  constexpr int below_the_server = 10;
+  (void)::setpriority(PRIO_PROCESS, 0, ::getpriority(PRIO_PROCESS, 0) + below_the_server);
   return confine_worker(bounds);
 }
 
