@@ -21,12 +21,12 @@ def walkthrough(folder):
     Walk(folder / "walkthrough", {8080: port}, {"server": port}).follow("walkthrough.md", at_least=18)
 
 
-@test("the commands of the README make, publish, install and call an extension")
+@test("the commands of the README make, publish, install and call an extension, and call it on a runner by itself")
 def readme(folder):
-    port = free_port()
-    walk = Walk(folder / "readme", {8080: port}, {"server": port}, author.Author(folder).env)
+    port, alone = free_port(), free_port()
+    walk = Walk(folder / "readme", {8080: port, 8090: alone}, {"server": port, "runner": alone}, author.Author(folder).env)
     walk.tool("alga", author.ALGA)
-    walk.follow("../../README.md", at_least=4)
+    walk.follow("../../README.md", at_least=7)
 
 
 def commands_of_the_pages():
