@@ -2,10 +2,16 @@
 
 #include <gtest/gtest.h>
 #include <sys/resource.h>
+#include <sys/syscall.h>
 #include <time.h>
+#include <unistd.h>
 
+#include <array>
+#include <cstdint>
 #include <latch>
 #include <vector>
+
+#include "base/time_slice.h"
 
 namespace alga::engine {
 namespace {
@@ -111,6 +117,35 @@ TEST(Scheduler, GuestsRunBelowTheThreadsThatAnswer) {
       [&] { over.count_down(); }));
   over.wait();
   EXPECT_EQ(theirs, ours + 5);
+}
+
+/// `struct sched_attr` of the calling thread, which has its turn (`sched_runtime`) in it.
+std::array<std::uint8_t, 48> scheduling() {
+  std::array<std::uint8_t, 48> attributes{};
+  EXPECT_EQ(::syscall(SYS_sched_getattr, 0, attributes.data(), attributes.size(), 0), 0);
+  return attributes;
+}
+
+TEST(Scheduler, ItsThreadsHaveTurnsOfASliceFromTheKernel) {
+  constexpr std::chrono::milliseconds slice{7};
+  const int ours = ::getpriority(PRIO_PROCESS, 0);
+  std::array<std::uint8_t, 48> wanted{}, theirs{};
+  std::thread([&] {
+    ASSERT_EQ(::setpriority(PRIO_PROCESS, 0, ours + 5), 0);
+    ask_for_short_turns(slice);  // without effect on kernels that know no turns of a thread's own
+    wanted = scheduling();
+  }).join();
+  std::latch over(1);
+  Scheduler scheduler({.slice = slice}, [] {});
+  scheduler.submit(std::make_shared<ScriptedJob>(
+      "t",
+      [&] {
+        theirs = scheduling();
+        return Job::Step::finished;
+      },
+      [&] { over.count_down(); }));
+  over.wait();
+  EXPECT_EQ(theirs, wanted);
 }
 
 TEST(Scheduler, AWakeDuringTheStepIsNotLost) {
