@@ -71,8 +71,8 @@ Result<std::string> read_manifest(const fs::path& root, const archive::Extracted
   }
 }
 
-std::unexpected<Error> too_many_wait() {
-  return fail({Kind::unavailable, "async.pool_full", "too many wait for bundles", 1});
+std::unexpected<Error> stopping() {
+  return fail(Kind::unavailable, "blob.unavailable", "the server is stopping");
 }
 
 std::unexpected<Error> thrown(const char* what) {
@@ -247,8 +247,14 @@ void BundleCache::take(const Question& question, Step step) {
 Status BundleCache::begin(const Question& question) {
   const auto job = [this, question] { take(question, &BundleCache::look_on_disk); };
   const bool taken = use_.submit ? use_.submit(job) : downloads_.submit(job);
-  if (!taken) return too_many_wait();
+  if (!taken) return not_taken();
   return {};
+}
+
+/// A pool that is closed refuses like one that is full. close() says so before it closes its own.
+std::unexpected<Error> BundleCache::not_taken() const {
+  if (closing_) return stopping();
+  return fail({Kind::unavailable, "async.pool_full", "too many wait for bundles", 1});
 }
 
 Status BundleCache::look_on_disk(const Question& question) {
@@ -261,12 +267,12 @@ Status BundleCache::look_on_disk(const Question& question) {
   }
   const bool taken =
       downloads_.submit([this, question] { take(question, &BundleCache::look_in_store); });
-  if (!taken) return too_many_wait();
+  if (!taken) return not_taken();
   return {};
 }
 
 Status BundleCache::look_in_store(const Question& question) {
-  if (closing_) return fail(Kind::unavailable, "blob.unavailable", "the server is stopping");
+  if (closing_) return stopping();
   TRY(const std::string key, entitled_key(question));
   fetch_once(question, key);
   return {};

@@ -115,9 +115,9 @@ class BundleCache {
   /// judged by get() as before. For a caller whom the control plane has sent. Errors as get().
   void prefetch(const ContentHash& hash, Done done);
 
-  /// Lets downloads that run end and refuses any further one; those that wait for a place end with
-  /// `blob.unavailable`. Blocks; BundleStore::abort() makes it short. Before the executors of those
-  /// who wait stop.
+  /// Lets downloads that run end and refuses any further one: those that wait for a place end with
+  /// `blob.unavailable`, and so does whoever asks later. Blocks; BundleStore::abort() makes it
+  /// short. Before the executors of those who wait stop.
   void close();
 
   /// What get() would answer without touching disk or store, else null. Never blocks for long.
@@ -164,6 +164,7 @@ class BundleCache {
   void ask(Question question, Done done);
   void take(const Question& question, Step step);
   Status begin(const Question& question);
+  [[nodiscard]] std::unexpected<Error> not_taken() const;
   Status look_on_disk(const Question& question);
   Status look_in_store(const Question& question);
   void fetch_once(const Question& question, const std::string& key);

@@ -340,6 +340,37 @@ TEST_F(BundleCacheTest, AnswersWhenAJobCannotBeQueued) {
   EXPECT_TRUE(get(hash)) << "the question is not taken for one that is being asked";
 }
 
+TEST_F(BundleCacheTest, RefusesWhoFindsNoPlaceToWait) {
+  auto cache = BundleCache::open({.root = root(), .limits = {}, .downloads = 1, .max_waiting = 1},
+                                 {store_, clock_, random_, metrics_, {}, [](auto job) {
+                                    job();
+                                    return true;
+                                  }});
+  ASSERT_TRUE(cache);
+  cache_ = std::move(*cache);
+  std::latch released(1);
+  std::promise<void> downloading;
+  std::atomic<bool> first = true;
+  store_.before_get = [&] {
+    if (first.exchange(false)) downloading.set_value();
+    released.wait();
+  };
+  std::atomic<int> answered = 0;
+  const auto ask = [&](const char* text) {
+    cache_->get(tenant_, extension_, publish(text, tenant_), Shared::no,
+                [&answered](const Result<Bundle>&) { ++answered; });
+  };
+  ask("first");
+  downloading.get_future().wait();
+  ask("behind");
+  const auto refused = get(publish("too many", tenant_));
+  EXPECT_EQ(refused.error().code, "async.pool_full");
+  EXPECT_EQ(refused.error().retry_after_s, 1U);
+  released.count_down();
+  cache_->close();
+  EXPECT_EQ(answered, 2) << "who had a place";
+}
+
 TEST_F(BundleCacheTest, RefusesDownloadsOnceItIsClosed) {
   open();
   const ContentHash here = publish("here", tenant_);
@@ -347,7 +378,9 @@ TEST_F(BundleCacheTest, RefusesDownloadsOnceItIsClosed) {
   ASSERT_TRUE(get(here));
   cache_->close();
   EXPECT_TRUE(get(here)) << "what is there needs no thread of its own";
-  EXPECT_EQ(get(away).error().code, "async.pool_full");
+  const auto refused = get(away);
+  EXPECT_EQ(refused.error().code, "blob.unavailable") << "as those who were waiting";
+  EXPECT_EQ(refused.error().message, "the server is stopping");
 }
 
 TEST_F(BundleCacheTest, AsksTheStoreNothingMoreOnceItCloses) {
@@ -385,19 +418,16 @@ TEST_F(BundleCacheTest, AsksTheStoreNothingMoreOnceItCloses) {
   std::jthread closing([this] { cache_->close(); });
   // Until it refuses, at once: then it has begun to close. Those that it took wait like the rest.
   int behind = kWaiting;
-  std::atomic<bool> refused = false;
-  for (; !refused; ++behind) {
+  for (bool refused = false; !refused; ++behind) {
     const ContentHash hash = *ContentHash::parse(crypto::sha256_hex(std::to_string(behind)));
-    cache_->get(tenant_, extension_, hash, Shared::no,
-                [&unavailable, &refused](const Result<Bundle>& bundle) {
-                  if (bundle.error().code == "blob.unavailable") ++unavailable;
-                  if (bundle.error().code == "async.pool_full") refused = true;
-                });
+    const int answered = unavailable;  // nobody else is answered before the downloads go on
+    cache_->get(tenant_, extension_, hash, Shared::no, done);
+    refused = unavailable > answered;
   }
   released.count_down();
   closing.join();
   EXPECT_EQ(served, kDownloads) << "what was under way";
-  EXPECT_EQ(unavailable, behind - 1) << "everybody is answered, but for who was refused";
+  EXPECT_EQ(unavailable, behind) << "everybody is answered the same, the last one included";
   EXPECT_EQ(store_.gets, kDownloads);
 }
 
