@@ -47,11 +47,20 @@ bool is_trusted(std::string_view text, const std::vector<domain::Network>& trust
       trusted, [&plain](const domain::Network& network) { return network.contains(plain); });
 }
 
+/// Whether a proxy has written this, whoever it is.
+bool is_of_a_proxy(std::string_view name) {
+  constexpr std::string_view prefix = "x-forwarded-";
+  return iequals(name.substr(0, prefix.size()), prefix) || iequals(name, "forwarded") ||
+         iequals(name, "via") || iequals(name, "x-real-ip");
+}
+
 }  // namespace
 
 void believe_proxies(Peer& peer, const domain::Headers& headers,
                      const std::vector<domain::Network>& trusted) {
-  if (!is_trusted(peer.address, trusted)) return;
+  const bool from_proxy = is_trusted(peer.address, trusted);
+  peer.forwarded = from_proxy || std::ranges::any_of(headers, is_of_a_proxy, &domain::Header::name);
+  if (!from_proxy) return;
   const auto protocols = elements(headers, "x-forwarded-proto");
   if (!protocols.empty()) peer.secure = iequals(protocols.back(), "https");
   const auto addresses = elements(headers, "x-forwarded-for");

@@ -47,5 +47,23 @@ TEST_F(Forwarded, StopsAtTheFirstAddressThatNoTrustedProxyHasSeen) {
   EXPECT_EQ(believed("10.1.2.3", {{"x-forwarded-proto", "https, http"}}), "10.1.2.3 http");
 }
 
+TEST_F(Forwarded, SeesThatSomebodyPassedARequestOn) {
+  const auto forwarded = [this](const std::string& from, const domain::Headers& headers) {
+    Peer peer{.address = from, .socket_address = from};
+    believe_proxies(peer, headers, trusted_);
+    EXPECT_EQ(peer.socket_address, from) << "nobody changes that";
+    return peer.forwarded;
+  };
+  EXPECT_TRUE(forwarded("10.1.2.3", {})) << "a trusted proxy that says nothing is one, too";
+  EXPECT_TRUE(forwarded("::ffff:10.1.2.3", {{"x-forwarded-for", "127.0.0.1"}}));
+  for (const char* name : {"X-Forwarded-For", "x-forwarded-proto", "X-FORWARDED-HOST",
+                           "x-forwarded-client-cert", "Forwarded", "via", "X-Real-IP"}) {
+    EXPECT_TRUE(forwarded("127.0.0.1", {{"accept", "*/*"}, {name, ""}})) << name;
+  }
+  EXPECT_FALSE(forwarded("127.0.0.1", {}));
+  EXPECT_FALSE(
+      forwarded("127.0.0.1", {{"host", "x"}, {"x-forwarded", "1"}, {"x-alga-grant", "g"}}));
+}
+
 }  // namespace
 }  // namespace alga::httpd

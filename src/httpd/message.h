@@ -20,6 +20,10 @@ namespace alga::httpd {
 /// Who is at the other end of the connection.
 struct Peer {
   std::string address;  ///< textual IP without port; the client's, where a trusted proxy names it
+  std::string socket_address;  ///< of the connection itself, whatever anybody says about it
+  /// Somebody has passed the request on: it comes from a trusted proxy, or has a header by which
+  /// proxies show themselves. Who sends none and is not known as one looks like a client.
+  bool forwarded = false;
   bool tls = false;
   /// The client speaks TLS: to us, or to a trusted proxy.
   bool secure = false;

@@ -78,7 +78,8 @@ void describe_address(const Socket& socket, Peer* peer) {
   if (address.is_v6() && address.to_v6().is_v4_mapped()) {
     address = asio::ip::make_address_v4(asio::ip::v4_mapped, address.to_v6());
   }
-  peer->address = address.to_string();
+  peer->socket_address = address.to_string();
+  peer->address = peer->socket_address;
 }
 
 /// What both kinds do in the same way.

@@ -42,8 +42,8 @@ struct Options {
   };
   Trust trust = Trust::grant;
   /// Asked of HTTP callers in `x-runner-service-token` when it is not empty. With neither this nor
-  /// `client_names`, only callers on this machine or with a verified certificate are heard, and
-  /// with Trust::service_token none at all.
+  /// `client_names`, only callers on this machine (directly, through no proxy) or with a verified
+  /// certificate are heard, and with Trust::service_token none at all.
   Secret service_token;
   /// Names in verified client certificates that count as the service token.
   std::vector<std::string> client_names;

@@ -129,9 +129,11 @@ httpd::Response warmup_answer(const Result<Readiness>& answer, std::string_view 
   return accepted;
 }
 
-/// From this machine, and through no proxy that is believed.
+/// From this machine, by the connection's own address: what a proxy says about its client may be
+/// what the client told it. And through no proxy, which would lend everybody its place here.
 bool is_local(const httpd::Peer& peer) {
-  const auto address = domain::parse_address(peer.address);
+  if (peer.forwarded) return false;
+  const auto address = domain::parse_address(peer.socket_address);
   if (!address) return false;
   const domain::AddressBytes meant = domain::unmapped(*address);
   return meant.v6 ? meant == domain::parse_address("::1") : meant.bytes[0] == 127;

@@ -7,6 +7,7 @@
 #include <boost/json/serialize.hpp>
 #include <filesystem>
 #include <functional>
+#include <optional>
 
 #include "domain/warmup_token.h"
 #include "json/parse.h"
@@ -291,23 +292,81 @@ TEST_F(RunnerHttpTest, BelievesNobodyWithoutTheToken) {
   EXPECT_TRUE(engine_.invocations.empty());
 }
 
-TEST_F(RunnerHttpTest, HearsOnlyThisMachineWhenNothingSaysWhoMayAsk) {
-  httpd::ServerOptions behind_proxy;
-  behind_proxy.trusted_proxies = {*domain::parse_network("127.0.0.0/8")};
-  httpd::Router router;
-  role(Options{}).add_routes(router);
-  servers_.push_back(std::make_unique<httpd::TestingServer>(std::move(router), behind_proxy));
-  server_ = servers_.back().get();
-  const auto from = [this](const std::string& address) {
-    return post("x-alga-tenant: t1\r\nx-alga-extension: e1\r\nx-forwarded-for: " + address + "\r\n",
-                body());
-  };
+/// What an execution without a grant is told by a runner to which nobody has said who may ask:
+/// `runner.grant_required` who was heard, `runner.unauthenticated` who was not.
+class OpenRunner : public RunnerHttpTest {
+ protected:
+  void trust(const char* network) {
+    httpd::ServerOptions options;
+    options.trusted_proxies = {*domain::parse_network(network)};
+    httpd::Router router;
+    role(Options{}).add_routes(router);
+    servers_.push_back(std::make_unique<httpd::TestingServer>(std::move(router), options));
+    server_ = servers_.back().get();
+  }
+  std::string with(const std::string& headers) {
+    return post("x-alga-tenant: t1\r\nx-alga-extension: e1\r\n" + headers, body());
+  }
+  /// Of a connection from that address.
+  std::string from(const httpd::Peer& peer) {
+    if (!routes_) role(Options{}).add_routes(routes_.emplace());
+    const auto match = routes_->match("POST", "/v1/execute");
+    httpd::Request request;
+    request.method = "POST";
+    request.path = "/v1/execute";
+    request.peer = peer;
+    const auto refused = async::block_on(match.options->admit(std::move(request)));
+    return refused ? refused->body : "heard";
+  }
+  std::optional<httpd::Router> routes_;
+};
+
+TEST_F(OpenRunner, HearsThisMachineAndVerifiedCertificatesOnly) {
   for (const char* address : {"127.0.0.1", "127.8.8.8", "::1", "::ffff:127.0.0.1"}) {
-    EXPECT_THAT(from(address), HasSubstr("runner.grant_required")) << address;
+    EXPECT_EQ(from({.address = address, .socket_address = address}), "heard") << address;
   }
-  for (const char* address : {"203.0.113.5", "10.0.0.7", "::2", "::ffff:10.0.0.7"}) {
-    EXPECT_THAT(from(address), HasSubstr("runner.unauthenticated")) << address;
+  for (const char* address :
+       {"203.0.113.5", "10.0.0.7", "::2", "::ffff:10.0.0.7", "::7f00:1", "", "localhost"}) {
+    EXPECT_THAT(from({.address = address, .socket_address = address}),
+                HasSubstr("runner.unauthenticated"))
+        << address;
   }
+  EXPECT_EQ(from({.address = "10.0.0.7",
+                  .socket_address = "10.0.0.7",
+                  .tls = true,
+                  .certificate_sha256 = "ab"}),
+            "heard");
+  serve(Options{});
+  EXPECT_THAT(with(""), HasSubstr("runner.grant_required"));
+}
+
+TEST_F(OpenRunner, TakesNobodysWordForWhereACallerIs) {
+  EXPECT_THAT(from({.address = "127.0.0.1", .socket_address = "10.0.0.7"}),
+              HasSubstr("runner.unauthenticated"))
+      << "a trusted proxy of another machine passed on what its client had forged";
+  EXPECT_THAT(from({.address = "127.0.0.1", .socket_address = "127.0.0.1", .forwarded = true}),
+              HasSubstr("runner.unauthenticated"));
+}
+
+TEST_F(OpenRunner, HearsNobodyThroughAProxyOnThisMachine) {
+  for (const char* trusted : {"127.0.0.0/8", "10.0.0.0/8"}) {
+    trust(trusted);
+    for (const char* address : {"127.0.0.1", "::1", "203.0.113.5", "127.0.0.1, 203.0.113.5",
+                                "203.0.113.5, 127.0.0.1", "unknown", ""}) {
+      EXPECT_THAT(with(std::string("x-forwarded-for: ") + address + "\r\n"),
+                  HasSubstr("runner.unauthenticated"))
+          << trusted << ' ' << address;
+    }
+    for (const char* header : {"forwarded: for=127.0.0.1", "via: 1.1 proxy", "x-real-ip: ::1",
+                               "x-forwarded-proto: https", "x-forwarded-host: x"}) {
+      EXPECT_THAT(with(std::string(header) + "\r\n"), HasSubstr("runner.unauthenticated"))
+          << trusted << ' ' << header;
+    }
+  }
+  EXPECT_THAT(with(""), HasSubstr("runner.grant_required")) << "10.0.0.0/8 is not here";
+  trust("127.0.0.0/8");
+  EXPECT_THAT(with(""), HasSubstr("runner.unauthenticated"))
+      << "a proxy that says nothing about its client";
 }
 
 TEST_F(RunnerHttpTest, HoldsHeadersAndBodyTogether) {
