@@ -346,9 +346,10 @@ void add_control_plane(std::vector<Setting>& all) {
   t.secret("token", "`x-runner-auth` of install-config",
            {{"RUNNER_STORAGE_API_TOKEN", Alias::secret_itself},
             {"RUNNER_CONFIG_API_TOKEN", Alias::secret_itself}});
-  t.duration("lease", second, 100, second,
-             "How long a gateway serves an install's configuration without asking, and how long a "
-             "change may wait for a gateway that does not answer; the same in every process");
+  t.duration(
+      "lease", second, 100, second,
+      "How long this gateway serves an install's configuration without asking, and how long a "
+      "change may wait for it when it does not answer");
   t.flag("remote_gateways", false,
          "Gateways run in other processes: changes are acknowledged when all of them have "
          "confirmed, or "

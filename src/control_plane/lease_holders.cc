@@ -28,7 +28,7 @@ std::string_view database_now(sql::Dialect dialect) {
 }
 
 /// Clocks differ a little in their speed.
-milliseconds with_margin(milliseconds lease) { return lease + lease / 10; }
+constexpr milliseconds with_margin(milliseconds lease) { return lease + lease / 10; }
 
 Result<std::int64_t> read_seq(sql::Executor& sql) {
   TRY(auto row, sql.find("SELECT seq FROM change_feed WHERE id = 1"));
@@ -87,7 +87,7 @@ async::Task<void> LeaseHolders::settle() const {
   constexpr milliseconds longest_pause{40};
   const SystemClock real;
   const SteadyTime began = core_.steady();
-  const SteadyTime until = began + with_margin(core_.options().lease);
+  const SteadyTime until = began + with_margin(longest_lease);
   async::BlockingPool* pool = core_.deps().blocking;
   std::int64_t seq = -1;
   for (milliseconds span{2};; span = std::min(span * 2, longest_pause)) {
@@ -103,23 +103,23 @@ async::Task<void> LeaseHolders::settle() const {
       seconds_.observe(std::chrono::duration<double>(core_.steady() - began).count());
       co_return;
     }
-    // The lease runs by the clock of this process, a test's perhaps; gateways confirm in real time.
+    // This bound runs by the clock of this process, a test's perhaps; what gateways do is real.
     co_await async::sleep_for(&real, span);
   }
 }
 
 Status LeaseHolders::cover_anonymous() const {
-  const milliseconds lease = core_.options().lease;
+  constexpr milliseconds lease = with_margin(longest_lease);  // theirs is not known
   const SteadyTime asked = std::chrono::steady_clock::now();
   {
     const std::scoped_lock lock(mutex_);
     if (asked + lease < covered_until_) return {};
   }
   // Long enough that it is written once in a lease, and covers who was answered just before.
-  TRY_VOID(core_.db().write(
-      [&](sql::Executor& sql) { return hold(sql, kAnonymous, -1, with_margin(lease) * 2); }));
+  TRY_VOID(
+      core_.db().write([&](sql::Executor& sql) { return hold(sql, kAnonymous, -1, lease * 2); }));
   const std::scoped_lock lock(mutex_);
-  covered_until_ = std::max(covered_until_, asked + with_margin(lease) * 2);
+  covered_until_ = std::max(covered_until_, asked + lease * 2);
   return {};
 }
 

@@ -13,6 +13,10 @@
 
 namespace alga::control_plane {
 
+/// What `control_plane.lease` is at most, in every process: nobody serves longer than this from
+/// before a change, whatever the one that acknowledges it was told.
+inline constexpr std::chrono::milliseconds longest_lease{1'000};
+
 /// Counts a change of an install and has it pushed at the commit (PostgreSQL: NOTIFY). To be called
 /// by every transaction after which a gateway must ask again.
 Status mark_change(sql::Executor& sql);
@@ -24,12 +28,15 @@ class LeaseHolders {
   explicit LeaseHolders(const Core& core);
 
   /// Waits until nobody can be serving from before what is committed now: until every holder has
-  /// confirmed it, else for one lease and a tenth, by the clock of this process. Nothing to wait
-  /// for when all gateways are in this process.
+  /// confirmed it or has come to the end that its row says, by the clock of the database. Not
+  /// longer than the longest lease and a tenth, by the clock of this process. The lease of this
+  /// process plays no part: others may have another. Nothing to wait for when all gateways are in
+  /// this process.
   async::Task<void> settle() const;
 
-  /// Before an answer is given to somebody who keeps it for a lease and confirms nothing: changes
-  /// wait for the lease as long as such answers may be about. Blocks. Errors of sql.
+  /// Before an answer is given to somebody who keeps it for a lease of his own and confirms
+  /// nothing: changes wait for the longest lease as long as such answers may be about. Blocks.
+  /// Errors of sql.
   Status cover_anonymous() const;
 
  private:

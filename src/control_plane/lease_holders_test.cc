@@ -31,7 +31,9 @@ class Leases : public sql::testing::OnEveryDatabase {
 
   /// What a process with the role of a gateway has of the control plane.
   struct Gateway {
-    explicit Gateway(std::unique_ptr<sql::Database> shared) : database(std::move(shared)) {
+    explicit Gateway(std::unique_ptr<sql::Database> shared,
+                     std::chrono::milliseconds lease = kLease)
+        : database(std::move(shared)) {
       Dependencies deps;
       deps.database = database.get();
       deps.blocking = &pool;
@@ -39,7 +41,7 @@ class Leases : public sql::testing::OnEveryDatabase {
       deps.random = &random;
       deps.metrics = &metrics;
       deps.options.gateway_only = true;
-      deps.options.lease = kLease;
+      deps.options.lease = lease;
       plane = std::move(*ControlPlane::create(std::move(deps)));
     }
     ~Gateway() { plane->stop(sql::within(10s)); }
@@ -73,6 +75,22 @@ class Leases : public sql::testing::OnEveryDatabase {
         ->at<std::int64_t>(0);
   }
 
+  /// Milliseconds since 1970, until which a holder may serve.
+  std::int64_t end_of(const char* holder) {
+    return database_
+        ->read([&](sql::Executor& sql) {
+          return sql.find("SELECT expires_at FROM lease_holders WHERE id = $1", {holder});
+        })
+        .value()
+        ->at<std::int64_t>(0);
+  }
+  /// By the clock that the databases of tests have, too.
+  static std::int64_t now() {
+    return std::chrono::floor<std::chrono::milliseconds>(
+               std::chrono::system_clock::now().time_since_epoch())
+        .count();
+  }
+
   static constexpr std::chrono::milliseconds kLease{600};
   std::unique_ptr<Platform> near_;
   std::string admin_, path_;
@@ -95,10 +113,34 @@ TEST_P(Leases, AcknowledgeAsSoonAsEveryGatewayHasSeenTheChange) {
   EXPECT_GT(second.view().epoch, before.second);
 }
 
-TEST_P(Leases, WaitForAGatewayThatConfirmsNothingUntilItsLeaseIsOver) {
+TEST_P(Leases, WaitForAGatewayOfALongerLeaseUntilThatIsOver) {
+  Gateway gateway(open(), longest_lease);
+  gateway.wait_until_it_holds();
+  // As another gateway that was cut off at this moment leaves its row.
+  const auto left = near_->database().write([](sql::Executor& sql) {
+    return sql.execute(
+        "INSERT INTO lease_holders (id, confirmed_seq, expires_at) SELECT 'stalled', -1, "
+        "expires_at FROM lease_holders");
+  });
+  ASSERT_TRUE(left);
+  std::atomic<bool> acknowledged = false;
+  std::jthread administrator([&] {
+    change();
+    acknowledged = true;
+  });
+  // The lease of the control plane is over by its clock long before the row is by the database's;
+  // then the clock stands still, so that the longest lease is not over.
+  for (auto passed = 0ms; !acknowledged; std::this_thread::sleep_for(3ms)) {
+    if (passed >= longest_lease) continue;
+    near_->clock().advance(10ms);
+    passed += 10ms;
+  }
+  EXPECT_LE(end_of("stalled"), now() + 2) << "until then it may be serving";
+}
+
+TEST_P(Leases, WaitForNoRowBeyondTheLongestLease) {
   {
     auto held = near_->database().write([](sql::Executor& sql) {
-      // As a gateway that was cut off a moment ago leaves it; far longer than any lease.
       return sql.execute(
           "INSERT INTO lease_holders (id, confirmed_seq, expires_at) VALUES "
           "('stalled', 0, 9999999999999)");
@@ -112,7 +154,7 @@ TEST_P(Leases, WaitForAGatewayThatConfirmsNothingUntilItsLeaseIsOver) {
   });
   std::this_thread::sleep_for(200ms);
   EXPECT_FALSE(acknowledged) << "the clock of the control plane stands still";
-  near_->clock().advance(kLease);
+  near_->clock().advance(longest_lease);
   std::this_thread::sleep_for(50ms);
   EXPECT_FALSE(acknowledged) << "a tenth more than the lease: clocks differ in their speed";
   advance_until(acknowledged);
@@ -130,14 +172,20 @@ TEST_P(Leases, WaitForWhoeverAsksWithoutConfirming) {
   };
   ask({{domain::lease_holder_header, "1"}});
   EXPECT_EQ(holders(), 0) << "who confirms changes has a row of its own";
+  const std::int64_t asked = now();
   ask({});
   EXPECT_EQ(holders(), 1);
+  EXPECT_GE(end_of("anonymous"), asked + 2 * longest_lease.count())
+      << "for whoever asks within a lease, and his lease, which may be longer than ours";
   std::atomic<bool> acknowledged = false;
   std::jthread administrator([&] {
     change();
     acknowledged = true;
   });
   std::this_thread::sleep_for(200ms);
+  EXPECT_FALSE(acknowledged);
+  near_->clock().advance(longest_lease);
+  std::this_thread::sleep_for(50ms);
   EXPECT_FALSE(acknowledged);
   advance_until(acknowledged);
 }

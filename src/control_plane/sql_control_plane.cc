@@ -36,6 +36,7 @@ Result<std::unique_ptr<ControlPlane>> ControlPlane::create(Dependencies dependen
   ALGA_CHECK(dependencies.database != nullptr && dependencies.blocking != nullptr);
   ALGA_CHECK(dependencies.clock != nullptr && dependencies.random != nullptr);
   ALGA_CHECK(dependencies.metrics != nullptr);
+  ALGA_CHECK(dependencies.options.lease <= longest_lease);  // as the configuration sees to
   if (!dependencies.options.gateway_only) {
     ALGA_CHECK(dependencies.bundles != nullptr && dependencies.keys != nullptr);
     ALGA_CHECK(dependencies.inspector != nullptr && dependencies.compiler != nullptr);
