@@ -207,6 +207,7 @@ Result<std::vector<boost::json::object>> list_audit(const Core& core, const std:
       auto [id, at, actor, action, target, request, details, batch] =
           row.as<std::string, WallTime, std::string, std::string, std::string, std::string,
                  std::string, std::optional<std::int64_t>>();
+      TRY(boost::json::value said, from_column(details, "details"));
       boost::json::object event{{"id", id},
                                 {"at", format_rfc3339(at)},
                                 {"tenant", tenant},
@@ -214,7 +215,7 @@ Result<std::vector<boost::json::object>> list_audit(const Core& core, const std:
                                 {"action", action},
                                 {"target", target},
                                 {"request_id", request},
-                                {"details", from_column(details)}};
+                                {"details", std::move(said)}};
       event["batch"] = batch ? boost::json::value(*batch) : boost::json::value(nullptr);
       events.push_back(std::move(event));
     }

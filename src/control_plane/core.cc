@@ -76,15 +76,38 @@ std::string storable(std::string text) {
   return text;
 }
 
-boost::json::value from_column(std::string_view text) {
+std::unexpected<Error> malformed_column(std::string_view column) {
+  return fail(Kind::internal, "sql.malformed_json",
+              fmt::format("a row's {} is not the JSON that is written there", column));
+}
+
+Result<boost::json::value> from_column(std::string_view text, std::string_view column) {
   // Boost's own parser reads some numbers as their neighbours.
   constexpr json::ParseLimits kWhatever{.max_bytes = std::numeric_limits<std::size_t>::max(),
                                         .max_depth = 64};
-  if (auto exact = json::parse(text, kWhatever)) return std::move(*exact);
+  if (auto exact = json::parse(text, kWhatever)) return exact;
   boost::system::error_code error;
   boost::json::value value = boost::json::parse(text, error);
-  ALGA_CHECK(!error);
+  if (error) return malformed_column(column);
   return value;
+}
+
+Result<boost::json::object> object_from_column(std::string_view text, std::string_view column) {
+  TRY(boost::json::value value, from_column(text, column));
+  if (!value.is_object()) return malformed_column(column);
+  return std::move(value.get_object());
+}
+
+Result<std::vector<std::string>> strings_from_column(std::string_view text,
+                                                     std::string_view column) {
+  TRY(const boost::json::value value, from_column(text, column));
+  if (!value.is_array()) return malformed_column(column);
+  std::vector<std::string> strings;
+  for (const auto& item : value.get_array()) {
+    if (!item.is_string()) return malformed_column(column);
+    strings.emplace_back(item.get_string());
+  }
+  return strings;
 }
 
 }  // namespace alga::control_plane

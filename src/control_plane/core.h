@@ -5,6 +5,7 @@
 #include <string>
 #include <string_view>
 #include <utility>
+#include <vector>
 
 #include "control_plane/control_plane.h"
 #include "domain/principal.h"
@@ -58,8 +59,17 @@ class Core {
 
 /// JSON text that SQL columns and answers carry.
 [[nodiscard]] std::string to_text(const boost::json::value& value);
-/// Of a column that this program wrote; a CHECK fails when it is not JSON.
-[[nodiscard]] boost::json::value from_column(std::string_view text);
+/// JSON that this program wrote into `column`. Whoever else has written there gets no say: what is
+/// no JSON, or of another form, is `sql.malformed_json` (internal) with the name of the column and
+/// nothing of the text.
+[[nodiscard]] Result<boost::json::value> from_column(std::string_view text,
+                                                     std::string_view column);
+[[nodiscard]] Result<boost::json::object> object_from_column(std::string_view text,
+                                                             std::string_view column);
+[[nodiscard]] Result<std::vector<std::string>> strings_from_column(std::string_view text,
+                                                                   std::string_view column);
+/// That error, for a form that only the reader of the column knows.
+[[nodiscard]] std::unexpected<Error> malformed_column(std::string_view column);
 /// `text` as a column can hold it: ill-formed UTF-8 and NUL become `?`.
 [[nodiscard]] std::string storable(std::string text);
 

@@ -181,6 +181,31 @@ TEST_P(KeptAnswers, OpenInTheirOwnPlaceOnly) {
   EXPECT_EQ(claim(scope(1, "t2")), ClaimKind::fresh) << "and from another tenant";
 }
 
+TEST_P(KeptAnswers, ThatCannotBeReadLetNothingRunAgain) {
+  answer(1, 10);
+  const std::string right = stored();
+  for (const char* text :
+       {"", "{", "[]", "null", R"({"key":"k1","sealed":7})", R"({"key":"k1","sealed":"?"})",
+        R"({"key":7,"sealed":"YQ=="})", R"({"sealed":"YQ=="})", R"({"status":200})",
+        R"({"status":"x","headers":[],"body":""})", R"({"status":99999,"headers":[],"body":""})",
+        R"({"status":200,"headers":{},"body":""})", R"({"status":200,"headers":[],"body":7})",
+        R"({"status":200,"headers":["x-a"],"body":""})",
+        R"({"status":200,"headers":[["x-a"]],"body":""})",
+        R"({"status":200,"headers":[["x-a",7]],"body":""})",
+        R"({"status":200,"headers":[[7,"Yg=="]],"body":""})"}) {
+    store("response", sql::Blob{text});
+    const auto claimed = async::block_on(
+        p().plane().idempotency().claim(scope(1), "digest", std::chrono::seconds{30}));
+    ASSERT_FALSE(claimed) << text;
+    EXPECT_EQ(claimed.error().code, "idempotency.unavailable") << text;
+    EXPECT_EQ(kept(), 1) << "it is still there: " << text;
+  }
+  EXPECT_TRUE(log_->has("sql.malformed_json"));
+  EXPECT_FALSE(log_->has("idempotency.unreadable")) << "that one runs again";
+  store("response", sql::Blob{right});
+  EXPECT_EQ(replayed(scope(1)).body, std::string(10, 'a'));
+}
+
 TEST_P(KeptAnswers, AreNoneWithoutAKey) {
   domain::IdempotencyScope of = scope(1);
   of.answer_key = nullptr;

@@ -236,7 +236,7 @@ Result<boost::json::array> read_executions(const Core& core, const ExecutionQuer
     text("path", 14);
     text("endpoint", 15);
     execution["duration_us"] = row.at<std::int64_t>(16);
-    execution["metrics"] = from_column(row.at<std::string>(17));
+    TRY(execution["metrics"], from_column(row.at<std::string>(17), "metrics"));
     text("author_error", 18);
     text("extension", 19);
     executions.push_back(std::move(execution));

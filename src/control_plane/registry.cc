@@ -10,12 +10,6 @@
 namespace alga::control_plane {
 namespace {
 
-std::vector<std::string> strings_of(std::string_view json) {
-  std::vector<std::string> strings;
-  for (const auto& item : from_column(json).as_array()) strings.emplace_back(item.as_string());
-  return strings;
-}
-
 std::unexpected<Error> extension_not_found() {
   return fail(Kind::not_found, "extension.not_found", "there is no such extension");
 }
@@ -27,7 +21,7 @@ constexpr std::string_view kVersionColumns =
     "FROM extension_version v JOIN extension_registry e ON e.id = v.extension_id "
     "JOIN extension_bundle b ON b.version_id = v.id ";
 
-PublishedVersion read_version(const sql::Row& row) {
+Result<PublishedVersion> read_version(const sql::Row& row) {
   PublishedVersion version;
   std::string capabilities;
   std::string egress;
@@ -39,11 +33,12 @@ PublishedVersion read_version(const sql::Row& row) {
              std::string, std::string, bool, bool, std::optional<std::string>,
              std::optional<sql::Blob>>();
   if (signature) version.signature = std::move(signature->bytes);
-  for (const std::string& name : strings_of(capabilities)) {
+  TRY(const auto names, strings_from_column(capabilities, "capabilities"));
+  for (const std::string& name : names) {
     // A name that this program no longer knows grants nothing.
     if (auto capability = domain::parse_capability(name)) version.requested.insert(*capability);
   }
-  version.egress = strings_of(egress);
+  TRY(version.egress, strings_from_column(egress, "egress"));
   return version;
 }
 
@@ -99,12 +94,14 @@ Result<std::vector<boost::json::object>> Registry::select(
                             {"restricted", restricted},
                             {"versions", boost::json::array{}}});
     }
+    TRY(boost::json::value wants, from_column(capabilities, "capabilities"));
+    TRY(boost::json::value rules, from_column(egress, "egress"));
     extensions.back()["versions"].as_array().push_back(
         boost::json::object{{"id", version_id},
                             {"version", version},
                             {"content_hash", hash},
-                            {"capabilities", from_column(capabilities)},
-                            {"egress", from_column(egress)},
+                            {"capabilities", std::move(wants)},
+                            {"egress", std::move(rules)},
                             {"created_at", format_rfc3339(created)}});
   }
   return extensions;
@@ -188,8 +185,8 @@ Result<PublishedVersion> find_version(sql::Executor& sql, const PublishPolicy& p
                 {ref, to_lower(ref), tenant}));
   if (rows.empty()) return extension_not_found();
   for (const sql::Row& row : rows) {
-    PublishedVersion found = read_version(row);
-    if (!version.empty() && found.version != version) continue;
+    if (!version.empty() && row.at<std::string>(4) != version) continue;
+    TRY(PublishedVersion found, read_version(row));
     TRY_VOID(check_trust(sql, policy, found, found.content_hash));
     return found;
   }

@@ -155,8 +155,10 @@ Result<ConfigState> load_config(sql::Executor& sql, const InstallRow& install) {
   if (!row) return ConfigState{};
   auto [json, version] = row->as<std::string, std::string>();
   ConfigState state{.version = version};
-  for (const auto& [key, value] : from_column(json).as_object()) {
-    state.config.emplace(std::string(key), std::string(value.as_string()));
+  TRY(const boost::json::object pairs, object_from_column(json, "config"));
+  for (const auto& [key, value] : pairs) {
+    if (!value.is_string()) return malformed_column("config");
+    state.config.emplace(std::string(key), std::string(value.get_string()));
   }
   return state;
 }
@@ -204,9 +206,7 @@ Result<SecretNames> Settings::secret_names(const TenantId& tenant, const std::st
     if (!row) return SecretNames{};
     auto [names, version] = row->as<std::string, std::string>();
     SecretNames answer{.version = version};
-    for (const auto& name : from_column(names).as_array()) {
-      answer.names.emplace_back(name.as_string());
-    }
+    TRY(answer.names, strings_from_column(names, "names"));
     return answer;
   });
 }

@@ -39,19 +39,40 @@ std::string encode(const domain::StoredAnswer& answer) {
   return std::move(head) + '\n' + answer.body;
 }
 
-domain::StoredAnswer decode_head(const boost::json::value& value) {
+constexpr std::string_view kColumn = "response";
+
+/// The text of base64 in a member; none: it is not there, or something else.
+std::optional<std::string> bytes_of(const boost::json::value* member) {
+  const auto* text = member == nullptr ? nullptr : member->if_string();
+  return text == nullptr ? std::nullopt : base64_decode(*text);
+}
+
+Result<domain::StoredAnswer> decode_head(const boost::json::object& head) {
+  const boost::json::value* status = head.if_contains("status");
+  const boost::json::value* headers = head.if_contains("headers");
+  if (status == nullptr || headers == nullptr || !headers->is_array()) {
+    return malformed_column(kColumn);
+  }
   domain::StoredAnswer answer;
-  answer.status = value.at("status").to_number<std::uint16_t>();
-  for (const auto& header : value.at("headers").as_array()) {
-    auto bytes = base64_decode(header.at(1).as_string());
-    answer.headers.push_back({std::string(header.at(0).as_string()), bytes.value_or("")});
+  boost::system::error_code error;
+  answer.status = status->to_number<std::uint16_t>(error);
+  if (error) return malformed_column(kColumn);
+  for (const auto& header : headers->get_array()) {
+    const auto* pair = header.if_array();
+    if (pair == nullptr || pair->size() != 2 || !pair->front().is_string()) {
+      return malformed_column(kColumn);
+    }
+    auto bytes = bytes_of(&pair->back());
+    if (!bytes) return malformed_column(kColumn);
+    answer.headers.push_back({std::string(pair->front().get_string()), std::move(*bytes)});
   }
   return answer;
 }
 
-domain::StoredAnswer decode(std::string_view text) {
+Result<domain::StoredAnswer> decode(std::string_view text) {
   const std::size_t end = text.find('\n');
-  domain::StoredAnswer answer = decode_head(from_column(text.substr(0, end)));
+  TRY(const boost::json::object head, object_from_column(text.substr(0, end), kColumn));
+  TRY(domain::StoredAnswer answer, decode_head(head));
   if (end != text.npos) answer.body = text.substr(end + 1);
   return answer;
 }
@@ -70,23 +91,29 @@ Result<std::string> sealed(const domain::AnswerKey& key, const std::string& cont
   return to_text(boost::json::object{{"key", key.id}, {"sealed", base64_encode(as_bytes(bytes))}});
 }
 
-/// None when the key is gone, or the bytes are not what was stored here.
-std::optional<domain::StoredAnswer> opened(const domain::AnswerKey* key, const std::string& context,
-                                           std::string_view stored) {
-  const boost::json::value value = from_column(stored);
-  const auto* bytes = value.as_object().if_contains("sealed");
-  if (bytes == nullptr) {  // an earlier version's, until it expires
-    domain::StoredAnswer answer = decode_head(value);
-    answer.body = base64_decode(value.at("body").as_string()).value_or("");
+/// None when the key is gone, or the bytes are not what was stored here. What is nothing that is
+/// ever stored here is an error: the request may have been answered, so it must not run again.
+Result<std::optional<domain::StoredAnswer>> opened(const domain::AnswerKey* key,
+                                                   const std::string& context,
+                                                   std::string_view stored) {
+  TRY(const boost::json::object record, object_from_column(stored, kColumn));
+  if (!record.contains("sealed")) {  // an earlier version's, until it expires
+    TRY(domain::StoredAnswer answer, decode_head(record));
+    auto body = bytes_of(record.if_contains("body"));
+    if (!body) return malformed_column(kColumn);
+    answer.body = std::move(*body);
     return answer;
   }
-  if (key == nullptr || value.at("key").as_string() != key->id) return std::nullopt;
+  const boost::json::value* id = record.if_contains("key");
+  const auto plain = bytes_of(record.if_contains("sealed"));
+  if (id == nullptr || !id->is_string() || !plain) return malformed_column(kColumn);
+  if (key == nullptr || id->get_string() != key->id) return std::nullopt;
   const auto aead = crypto::AeadKey::from_bytes(as_bytes(key->bytes.reveal()));
-  const auto plain = base64_decode(bytes->as_string());
-  if (!aead || !plain) return std::nullopt;
+  if (!aead) return std::nullopt;
   const auto text = crypto::open(*aead, as_bytes(*plain), as_bytes(context));
   if (!text) return std::nullopt;
-  return decode(text->reveal_text());
+  TRY(domain::StoredAnswer answer, decode(text->reveal_text()));
+  return answer;
 }
 
 std::string shard_of(std::string_view key) { return std::string(key.substr(0, 1)); }
@@ -134,8 +161,15 @@ Result<domain::IdempotencyClaim> SqlIdempotencyStore::claim_blocking(
       auto [known, state, response] = row->as<std::string, std::string, std::optional<sql::Blob>>();
       if (known != digest) return domain::IdempotencyClaim{Kind::mismatch, {}};
       if (state == "running" || !response) return domain::IdempotencyClaim{Kind::in_progress, {}};
-      auto answer = opened(scope.answer_key.get(), seal_context(scope, key), response->bytes);
-      if (answer) return domain::IdempotencyClaim{Kind::replay, std::move(*answer)};
+      auto kept = opened(scope.answer_key.get(), seal_context(scope, key), response->bytes);
+      if (!kept) {
+        core_.log().error("a kept answer cannot be read; its request is refused until it expires",
+                          {{"code", kept.error().code},
+                           {"tenant", scope.tenant.str()},
+                           {"install", scope.install.str()}});
+        return fail(std::move(kept).error());
+      }
+      if (auto& answer = *kept) return domain::IdempotencyClaim{Kind::replay, std::move(*answer)};
       core_.log().warn("a kept answer cannot be opened and counts as not kept",
                        {{"code", "idempotency.unreadable"}, {"tenant", scope.tenant.str()}});
     }

@@ -67,19 +67,23 @@ boost::json::object record_head(const StoredRecord& record) {
   return head;
 }
 
-void add_value(boost::json::object& head, const StoredRecord& record) {
+Status add_value(boost::json::object& head, const StoredRecord& record) {
   if (record.encoding == StorageEncoding::json) {
-    head["value"] = from_column(record.value);
+    TRY(head["value"], from_column(record.value, "value"));
   } else {
     head["value"] = base64_encode(as_bytes(record.value));
   }
+  return {};
 }
 
-void add_metadata(boost::json::object& head, const StoredRecord& record) {
+Status add_metadata(boost::json::object& head, const StoredRecord& record) {
   boost::json::object metadata;
-  if (record.metadata) metadata = from_column(*record.metadata).as_object();
+  if (record.metadata) {
+    TRY(metadata, object_from_column(*record.metadata, "metadata"));
+  }
   if (record.encoding == StorageEncoding::bytes) metadata["encoding"] = kBytesMark;
   head["metadata"] = std::move(metadata);
+  return {};
 }
 
 StorageErrorCode storage_error_code(const Error& error) {

@@ -18,9 +18,9 @@ namespace alga::control_plane {
 
 /// `{namespace,key,revision,ttlExpiresAt,createdAt,updatedAt}`.
 [[nodiscard]] boost::json::object record_head(const StoredRecord& record);
-/// Adds `value` and `metadata`.
-void add_value(boost::json::object& head, const StoredRecord& record);
-void add_metadata(boost::json::object& head, const StoredRecord& record);
+/// Adds `value` and `metadata`. Error: `sql.malformed_json`.
+Status add_value(boost::json::object& head, const StoredRecord& record);
+Status add_metadata(boost::json::object& head, const StoredRecord& record);
 
 /// The reference's code for an error of the storage.
 struct StorageErrorCode {

@@ -78,10 +78,10 @@ Result<domain::StorageScope> internal_scope(Services& services, const httpd::Req
   return domain::StorageScope{*tenant, install};
 }
 
-boost::json::object full_record(const StoredRecord& record) {
+Result<boost::json::object> full_record(const StoredRecord& record) {
   boost::json::object json = record_head(record);
-  add_value(json, record);
-  add_metadata(json, record);
+  TRY_VOID(add_value(json, record));
+  TRY_VOID(add_metadata(json, record));
   return json;
 }
 
@@ -91,15 +91,15 @@ struct ListWishes {
   bool metadata = false;
 };
 
-boost::json::object listing_json(const domain::StorageScope& scope, const StorageListing& listing,
-                                 const ListWishes& wishes) {
+Result<boost::json::object> listing_json(const domain::StorageScope& scope,
+                                         const StorageListing& listing, const ListWishes& wishes) {
   boost::json::array items;
   for (const StoredRecord& record : listing.records) {
     boost::json::object item = record_head(record);
     item["tenantId"] = scope.tenant.str();
     item["extensionInstallId"] = scope.install.str();
-    if (wishes.values) add_value(item, record);
-    if (wishes.metadata) add_metadata(item, record);
+    if (wishes.values) TRY_VOID(add_value(item, record));
+    if (wishes.metadata) TRY_VOID(add_metadata(item, record));
     items.push_back(std::move(item));
   }
   boost::json::object answer{{"items", std::move(items)}};
@@ -158,12 +158,14 @@ class InternalOperation {
     TRY(auto if_revision, root_.optional_integer("ifRevision", 0));
     TRY(StoredRecord record, records_.get(scope_, ns_, key));
     TRY_VOID(check_revision(record, if_revision));
-    return full_record(record);
+    TRY(boost::json::object whole, full_record(record));
+    return whole;
   }
   Result<boost::json::value> list() {
     TRY(ListWishes wishes, read_wishes(root_, ns_));
     TRY(StorageListing listing, records_.list(scope_, wishes.list));
-    return listing_json(scope_, listing, wishes);
+    TRY(boost::json::object page, listing_json(scope_, listing, wishes));
+    return page;
   }
   Result<boost::json::value> remove() {
     TRY(std::string key, root_.string("key"));
@@ -244,7 +246,8 @@ Result<httpd::Response> list_records(Services& services, const Call& call) {
   wishes.values = call.request.query_param("includeValues") == "true";
   wishes.metadata = call.request.query_param("includeMetadata") == "true";
   TRY(StorageListing listing, services.storage_records.list(scope, wishes.list));
-  return json_answer(200, listing_json(scope, listing, wishes));
+  TRY(boost::json::object page, listing_json(scope, listing, wishes));
+  return json_answer(200, page);
 }
 
 Result<httpd::Response> get_record(Services& services, const Call& call) {
@@ -255,7 +258,8 @@ Result<httpd::Response> get_record(Services& services, const Call& call) {
   TRY(StoredRecord record,
       services.storage_records.get(scope, call.param("namespace"), call.param("key")));
   TRY_VOID(check_revision(record, expected));
-  return json_answer(200, full_record(record));
+  TRY(boost::json::object whole, full_record(record));
+  return json_answer(200, whole);
 }
 
 Result<httpd::Response> put_record(Services& services, const Call& call,

@@ -38,7 +38,10 @@ Result<httpd::Response> list_schemas(Services& services, const Call& call) {
   TRY(Place place, place_of(services, call));
   TRY(auto schemas, services.storage_schemas.list(place.scope, place.ns));
   boost::json::array array;
-  for (const NamespaceSchema& schema : schemas) array.push_back(to_json(schema));
+  for (const NamespaceSchema& schema : schemas) {
+    TRY(boost::json::object one, to_json(schema));
+    array.push_back(std::move(one));
+  }
   return json_answer(200, boost::json::object{{"schemas", std::move(array)}});
 }
 
@@ -57,7 +60,8 @@ Result<httpd::Response> put_schema(Services& services, const Call& call) {
   TRY_VOID(root.finish());
   TRY(NamespaceSchema stored,
       services.storage_schemas.put(call.caller, place.scope, place.ns, version, text, wanted));
-  return json_answer(200, boost::json::object{{"schema", to_json(stored)}});
+  TRY(boost::json::object written, to_json(stored));
+  return json_answer(200, boost::json::object{{"schema", std::move(written)}});
 }
 
 Result<httpd::Response> delete_schema(Services& services, const Call& call) {

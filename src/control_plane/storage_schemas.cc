@@ -75,12 +75,13 @@ const NamespaceSchema* schema_for(const std::vector<NamespaceSchema>& all,
 
 }  // namespace
 
-boost::json::object to_json(const NamespaceSchema& schema) {
-  return {{"version", schema.version},
-          {"status", schema.status},
-          {"schema", from_column(schema.document)},
-          {"created_by", schema.created_by},
-          {"created_at", format_rfc3339(schema.created)}};
+Result<boost::json::object> to_json(const NamespaceSchema& schema) {
+  TRY(boost::json::value document, from_column(schema.document, "schema_document"));
+  return boost::json::object{{"version", schema.version},
+                             {"status", schema.status},
+                             {"schema", std::move(document)},
+                             {"created_by", schema.created_by},
+                             {"created_at", format_rfc3339(schema.created)}};
 }
 
 Result<std::optional<std::int64_t>> active_schema(sql::Executor& sql,

@@ -57,6 +57,7 @@ class StorageSchemas {
 [[nodiscard]] Result<std::optional<std::int64_t>> check_schemas(
     const Core& core, const domain::StorageScope& scope, std::span<const StorageWrite> writes);
 
-[[nodiscard]] boost::json::object to_json(const NamespaceSchema& schema);
+/// Error: `sql.malformed_json`.
+[[nodiscard]] Result<boost::json::object> to_json(const NamespaceSchema& schema);
 
 }  // namespace alga::control_plane
