@@ -103,8 +103,9 @@ const behaviours = {
     for (;;) await null;
   },
   '/sort': () => answer([3, 2, 1].sort(() => { for (;;); })),
-  '/json': () => {
-    const text = `[${'0,'.repeat(4_000_000)}0]`;
+  /** `{count}`: numbers in the text that is parsed without end. */
+  '/json': (asked) => {
+    const text = `[${'0,'.repeat(asked.count)}0]`;
     for (;;) JSON.parse(text);
   },
   '/eval': () => answer(attempt(() => new Function('return typeof process + typeof require + typeof Deno')())),
