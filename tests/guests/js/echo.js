@@ -113,6 +113,11 @@ const behaviours = {
     for (;;) counter++;
   },
   '/await-forever': () => new Promise(() => {}),
+  // Computes on whatever it hears, also that its time is over.
+  '/fetch-and-loop': (_, query) => {
+    attempt(() => http.fetch({ method: 'GET', url: query.get('url'), headers: [], body: undefined }));
+    for (;;) counter++;
+  },
   '/allocate': () => {
     const hoard = [];
     for (;;) hoard.push(new Uint8Array(1 << 20).fill(1));
