@@ -62,19 +62,21 @@ def roles(_):
 
 @test("manifests mount the samples, and their ports and probes are those of the configuration")
 def manifests(_):
-    for manifest in MANIFESTS:
-        for named in re.findall(r"algad\.toml=(\S+?)\]", manifest.read_text()):
-            expect((manifest.parent / named).is_file(), f"{manifest.name} names {named}")
+    named = [manifest.parent / name for manifest in MANIFESTS for name in re.findall(r"algad\.toml=(\S+?)\]", manifest.read_text())]
+    expect_equal(sorted(sample.name for sample in named), ["control-plane.toml", "gateway.toml", "runner-knative.toml", "runner.toml"], "samples that manifests name")
+    for sample in named:
+        expect(sample.is_file(), f"a manifest names {sample}")
     for name in ("control-plane", "gateway", "runner"):
         text = (DEPLOY / "kubernetes" / f"{name}.yaml").read_text()
         sample = (DEPLOY / "samples" / f"{name}.toml").read_text()
         listened = {setting(sample, "server", key) for key in ("listen", "internal_listen", "metrics_listen")} - {None}
         offered = set(re.findall(r"containerPort: (\d+)", text))
         expect_equal(offered, {address.rsplit(":", 1)[1] for address in listened}, f"ports of {name}")
-        for path in re.findall(r"httpGet: \{path: (\S+),", text):
-            expect(path in ("/readyz", "/healthz"), f"probe of {name}: {path}")
+        expect_equal(re.findall(r"httpGet: \{path: (\S+),", text), ["/readyz", "/healthz"], f"probes of {name}")
         mounts = re.findall(r"mountPath: (/[^,}]+)", text)
-        for file in re.findall(r'"(?:file:)?(/etc/alga/[^"]+)"', sample):
+        files = re.findall(r'"(?:file:)?(/etc/alga/[^"]+)"', sample)
+        expect(files, f"the sample of {name} names no file")
+        for file in files:
             expect(any(file.startswith(mount) for mount in mounts), f"{name}: {file} is mounted")
 
 
