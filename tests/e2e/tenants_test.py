@@ -135,8 +135,18 @@ def document(world):
         "another tenant's client": world.platform.api_key("client_user", tenant="mine"),
     }
     known = {"extension": world.theirs["id"], "path": "config?key=key"}
-    headers = {"x-alga-tenant": "theirs", "x-alga-extension": world.theirs["extension_id"]}
+    routed = {"x-alga-tenant": "theirs", "x-alga-extension": world.theirs["extension_id"]}  # a runner asks for it, to a gateway it is a claim
+    claims = ({}, {"x-tenant-id": "theirs"}, routed)
     rows = 0
+
+    def refusal(role, attacker, claim):
+        """How a gateway or a runner refuses."""
+        if role == "runner":
+            return 401, "runner.grant_required"  # whoever it is: what people have is nothing to it
+        if attacker in ("nobody", "a token that never was"):
+            return 401, "gateway.unauthenticated"
+        return (403, "gateway.tenant_mismatch") if claim else (404, "gateway.extension_not_available")
+
     for path, item in paths.items():
         for method, operation in item.items():
             # A preflight tells no more than which methods there are; pages are public.
@@ -148,14 +158,21 @@ def document(world):
             for name in named:
                 target = target.replace("{" + name + "}", known[name])
             for attacker, client in attackers.items():
-                for claim in ({}, {"x-tenant-id": "theirs"}):
+                for claim in claims:
                     sent = None if method in ("get", "head") else body_for(world, path)
-                    answer = client.request(method.upper(), target, body=sent, headers={**headers, **claim})
+                    headers = {**routed, **claim} if operation["x-role"] == "runner" else claim
+                    answer = client.request(method.upper(), target, body=sent, headers=headers)
                     rows += 1
                     what = f"{method.upper()} {path} by {attacker} with {claim} answered {answer.status}: {answer.text()}"
-                    expect(answer.status in (401, 403, 404), what)
+                    wanted = refusal(operation["x-role"], attacker, claim)
+                    if method == "head":
+                        expect_equal((answer.status, answer.body), (wanted[0], b""), what)
+                    else:
+                        said = answer.json()
+                        code = said["error"]["code"] if isinstance(said["error"], dict) else said["code"]
+                        expect_equal((answer.status, code), wanted, what)
                     expect("theirs" not in answer.text() and world.theirs["id"] not in answer.text(), what)
-    expect(rows >= 100, f"only {rows} rows: is something missing in the document?")
+    expect(rows >= 200, f"only {rows} rows: is something missing in the document?")
     answer = world.platform.call("theirs", world.slug, "/config?key=key")
     expect_equal(answer.json()["value"], {"ok": "theirs"}, "the rightful caller, with the same identifiers")
 
