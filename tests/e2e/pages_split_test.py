@@ -68,7 +68,10 @@ def installed(world):
         expect_equal(world.get("index.html", tenant=tenant).status, 404, tenant)
     by_header = world.browser.get(f"/runner{world.base}/index.html", headers={"x-tenant-id": "umbrella"})
     expect_equal(by_header.status, 404, "the tenant in a header")
-    expect_equal(world.get("../manifest.json").status in (400, 404), True, "outside the pages")
+    outside = world.get("../manifest.json")
+    expect_equal((outside.status, outside.json()["error"]["code"]), (400, "http.invalid_path"), "outside the pages")
+    hidden = world.get("manifest.json")
+    expect_equal((hidden.status, hidden.json()["code"]), (404, "ui.not_found"), "beside the pages")
     path = f"/api/v1/installs/{world.install['id']}"
     expect_equal(world.manage("POST", f"{path}/disable").status, 200, "disable")
     eventually(lambda: world.get("index.html").status == 404, 10, "404 of a disabled install")
