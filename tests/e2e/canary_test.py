@@ -24,7 +24,8 @@ class TracedFleet(Fleet):
     """Every role traces every request, logs every capability call, and sends its traces to `collector`."""
 
     def __init__(self, folder, collector):
-        super().__init__(folder, gateways=1, runners=1)
+        # So much time that each guest meets the one limit that ends it.
+        super().__init__(folder, gateways=1, runners=1, timeout="1m")
         self.collector = collector
 
     def _tls(self, name):
@@ -82,21 +83,22 @@ def live(world):
     world.fleet.secret(world.tenant, world.install, "api_key", ROTATED)
     expect_equal(world.use("key-rotated").status, 200, "after the rotation")
     operator, path = world.fleet.operator, f"/api/v1/installs/{world.install['id']}/secrets"
-    for method, where, body in (
-        ("PUT", f"{path}/not%20a%20name", {"value": CANARY}),
-        ("PUT", f"{path}/api_key", {"value": [CANARY]}),
-        ("PUT", f"{path}/api_key", {"value": CANARY, "unknown": CANARY}),
-        ("PUT", f"{path}/api_key", f'{{"value": "{CANARY}'.encode()),
-        ("PUT", f"{path}/big", {"value": CANARY * 4000}),
-        ("PUT", "/api/v1/installs/none/secrets/api_key", {"value": CANARY}),
-        ("POST", "/internal/runner/install-config", {"secret": CANARY}),
+    for method, where, body, status, code in (
+        ("PUT", f"{path}/not%20a%20name", {"value": CANARY}, 400, "secrets.invalid_name"),
+        ("PUT", f"{path}/api_key", {"value": [CANARY]}, 400, "json.wrong_type"),
+        ("PUT", f"{path}/api_key", {"value": CANARY, "unknown": CANARY}, 400, "json.unknown_member"),
+        ("PUT", f"{path}/api_key", f'{{"value": "{CANARY}'.encode(), 400, "json.malformed"),
+        ("PUT", f"{path}/big", {"value": CANARY * 4000}, 413, "secrets.too_large"),
+        ("PUT", "/api/v1/installs/none/secrets/api_key", {"value": CANARY}, 404, "install.not_found"),
+        ("POST", "/internal/runner/install-config", {"secret": CANARY}, 404, "http.not_found"),
     ):
         answer = operator.request(method, where, body, headers=world.header)
-        expect(answer.status >= 400, f"{method} {where} was accepted")
+        expect_equal((answer.status, answer.json()["error"]["code"]), (status, code), f"{method} {where} ({answer.text()[:200]})")
         expect(not holds(answer.body, CANARY), f"the refusal of {method} {where}: {answer.text()[:200]}")
     # Guests that fail, take too long or want too much while their secrets are open.
-    for path in ("throw", "loop", "allocate"):
-        expect(world.use(f"key-{path}", path).status >= 500, path)
+    for path, status, code in (("throw", 502, "engine.guest_error"), ("loop", 504, "engine.cpu_limit"), ("allocate", 502, "engine.memory_limit")):
+        answer = world.use(f"key-{path}", path)
+        expect_equal((answer.status, answer.json()["code"]), (status, code), f"{path} ({answer.text()[:200]})")
 
 
 @test("no API answer, no metric and no trace shows it")
