@@ -392,6 +392,28 @@ TEST_P(Records, BelievesWhatComesWhenTheInstallHasBeenRemoved) {
   EXPECT_TRUE(p().call("GET", "/api/v1/audit", admin_).text.contains("guest.denied"));
 }
 
+TEST_P(Records, BelievesOfARemovedInstallOnlyWhatNamesItsTenantAndExtension) {
+  const std::string other = p().admin_of("t2");
+  ASSERT_TRUE(start("id-1", "r1"));
+  ASSERT_EQ(p().call("DELETE", "/api/v1/installs/" + install_, admin_).status, 204);
+  const auto left_out = [&](const std::string& id, auto change) {
+    const double before = metrics_.count("alga_records_unknown_install_total");
+    domain::ExecutionIdentity identity = who("r2");
+    change(identity);
+    EXPECT_EQ(deliver(delivery(id, identity)), 204);
+    return metrics_.count("alga_records_unknown_install_total") - before;
+  };
+  EXPECT_EQ(left_out("tenant", [](auto& it) { it.tenant = "t2"; }), 3);
+  EXPECT_EQ(left_out("install", [](auto& it) { it.install = "another"; }), 3);
+  EXPECT_EQ(left_out("extension", [](auto& it) { it.extension = "another"; }), 3);
+  EXPECT_EQ(left_out("unnamed", [](auto& it) { it.install = ""; }), 3);
+  EXPECT_EQ(left_out("own", [](auto&) {}), 0);
+  for (const std::string& admin : {admin_, other}) {
+    const std::size_t own = admin == admin_ ? 1 : 0;
+    EXPECT_EQ(p().call("GET", "/api/logs", admin).at("/lines").as_array().size(), own);
+  }
+}
+
 TEST_P(Records, LooksManyInstallsUpAtOnce) {
   std::string lines;
   for (int i = 0; i < 250; ++i) {
