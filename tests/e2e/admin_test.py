@@ -7,7 +7,7 @@ import sys
 import tempfile
 from pathlib import Path
 
-from harness import bundle
+from harness import bundle, contract
 from harness.platform import CONFIG, Platform
 from harness.server import fixture, run as algad
 from harness.tap import eventually, expect, expect_equal, expect_in, main, test
@@ -34,7 +34,7 @@ class World:
         return ["--data", str(self.platform.server.folder / "data"), "--config", str(self.platform.server.config)]
 
     def admin(self, command, *arguments, expect_status=0, tenant="acme", token=None):
-        """Runs `algad admin COMMAND ARGUMENT… --json`; returns what the server answered."""
+        """Runs `algad admin COMMAND ARGUMENT… --json`; returns what the server answered, once it is as the document says."""
         self.called.add(command)
         words = ["admin", *command.split(), *arguments, "--json", "--server", self.platform.server.origin]
         words += ["--token-file", token or self.platform.token_file]
@@ -42,7 +42,10 @@ class World:
             words += ["--tenant", tenant]
         status, out, err = algad(*words, timeout=300)
         expect_equal(status, expect_status, f"status of {command} ({out} {err})")
-        return json.loads(out) if out.strip() else None
+        answer = json.loads(out) if out.strip() else None
+        if status == 0:
+            expect_equal(contract.fault_of_success(contract.operation_of(command), answer), None, f"what the document says of {command}")
+        return answer
 
     def file(self, name, text):
         path = self.folder / name
