@@ -7,6 +7,7 @@ import time
 from pathlib import Path
 
 import cases
+from harness import contract
 from harness.tap import Failed, main, test
 from harness.upstream import Upstream
 from worlds import WORLDS
@@ -38,11 +39,20 @@ def run_step(step, templates, world, variables):
             answer = caller.request(request.get("method", "GET"), request["path"], body=body, headers=request.get("headers"))
         try:
             cases.check(answer, expect)
+            documented(request, answer)
             return answer
         except Failed:
             if time.monotonic() >= deadline:
                 raise
             time.sleep(0.05)
+
+
+def documented(request, answer):
+    """The administration API and the internal routes answer what schema/openapi.json says."""
+    operation = contract.operation_at(request.get("method", "GET"), request["path"])
+    found = contract.fault_of_answer(operation, answer) if operation else None
+    if found:
+        raise Failed(f"{operation['operationId']} answered {answer.status}: {found}")
 
 
 def register(worlds, wanted):

@@ -16,6 +16,32 @@ def operation_of(command):
     return found[0] if found else None
 
 
+def operation_at(method, path):
+    """The operation of the control plane that a request calls; literal parts win over parameters."""
+    asked = path.split("?")[0].split("/")
+    found = []
+    for pattern, item in DOCUMENT["paths"].items():
+        parts = pattern.split("/")
+        if len(parts) == len(asked) and all(part == given or (part.startswith("{") and given) for part, given in zip(parts, asked)):
+            found.append((sum(part.startswith("{") for part in parts), item))
+    operations = [item.get(method.lower()) for _, item in sorted(found, key=lambda it: it[0])]
+    return operations[0] if operations and operations[0] and operations[0]["x-role"] == "control-plane" else None
+
+
+def fault_of_answer(operation, answer):
+    """What of an answer, good or not, the document does not say; None when it says all of it."""
+    responses = operation["responses"]
+    said = responses.get(str(answer.status)) or (responses["default"] if answer.status >= 400 else None)
+    if said is None:
+        return f"the document knows no status {answer.status}"
+    if "content" not in said:
+        return f"the document promises no body: {answer.text()}" if answer.body else None
+    kind = (answer.header("content-type") or "").split(";")[0]
+    if kind not in said["content"]:
+        return f"the document knows no answer of the type {kind!r} here"
+    return fault(said["content"][kind]["schema"], answer.json(), "") if kind == "application/json" else None
+
+
 def fault_of_success(operation, body):
     """What of a good answer the document does not say; None when it says all of it. `body` None: there was none."""
     good = [it for status, it in operation["responses"].items() if status.startswith("2")]
