@@ -2,6 +2,7 @@
 
 #include "app/settings.h"
 #include "app/world_parts.h"
+#include "base/token_lines.h"
 #include "crypto/locked_bytes.h"
 #include "runner/http_ui_proxy.h"
 
@@ -168,6 +169,10 @@ Status World::Parts::build_runner() {
   runner::Options running;
   running.trust = drop_in ? runner::Options::Trust::service_token : runner::Options::Trust::grant;
   TRY(std::optional<Secret> token, config.secret("runner.service_token"));
+  if (token && accepts_known_token(*token) && !config.flag("server.development")) {
+    return fail(Kind::invalid, "config.default_token",
+                "runner.service_token is a well-known default; choose a secret one");
+  }
   if (token) running.service_token = std::move(*token);
   running.client_names = config.list("runner.client_names");
   running.cold_wait = config.duration("engine.cold_wait");

@@ -22,6 +22,16 @@ TEST(TokenLines, AcceptNothingWhereNoneIsSet) {
   EXPECT_FALSE(is_token_of("x", Secret{}));
 }
 
+TEST(TokenLines, AreKnownWhenOneOfThemIs) {
+  for (const char* known : {"local-runner-key", "changeme", "change-me", "secret", "8f0c\nchangeme",
+                            "secret\r\n8f0c"}) {
+    EXPECT_TRUE(accepts_known_token(Secret{known})) << known;
+  }
+  for (const char* unknown : {"", "\n", "8f0c", "secrets", "Secret", "change", "secret8f0c"}) {
+    EXPECT_FALSE(accepts_known_token(Secret{unknown})) << unknown;
+  }
+}
+
 TEST(TokenLines, ShowTheFirst) {
   EXPECT_EQ(token_to_show(Secret{"first\nsecond"}).reveal(), "first");
   EXPECT_EQ(token_to_show(Secret{"first\r\nsecond"}).reveal(), "first");
