@@ -395,6 +395,72 @@ TEST_F(Crossing, RefusesUsersOfTheSameTenantWhatAdministratorsMay) {
   EXPECT_EQ(snapshot(), before);
 }
 
+/// Machines show the token of a role or the grant of an execution, and say whom they mean: what
+/// they say must belong together, and a grant outweighs what else is said.
+TEST_F(Crossing, RefusesMachinesWhatDoesNotBelongTogether) {
+  published("shared", "1.0.0");
+  const auto install = [&](std::string_view tenant, std::string_view note) {
+    Reply made = p().call("POST", "/api/v1/installs", p().operator_token(),
+                          object{{"extension", "acme.shared"},
+                                 {"capabilities", {"cap:storage.kv"}},
+                                 {"config", {{"note", note}}}},
+                          {{"x-tenant-id", std::string(tenant)}});
+    expect(201, made);
+    return made.string("/install/id");
+  };
+  const std::string theirs = install(kVictim, kCanary);
+  const std::string own = install(kThief, "own");
+  expect(201, p().call("POST", "/api/ext-storage/install/" + theirs + "/n/records", admin_,
+                       object{{"key", "k"}, {"value", kCanary}}));
+
+  std::string grant;
+  for (const char* path :
+       {"/internal/runner/install-config", "/api/internal/ext-runner/install-config"}) {
+    const auto config = [&](const std::string& ref) {
+      return p().call("POST", path, "", object{{"tenantId", kThief}, {"extensionId", ref}},
+                      {{"x-runner-auth", "token-of-config"}});
+    };
+    for (const std::string& foreign : {theirs, install_, extension_, std::string("acme.hello")}) {
+      const Reply refused = config(foreign);
+      EXPECT_EQ(refused.status, 404) << path << " " << foreign << " " << refused.text;
+    }
+    const Reply granted = config("acme.shared");
+    EXPECT_EQ(granted.string("/installId"), own) << granted.text;
+    EXPECT_EQ(granted.text.find(kCanary), std::string::npos) << granted.text;
+    grant = granted.string("/grant");
+  }
+
+  const std::string before = snapshot();
+  const object operations[] = {
+      {{"operation", "get"}, {"namespace", "n"}, {"key", "k"}},
+      {{"operation", "list"}, {"namespace", "n"}, {"includeValues", true}},
+      {{"operation", "put"}, {"namespace", "n"}, {"key", "k"}, {"value", "taken"}},
+      {{"operation", "delete"}, {"namespace", "n"}, {"key", "k"}},
+      {{"operation", "bulkPut"}, {"namespace", "n"}, {"items", {{{"key", "k"}, {"value", 1}}}}},
+  };
+  for (const std::string& foreign : {theirs, install_}) {
+    for (const object& operation : operations) {
+      for (const char* token : {"", "token-of-storage"}) {
+        HeaderMap headers{{"x-alga-grant", grant}};
+        if (*token != '\0') headers["x-runner-auth"] = token;
+        const Reply refused = p().call("POST", "/api/internal/ext-storage/install/" + foreign, "",
+                                       operation, headers);
+        EXPECT_EQ(refused.status, 403) << boost::json::serialize(operation) << refused.text;
+        EXPECT_EQ(refused.text.find(kCanary), std::string::npos) << refused.text;
+      }
+    }
+  }
+  const Reply nothing = p().call("POST", "/api/internal/ext-storage/install/" + own, "",
+                                 operations[0], {{"x-alga-grant", grant}});
+  EXPECT_EQ(nothing.status, 404) << "the grant is good, and sees its own install: " << nothing.text;
+  const Reply valid = p().call("GET",
+                               "/api/installs/validate?tenant=" + std::string(kThief) +
+                                   "&extension=" + extension_ + "&hash=" + hash_,
+                               "", {}, {{"x-api-key", "token-of-registry"}});
+  EXPECT_EQ(valid.text, R"({"valid":false})");
+  EXPECT_EQ(snapshot(), before);
+}
+
 /// Without this the matrix could pass because its identifiers are wrong.
 TEST_F(Crossing, LetsTheRightfulCallerThroughWithTheSameIdentifiers) {
   // Reading first, and what takes things away last.
