@@ -280,8 +280,11 @@ TEST_F(GatewayTest, LimitsTheRateOfATenantAndExtension) {
   const auto response = ask({});
   EXPECT_EQ(summary(response), "429 gateway.rate_limited");
   EXPECT_EQ(header(response, "retry-after"), "1");
-  EXPECT_EQ(refused({.path = "/api/ext/acme.tickets/items/7"}), "429 gateway.rate_limited")
-      << "another name is the same extension";
+  EXPECT_EQ(refused({.path = "/api/ext/acme.tickets/items/7"}), "429 gateway.rate_limited");
+  install_->registry = *ExtensionId::parse("ext-2");
+  for (int i = 0; i < 3; ++i) EXPECT_EQ(ask({.path = "/api/ext/ext-2/items/7"}).status, 200);
+  install_->tenant = *TenantId::parse("t2");
+  EXPECT_EQ(ask({.path = "/api/ext/ext-2/items/7", .token = "foreign"}).status, 200);
 }
 
 TEST_F(GatewayTest, EndsExtensionsThatCallOneAnother) {

@@ -1,8 +1,12 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <atomic>
 #include <fstream>
+#include <latch>
 #include <map>
+#include <thread>
+#include <vector>
 
 #include "archive/testing.h"
 #include "vault/testing_contract.h"
@@ -317,6 +321,29 @@ TEST_F(Vault, SharesOneReadForASecond) {
   clock_.advance(std::chrono::seconds(1));
   EXPECT_FALSE(secrets->app_secret("missing")->has_value());
   EXPECT_EQ(vault_.calls, before + 2);
+}
+
+TEST_F(Vault, AsksOnceForAllWhoReadAtOnce) {
+  VaultClient caller = client(std::make_unique<StaticToken>(Secret("root")));
+  auto secrets = *VaultSecrets::make({}, caller, clock_);
+  constexpr int readers = 8;
+  std::latch all_ask{readers};
+  const int before = vault_.calls;
+  // Vault answers the first when all have asked.
+  vault_.before_answer = [&](const domain::HttpRequest&) { all_ask.wait(); };
+  std::atomic<int> answered = 0;
+  {
+    std::vector<std::jthread> threads;
+    for (int i = 0; i < readers; ++i) {
+      threads.emplace_back([&] {
+        all_ask.count_down();
+        answered += secrets->app_secret("missing").has_value() ? 1 : 0;
+      });
+    }
+  }
+  vault_.before_answer = {};
+  EXPECT_EQ(answered, readers);
+  EXPECT_EQ(vault_.calls, before + 1);
 }
 
 TEST_F(Vault, NeverPutsASecretIntoAnError) {
