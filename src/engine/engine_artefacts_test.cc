@@ -215,6 +215,24 @@ TEST_F(ArtefactsTest, CompilesOnceForAllWhoWait) {
   EXPECT_EQ(loads_from("compile"), 1);
 }
 
+TEST_F(ArtefactsTest, SaysThatTheFilesOfABundleAreGoneUntilTheyAreBack) {
+  const fs::path file = folder() / "bundle.wasm";
+  fs::copy_file(testing::guest_file("echo"), file);
+  const auto hash = testing::hash_of(file);
+  const auto load_file = [&] {
+    std::promise<Loaded> promise;
+    engine().load(hash, file, nullptr,
+                  [&](Loaded answer) { promise.set_value(std::move(answer)); });
+    return promise.get_future().get();
+  };
+  fs::remove(file);
+  const Loaded gone = load_file();
+  ASSERT_FALSE(gone);
+  EXPECT_EQ(gone.error().code, "engine.component_gone") << "for the runner to fetch it anew";
+  fs::copy_file(testing::guest_file("echo"), file);
+  EXPECT_TRUE(load_file());
+}
+
 TEST_F(ArtefactsTest, DoesNotCompileAgainWhatFailedAMomentAgo) {
   const fs::path script = folder() / "worker";
   testing::write_file(script, "#!/bin/sh\necho $$ >>'" + (folder() / "workers").string() +
