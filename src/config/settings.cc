@@ -415,7 +415,8 @@ void add_gateway(std::vector<Setting>& all) {
              {{"EXT_GATEWAY_TIMEOUT_MS"}});
   t.duration("grace", 10 * second, 0, 120 * second,
              "What queue, cold compile and the way to the runner may add before 504");
-  t.integer("rate_burst", 60, 1, 1'000'000, "Requests at once per tenant and extension");
+  t.integer("rate_burst", 60, 1, 1'000'000,
+            "Requests at once per tenant and extension, at each gateway");
   t.duration("rate_interval", second, 1, hour, "Time after which one more is let through");
   t.flag("allow_undeclared_endpoints", false,
          "Extensions that declare no endpoints take every path; else none");
