@@ -16,6 +16,14 @@ ROOT = Path(__file__).resolve().parents[2]
 REASON = "this machine runs no containers: no such runtime"
 ROW = "| {} | {} | `code.cc` | `code_test.cc:Does` | {} |\n"
 
+# Plays `cargo test` without the guests.
+CARGO = """#!/bin/sh
+echo "test it_ends ... ok"
+echo "test it_reaches_nothing ... ignored, needs tests/guests/build.sh"
+echo "test it_hoards ... ignored"
+echo "test result: ok. 1 passed; 0 failed; 2 ignored; 0 measured; 0 filtered out; finished in 0.00s"
+"""
+
 
 class World:
     """A repository of nothing but tools/, and what a test puts into it."""
@@ -62,6 +70,21 @@ def nothing_ran(world):
     status, lines = world.suite(a=f"echo 'ok a container runs # SKIP {REASON}'")
     expect_in("0 passed, 0 failed, 1 skipped", lines, "the sum")
     expect_equal(status, 1, "exit status")
+
+
+@test("a test of the bridge that cargo ignores is in the sum as skipped, with the reason that it gives")
+def ignored(world):
+    for folder in ("bridge", "bin"):
+        (world.folder / folder).mkdir()
+    (world.folder / "bridge" / "Cargo.toml").write_text("")
+    cargo = world.folder / "bin" / "cargo"
+    cargo.write_text(CARGO)
+    cargo.chmod(0o755)
+    settings = {"PATH": f"{cargo.parent}:{os.environ['PATH']}", "CARGO_TARGET_DIR": "none", "RUSTUP_TOOLCHAIN": "none"}
+    status, lines = world.run("run-tests", "--only", "rust", **settings)
+    expect_equal((status, lines[-1]), (0, "1 passed, 0 failed, 2 skipped"), "the sum")
+    expect_in("skipped: bridge: it_reaches_nothing: needs tests/guests/build.sh", lines, "a reason")
+    expect_in("skipped: bridge: it_hoards: ignored", lines, "none given")
 
 
 @test("a program that ends badly, says nothing or says `not ok` is a failure, whatever else it said")

@@ -147,11 +147,11 @@ def read_cargo(name, done):
     outcome = Outcome(name, seconds=done.seconds, output=done.output)
     for passed, _, _ in CARGO_RESULT.findall(done.output):
         outcome.passed += int(passed)
-    for test, state in re.findall(r"^test (.+?) \.\.\. (FAILED|ignored)", done.output, re.M):
+    for test, state, reason in re.findall(r"^test (.+?) \.\.\. (FAILED|ignored)(?:, (.+))?$", done.output, re.M):
         if state == "FAILED":
             outcome.failures.append(test)
         else:
-            outcome.skipped.append((test, "ignored"))
+            outcome.skipped.append((test, reason or "ignored"))
     if done.status != 0 and not outcome.failures:
         outcome.failures.append(f"{name} {done.how()}")
     return outcome
