@@ -47,10 +47,7 @@ class SlowStore final : public domain::BundleStore {
 
 class HealthWatchTest : public ::testing::Test {
  protected:
-  HealthWatchTest() : root_(std::filesystem::temp_directory_path() / uuid_v7(system_, random_)) {
-    cache_ = std::move(
-        *blob::BundleCache::open({.root = root_}, {store_, system_, random_, metrics_, {}}));
-  }
+  HealthWatchTest() : root_(std::filesystem::temp_directory_path() / uuid_v7(system_, random_)) {}
   ~HealthWatchTest() override {
     store_.held = false;
     store_.go.release(100);
@@ -83,7 +80,8 @@ class HealthWatchTest : public ::testing::Test {
   NoMetrics metrics_;
   std::filesystem::path root_;
   SlowStore store_;
-  std::unique_ptr<blob::BundleCache> cache_;
+  std::unique_ptr<blob::BundleCache> cache_ = std::move(
+      *blob::BundleCache::open({.root = root_}, {store_, system_, random_, metrics_, {}}));
   ManualClock clock_;
   async::BlockingPool pool_{2, 100};
   HealthWatch watch_{&pool_, cache_.get(), &store_, &clock_};
