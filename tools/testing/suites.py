@@ -18,6 +18,7 @@ PARSERS = ("archive", "blob", "crypto", "egress", "json")
 # A run that has taken longer leaves them out, and they end in time: CI has 90 minutes for everything.
 SANITIZED_BEFORE_SECONDS = 72 * 60
 SANITIZED_UNTIL_SECONDS = 84 * 60
+TIME_OVER = "the time of this run was over; ./x test --asan runs it"
 SANITIZER_SETTINGS = {
     # Wasmtime's own handlers decide about traps in guest code.
     "ASAN_OPTIONS": "handle_segv=0:handle_sigbus=0:handle_sigfpe=0:handle_sigill=0:detect_leaks=1:"
@@ -45,22 +46,26 @@ def surroundings(runner):
     return settings
 
 
-def cpp(runner, only=None):
-    """Every layer's program, or those with the names of `only`."""
+def cpp(runner, only=None, until=None):
+    """Every layer's program, or those with the names of `only`; what has not ended `until` then (time.monotonic()) is skipped."""
     programs = sorted(program for program in runner.build.glob("src/*/*_test") if only is None or program.name in only)
     if not programs:
         yield Outcome("cpp", failures=[f"no test program in {runner.build}"])
 
     def one(program):
         name = program.name
-        report = runner.scratch / f"{name}.json"
+        report = runner.scratch / f"{runner.preset}-{name}.json"
+        seconds = CPP_SECONDS if until is None else max(1, min(CPP_SECONDS, until - time.monotonic()))
         done = runner.run(
             name,
             [program, "--gtest_brief=1", f"--gtest_output=json:{report}"],
-            CPP_SECONDS,
+            seconds,
             cwd=runner.root / "src" / program.parent.name,
             env=surroundings(runner),
         )
+        # What has used up CPP_SECONDS hangs, and what has failed already has failed.
+        if done.status is None and seconds < CPP_SECONDS and "[  FAILED  ]" not in done.output:
+            return Outcome(name, skipped=[("run to its end", TIME_OVER)], seconds=done.seconds)
         return read_gtest(name, report, done)
 
     yield from runner.each(one, programs, os.cpu_count() or 1)
@@ -77,17 +82,18 @@ def sanitized(runner):
         yield Outcome(name, skipped=[("built and run", why)])
         return
     instrumented = runner.under("asan")
-    began, programs = time.monotonic(), [f"{layer}_test" for layer in PARSERS]
-    build = ["cmake", "--build", instrumented.build, "--parallel", str(os.cpu_count() or 1), "--target", *programs]
+    until, programs = time.monotonic() + SANITIZED_UNTIL_SECONDS - used, [f"{layer}_test" for layer in PARSERS]
+    jobs = os.environ.get("CARGO_BUILD_JOBS") or str(os.cpu_count() or 1)  # of tools/build.sh: as many as memory carries
+    build = ["cmake", "--build", instrumented.build, "--parallel", jobs, "--target", *programs]
     for command in (["cmake", "--preset", "asan"], build):
-        done = runner.run(name, command, SANITIZED_UNTIL_SECONDS - used - (time.monotonic() - began))
+        done = runner.run(name, command, until - time.monotonic())
         if done.status is None:
-            yield Outcome(name, skipped=[("built", "the time of this run was over; ./x test --asan runs it")], seconds=done.seconds)
+            yield Outcome(name, skipped=[("built", TIME_OVER)], seconds=done.seconds)
             return
         if done.status != 0:
             yield Outcome(name, failures=[f"{command[0]} {command[1]} {done.how()}"], seconds=done.seconds, output=done.output)
             return
-    for outcome in cpp(instrumented, programs):
+    for outcome in cpp(instrumented, programs, until):
         outcome.name += " (ASan, UBSan)"
         yield outcome
 
