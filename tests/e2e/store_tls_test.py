@@ -104,6 +104,8 @@ secret_key = "env:OBJECTS_SECRET"
             objects.start()
             refused = runner.execute(execution(hashes[1])).json()
             expect_equal((refused["status"], refused["code"]), (502, "blob.unavailable"), "with another one")
+            believed.write_bytes(world.authority.ca.read_bytes())
+            expect_equal(runner.execute(execution(hashes[1])).json()["status"], 200, "with the right authority again")
 
 
 def run():
