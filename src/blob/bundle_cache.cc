@@ -273,8 +273,12 @@ Status BundleCache::look_on_disk(const Question& question) {
 
 Status BundleCache::look_in_store(const Question& question) {
   if (closing_) return stopping();
-  TRY(const std::string key, entitled_key(question));
-  fetch_once(question, key);
+  const Result<std::string> key = entitled_key(question);
+  if (!key) {
+    if (key.error().code != "blob.not_found") failures_.add();
+    return fail(key.error());
+  }
+  fetch_once(question, *key);
   return {};
 }
 

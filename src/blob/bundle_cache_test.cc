@@ -17,6 +17,7 @@
 #include <vector>
 
 #include "archive/testing.h"
+#include "base/testing_metrics.h"
 #include "blob/layout.h"
 #include "blob/testing.h"
 #include "crypto/digest.h"
@@ -25,6 +26,7 @@ namespace alga::blob {
 namespace {
 
 namespace fs = std::filesystem;
+using alga::testing::CountingMetrics;
 using archive::testing::TarBuilder;
 using Shared = BundleCache::Shared;
 
@@ -94,7 +96,7 @@ class BundleCacheTest : public ::testing::Test {
   testing::MemoryBundleStore store_;
   ManualClock clock_;
   SystemRandom random_;
-  NoMetrics metrics_;
+  CountingMetrics metrics_;
   TenantId tenant_ = *TenantId::parse("t1");
   TenantId other_ = *TenantId::parse("t2");
   ExtensionId extension_ = *ExtensionId::parse("e1");
@@ -438,6 +440,23 @@ TEST_F(BundleCacheTest, TriesAgainAfterAFailure) {
   EXPECT_EQ(get(hash).error().code, "blob.unavailable");
   store_.fail_with(std::nullopt);
   EXPECT_TRUE(get(hash));
+}
+
+TEST_F(BundleCacheTest, CountsAsItsFailureThatTheStoreIsAwayOrRefusesAndNotThatNothingIsThere) {
+  open();
+  const std::string failures = "alga_bundle_cache_failures_total";
+  const ContentHash hash = publish("c", tenant_);
+  EXPECT_EQ(get(ContentHash::parse(std::string(64, 'a')).value()).error().code, "blob.not_found");
+  EXPECT_EQ(metrics_.count(failures), 0);
+  store_.fail_with(Error{Kind::unavailable, "blob.unavailable", "down"});
+  EXPECT_FALSE(get(hash));
+  EXPECT_EQ(metrics_.count(failures), 1);
+  store_.fail_with(Error{Kind::denied, "blob.denied", "a key that is not taken"});
+  EXPECT_FALSE(get(hash));
+  EXPECT_EQ(metrics_.count(failures), 2);
+  store_.fail_with(std::nullopt);
+  EXPECT_TRUE(get(hash));
+  EXPECT_EQ(metrics_.count(failures), 2);
 }
 
 TEST_F(BundleCacheTest, RemovesTheLeastRecentlyUsed) {

@@ -113,7 +113,8 @@ void add_server(std::vector<Setting>& all) {
   t.duration("idle_timeout", 75 * second, 1, 3600 * second, "Between requests of a connection");
   t.duration("drain_time", 25 * second, 0, hour, "How long a stopping server lets requests finish");
   t.list("trusted_proxies", "",
-         "Networks (`10.0.0.0/8`) whose `X-Forwarded-For` and `-Proto` are believed");
+         "Networks (`10.0.0.0/8`) whose `X-Forwarded-For` and `-Proto` are believed; nobody from "
+         "them is a caller of this machine to a runner without a token");
 }
 
 void add_tls(std::vector<Setting>& all) {

@@ -141,6 +141,12 @@ TEST_P(MalformedCells, OfTheStorageAreNoRecords) {
   }
   holds("ext_storage_schemas", "schema_document", "{}", {"{"},
         [&] { return get(storage("/schemas")); });
+  expect(200, p().call("PUT", storage("/schemas/2"), admin_,
+                       object{{"schema", {{"type", "object"}}}, {"status", "active"}}));
+  holds("ext_storage_schemas", "schema_document", "{}", {"{"}, [&] {
+    return p().call("POST", storage("/records"), admin_,
+                    object{{"key", "checked"}, {"value", object{}}});
+  });
 }
 
 TEST_P(MalformedCells, OfRecordsAreAnErrorOfTheirPage) {

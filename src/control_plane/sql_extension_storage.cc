@@ -3,11 +3,10 @@
 namespace alga::control_plane {
 namespace {
 
-domain::StorageRecord for_guest(const StoredRecord& record) {
-  return {.ns = record.ns,
-          .key = record.key,
-          .value = guest_value(record),
-          .revision = record.revision};
+Result<domain::StorageRecord> for_guest(const StoredRecord& record) {
+  TRY(std::string value, guest_value(record));
+  return domain::StorageRecord{
+      .ns = record.ns, .key = record.key, .value = std::move(value), .revision = record.revision};
 }
 
 /// Errors of the database are none of a guest's business.
@@ -72,8 +71,10 @@ void SqlExtensionStorage::list(domain::StorageScope scope, domain::StorageList l
       [this, scope = std::move(scope), list = std::move(list)]() -> Result<domain::StoragePage> {
         TRY(StorageListing listing, records_.list(scope, list));
         domain::StoragePage page;
-        for (const StoredRecord& record : listing.records)
-          page.records.push_back(for_guest(record));
+        for (const StoredRecord& record : listing.records) {
+          TRY(domain::StorageRecord one, for_guest(record));
+          page.records.push_back(std::move(one));
+        }
         page.next_cursor = std::move(listing.next_cursor);
         return page;
       });

@@ -383,13 +383,12 @@ Result<StorageUsage> StorageRecords::usage(const domain::StorageScope& scope) co
   return StorageUsage{namespaces, keys, bytes};
 }
 
-std::string guest_value(const StoredRecord& record) {
+Result<std::string> guest_value(const StoredRecord& record) {
   if (record.encoding == StorageEncoding::bytes) return record.value;
-  auto value = json::parse(record.value);
-  if (!value) return record.value;
-  if (value->is_string()) return std::string(value->get_string());
-  if (value->is_object()) {
-    const auto* spelled = value->get_object().if_contains("_bytes_b64");
+  TRY(const boost::json::value value, from_column(record.value, "value"));
+  if (value.is_string()) return std::string(value.get_string());
+  if (value.is_object()) {
+    const auto* spelled = value.get_object().if_contains("_bytes_b64");
     if (spelled != nullptr && spelled->is_string()) {
       if (auto bytes = base64_decode(spelled->get_string())) return std::move(*bytes);
     }

@@ -132,7 +132,7 @@ class StorageRecords {
 
 /// What a guest reads: bytes as they are, JSON text as text, a JSON string as its characters, and
 /// an object with `_bytes_b64` as the bytes that it spells.
-[[nodiscard]] std::string guest_value(const StoredRecord& record);
+[[nodiscard]] Result<std::string> guest_value(const StoredRecord& record);
 
 /// domain::ExtensionStorage on StorageRecords and the blocking pool.
 class SqlExtensionStorage final : public domain::ExtensionStorage {

@@ -111,8 +111,10 @@ Result<std::optional<std::int64_t>> check_schemas(const Core& core,
     if (schema == nullptr) continue;
     if (schema->status == "draft") return violation("a draft is no schema to write by");
     if (!parsed.contains(schema->version)) {
-      TRY(json::Schema one, parse_schema(schema->document));
-      parsed.emplace(schema->version, std::move(one));
+      Result<json::Schema> one = parse_schema(schema->document);
+      // It was a schema when it was stored.
+      if (!one) return malformed_column("schema_document");
+      parsed.emplace(schema->version, std::move(*one));
     }
     TRY_VOID(check_value(parsed.at(schema->version), write));
   }

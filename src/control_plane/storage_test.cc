@@ -187,6 +187,11 @@ TEST_P(ExtensionStorageContract, ShowsGuestsAndApisTheSameRecords) {
   EXPECT_EQ(guest("json"), R"({"a":1})");
   EXPECT_EQ(guest("text"), "plain");
   EXPECT_EQ(guest("none"), "storage.missing");
+  ASSERT_TRUE(p().database().write([](sql::Executor& sql) {
+    return sql.execute("UPDATE ext_storage_records SET value = $1 WHERE record_key = 'json'",
+                       {sql::Blob{"{"}});
+  }));
+  EXPECT_EQ(guest("json"), "storage.unavailable") << "what is no JSON any more is no value";
 }
 
 TEST_P(ExtensionStorageContract, LetsOneOfManyWritersWinARevision) {

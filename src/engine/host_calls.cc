@@ -524,8 +524,8 @@ void Execution::call_storage(ab_call* call, const ab_host_request& asked) {
           bytes += weight(record);
           entries.push_back(entry_of(record));
         }
-        if (too_much(bytes)) return;
         std::string next = page->next_cursor.value_or("");
+        if (too_much(bytes + next.size())) return;
         ab_call_ok_page(call, entries.data(), entries.size(), to_ab(next),
                         page->next_cursor ? 1 : 0);
       });

@@ -102,21 +102,25 @@ TEST(Scheduler, AnIdleJobLivesUntilItIsWokenThoughNobodyElseHoldsIt) {
   EXPECT_EQ(round.load(), 2);
 }
 
-TEST(Scheduler, GuestsRunBelowTheThreadsThatAnswer) {
+TEST(Scheduler, GuestsRunBelowTheThreadsThatAnswerWhereverThoseStand) {
   const int ours = ::getpriority(PRIO_PROCESS, 0);
-  if (ours > 14) GTEST_SKIP() << "SKIPPED: these tests run at the lowest priority there is";
+  if (ours > 11) GTEST_SKIP() << "SKIPPED: these tests run at nearly the lowest priority there is";
   std::atomic<int> theirs{-100};
-  std::latch over(1);
-  Scheduler scheduler({}, [] {});
-  scheduler.submit(std::make_shared<ScriptedJob>(
-      "t",
-      [&] {
-        theirs = ::getpriority(PRIO_PROCESS, 0);
-        return Job::Step::finished;
-      },
-      [&] { over.count_down(); }));
-  over.wait();
-  EXPECT_EQ(theirs, ours + 5);
+  std::thread([&] {  // a server under `nice`
+    ASSERT_EQ(::setpriority(PRIO_PROCESS, 0, ours + 3), 0);
+    std::latch over(1);
+    Scheduler scheduler({}, [] {});
+    scheduler.submit(std::make_shared<ScriptedJob>(
+        "t",
+        [&] {
+          theirs = ::getpriority(PRIO_PROCESS, 0);
+          return Job::Step::finished;
+        },
+        [&] { over.count_down(); }));
+    over.wait();
+  })
+      .join();
+  EXPECT_EQ(theirs, ours + 3 + 5);
 }
 
 /// `struct sched_attr` of the calling thread, which has its turn (`sched_runtime`) in it.

@@ -23,7 +23,9 @@ HealthWatch::Store standing_of(domain::BundleStore* store) {
 /// What throws is not healthy.
 Seen look(const blob::BundleCache& bundles, domain::BundleStore* store) noexcept {
   try {
-    return {.cache_writable = bundles.probe().has_value(), .store = standing_of(store)};
+    return {.cache_writable = bundles.probe().has_value(),
+            .has_bundles = bundles.size() > 0,
+            .store = standing_of(store)};
   } catch (...) {
     return {};
   }

@@ -27,6 +27,7 @@ class HealthWatch {
   };
   struct Seen {
     bool cache_writable = false;
+    bool has_bundles = false;
     Store store = Store::away;
   };
   static constexpr std::chrono::seconds fresh{1};

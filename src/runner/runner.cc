@@ -49,10 +49,7 @@ void RunnerRole::count(const domain::ExecuteResponse& response) const {
 
 async::Task<RunnerRole::Health> RunnerRole::health() {
   const HealthWatch::Seen seen = co_await health_watch_.see();
-  co_return Health{.seen = seen,
-                   .has_bundles = use_.bundles->size() > 0,
-                   .draining = gate_.closed(),
-                   .load = use_.engine->current_load()};
+  co_return Health{.seen = seen, .draining = gate_.closed(), .load = use_.engine->current_load()};
 }
 
 bool RunnerRole::drain(SteadyTime deadline) {

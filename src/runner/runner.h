@@ -98,7 +98,6 @@ class RunnerRole final : public domain::Runner {
 
   struct Health {
     HealthWatch::Seen seen;
-    bool has_bundles = false;
     bool draining = false;
     engine::Engine::Load load;
     [[nodiscard]] bool store_reachable() const { return seen.store == HealthWatch::Store::there; }
@@ -106,7 +105,7 @@ class RunnerRole final : public domain::Runner {
     /// that refuses this process is a fault of this process.
     [[nodiscard]] bool ready() const {
       const bool served =
-          store_reachable() || (seen.store == HealthWatch::Store::away && has_bundles);
+          store_reachable() || (seen.store == HealthWatch::Store::away && seen.has_bundles);
       return seen.cache_writable && served && !draining;
     }
   };

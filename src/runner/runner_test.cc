@@ -384,6 +384,8 @@ TEST_F(RunnerHttpTest, HoldsHeadersAndBodyTogether) {
     EXPECT_THAT(post(routed + second + "\r\n", body()), HasSubstr("runner.identity_mismatch"))
         << "after the one that agrees: " << second;
   }
+  EXPECT_THAT(post(routed + "x-ext-install-id: i1\r\nx-ext-install-id: i2\r\n", body()),
+              HasSubstr("runner.identity_mismatch"));
   EXPECT_THAT(post(routed, "{"), HasSubstr(" 400 "));
   EXPECT_TRUE(engine_.invocations.empty());
 }
