@@ -19,8 +19,8 @@ sys.path.insert(0, str(ROOT / "tools"))
 from story.page import Page  # noqa: E402
 from story.tickets import FIRST_KEY, SECOND_KEY  # noqa: E402
 
-# Ends what hangs; a machine that is busy with ten other things compiles for minutes.
-DEMO_SECONDS = 900
+# Ends what hangs: both stories within the E2E_SECONDS (tools/testing/suites.py) of this program. A busy machine compiles for minutes.
+DEMO_SECONDS = 400
 PROMISES = [
     "the extension answered 200",
     "with the tickets of the API",
@@ -42,8 +42,9 @@ def told(folder, *options):
     """What the demo prints, once it has ended well, kept every promise and left nothing in its folder for temporary things."""
     scratch = folder / ("many" if options else "one")
     scratch.mkdir()
+    folder.chmod(0o711)  # PostgreSQL, which may stand in there, runs as a user of its own
     command = [ROOT / "tools" / "demo", *options]
-    env = {**os.environ, "ALGAD": program(), "TMPDIR": str(scratch)}
+    env = {**os.environ, "ALGAD": program(), "TMPDIR": str(scratch), "NODE_DISABLE_COMPILE_CACHE": "1"}
     done = subprocess.run(command, env=env, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=DEMO_SECONDS)
     said = done.stdout + done.stderr
     if found := re.search(r"^this needs more than is here: (.*)$", said, re.M):

@@ -81,7 +81,7 @@ class Alga:
         """A call of the extension through the gateway, whatever it answers."""
         return next(self._gateways).get(f"/api/ext/{extension}{path}", headers={"x-tenant-id": tenant})
 
-    def eventually_lines(self, extension, tenant, wanted, seconds=10):
+    def eventually_lines(self, extension, tenant, wanted, seconds=60):
         """The log lines of an extension, read until one holds `wanted`: records come in batches."""
         deadline = time.monotonic() + seconds
         while True:
