@@ -14,7 +14,8 @@ use std::ffi::c_void;
 use std::io::{Seek, Write};
 use std::os::fd::AsRawFd;
 use std::ptr::{null, null_mut};
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::mpsc::channel;
 use std::sync::{Arc, Condvar, Mutex};
 use std::thread::JoinHandle;
 use std::time::Duration;
@@ -40,6 +41,53 @@ pub fn take_owned(owned: AbOwned) -> Vec<u8> {
     unsafe { owned.into_bytes() }.to_vec()
 }
 
+/// What `work` returns. A test whose product hangs fails instead of hanging, too.
+pub fn in_time<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> T {
+    let (done, result) = channel();
+    std::thread::spawn(move || done.send(work()));
+    result.recv_timeout(PATIENCE).expect("it panics or hangs")
+}
+
+/// Counts the buffers that the product was given and has not released yet.
+#[derive(Clone, Default)]
+pub struct Lent(Arc<AtomicU64>);
+
+impl Lent {
+    pub fn count(&self) -> u64 {
+        self.0.load(Ordering::SeqCst)
+    }
+
+    pub fn lend(&self, bytes: Vec<u8>) -> AbOwned {
+        struct Buffer(Vec<u8>, Lent);
+        unsafe extern "C-unwind" fn release(ctx: *mut c_void) {
+            let Buffer(_, lent) = *unsafe { Box::from_raw(ctx.cast::<Buffer>()) };
+            lent.0.fetch_sub(1, Ordering::SeqCst);
+        }
+        self.0.fetch_add(1, Ordering::SeqCst);
+        let buffer = Box::new(Buffer(bytes, self.clone()));
+        AbOwned {
+            data: buffer.0.as_ptr(),
+            len: buffer.0.len(),
+            release: Some(release),
+            ctx: Box::into_raw(buffer).cast(),
+        }
+    }
+}
+
+/// Callbacks that were made, or still ran, after `ab_exec_free`. They may come on any thread, where a
+/// panic would not fail the test: what has the record does when it is done with it.
+#[derive(Default)]
+struct Late(AtomicU64);
+
+impl Drop for Late {
+    fn drop(&mut self) {
+        if !std::thread::panicking() {
+            assert_eq!(*self.0.get_mut(), 0, "callbacks after ab_exec_free");
+        }
+    }
+}
+
+pub type NotifyHandler = Box<dyn Fn() + Send + Sync>;
 pub type AbandonedHandler = Box<dyn Fn(u64) + Send + Sync>;
 pub type CallHandler = Box<dyn Fn(&AbHostRequest, *mut AbCall) -> i32 + Send + Sync>;
 
@@ -53,8 +101,12 @@ pub struct Record {
     pub abandoned: Mutex<Vec<u64>>,
     pub ops: Mutex<Vec<(AbOp, AbVia, String)>>,
     pub refuse_logs: AtomicBool,
-    pub closed: AtomicBool,
+    /// The body of the request.
+    pub lent: Lent,
+    closed: AtomicBool,
+    late: Late,
     pub call: Option<CallHandler>,
+    pub on_notify: Option<NotifyHandler>,
     pub on_abandoned: Option<AbandonedHandler>,
 }
 
@@ -77,6 +129,12 @@ impl Record {
         String::from_utf8_lossy(&pieces.copied().collect::<Vec<u8>>()).into_owned()
     }
 
+    fn note_if_late(&self) {
+        if self.closed.load(Ordering::SeqCst) {
+            self.late.0.fetch_add(1, Ordering::SeqCst);
+        }
+    }
+
     pub fn ops(&self) -> Vec<AbOp> {
         self.ops.lock().unwrap().iter().map(|(op, _, _)| *op).collect()
     }
@@ -84,12 +142,16 @@ impl Record {
 
 unsafe fn record<'a>(user: *mut c_void) -> &'a Record {
     let record = unsafe { &*user.cast::<Record>() };
-    assert!(!record.closed.load(Ordering::SeqCst), "a callback after ab_exec_free");
+    record.note_if_late();
     record
 }
 
 unsafe extern "C-unwind" fn notify(_host: *mut c_void, user: *mut c_void) {
     let record = unsafe { record(user) };
+    if let Some(handler) = &record.on_notify {
+        handler();
+        record.note_if_late();
+    }
     *record.notified.lock().unwrap() += 1;
     record.signal.notify_all();
 }
@@ -286,6 +348,7 @@ pub struct Run {
     pub headers: Vec<(String, String)>,
     pub limits: AbLimits,
     pub call: Option<CallHandler>,
+    pub on_notify: Option<NotifyHandler>,
     pub on_abandoned: Option<AbandonedHandler>,
     pub refuse_logs: bool,
     /// Gives up (by freeing the execution) after that many yields.
@@ -300,6 +363,7 @@ impl Run {
             headers: Vec::new(),
             limits: limits(),
             call: None,
+            on_notify: None,
             on_abandoned: None,
             refuse_logs: false,
             max_yields: None,
@@ -373,6 +437,7 @@ impl Exec {
     fn new(component: &Component, run: Run) -> Exec {
         let record = Box::new(Record {
             call: run.call,
+            on_notify: run.on_notify,
             on_abandoned: run.on_abandoned,
             refuse_logs: AtomicBool::new(run.refuse_logs),
             ..Record::default()
@@ -398,7 +463,7 @@ impl Exec {
             url: view(&run.url),
             headers: if headers.is_empty() { null() } else { headers.as_ptr() },
             n_headers: headers.len(),
-            body: run.body.map_or(AbOwned::EMPTY, AbOwned::from_vec),
+            body: run.body.map_or(AbOwned::EMPTY, |body| record.lent.lend(body)),
             has_body,
         };
         let (mut raw, mut error) = (null_mut(), null_mut());
@@ -465,7 +530,7 @@ impl Exec {
         }
     }
 
-    /// Frees the execution; any callback made afterwards fails the test.
+    /// Frees the execution; a callback afterwards fails the test when the record is dropped.
     pub fn free(self) -> Box<Record> {
         let mut exec = std::mem::ManuallyDrop::new(self);
         unsafe { ab_exec_free(exec.raw) };
