@@ -3,7 +3,7 @@
 mod host;
 
 use alga_bridge::abi::*;
-use host::guests::{ECHO, V1, guest, plain};
+use host::guests::{ECHO, V1, guest, plain, poll_repeated};
 use host::{Engine, Run};
 
 const STACK_OVERFLOW: i32 = 0;
@@ -163,6 +163,25 @@ fn hoarding_resources_ends_with_the_handle_limit() {
     let component = engine.load(&guest(V1, &imports, fields, body));
     let ended = Run::get("/").limits(|limits| limits.resource_handles = 50).finish(&component);
     assert_eq!(ended.end, AbEnd::HandleLimit, "{ended:?}");
+}
+
+#[test]
+fn a_list_that_names_one_handle_over_and_over_ends_with_the_handle_limit() {
+    let engine = Engine::new();
+    let limits = |limits: &mut AbLimits| {
+        (limits.resource_handles, limits.host_call_bytes) = (100, 1 << 30);
+    };
+    let run = |times: u32| Run::get("/").limits(limits).finish(&engine.load(&poll_repeated(times)));
+    let ended = run(50);
+    assert_eq!(ended.end, AbEnd::Ok, "{ended:?}");
+    let every: Vec<u8> = (0..50_u32).flat_map(u32::to_le_bytes).collect();
+    assert_eq!(ended.body, Some(every), "each place of the list is ready");
+    // Each place borrows the handle, and what is borrowed counts.
+    for times in [100, 10_000_000] {
+        let ended = run(times);
+        assert_eq!((ended.end, ended.limit.as_str()), (AbEnd::HandleLimit, "resource_handles"));
+    }
+    assert_eq!(run(0).end, AbEnd::GuestTrap, "a list of nothing is a mistake of the guest");
 }
 
 #[test]

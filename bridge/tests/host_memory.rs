@@ -5,7 +5,7 @@ mod host;
 
 use alga_bridge::abi::*;
 use alga_bridge::call::*;
-use host::guests::{V1, guest};
+use host::guests::{V1, guest, poll_repeated};
 use host::http::repeating;
 use host::{Engine, Run};
 
@@ -60,6 +60,7 @@ fn what_a_guest_makes_the_host_keep_is_bounded() {
     what_is_given_up_or_sent_counts_no_more(&engine);
     executions_that_end_in_the_middle_leave_nothing(&engine);
     names_of_functions(&engine);
+    handles_named_millions_of_times(&engine);
 }
 
 fn bodies_that_are_written_and_never_sent(engine: &Engine) {
@@ -186,4 +187,16 @@ fn names_of_functions(engine: &Engine) {
         assert!(ended.message.contains("exceeds limit"), "{ended:?}");
     });
     assert!(grown < SLACK, "{grown} bytes more for a name of {}", bomb.len());
+}
+
+fn handles_named_millions_of_times(engine: &Engine) {
+    const TIMES: u32 = 10_000_000;
+    let component = engine.load(&poll_repeated(TIMES));
+    let allowed = |limits: &mut AbLimits| limits.host_call_bytes = 1 << 30;
+    let grown = growth(|| {
+        let ended = Run::get("/").limits(allowed).finish(&component);
+        assert_eq!(ended.end, AbEnd::HandleLimit, "{ended:?}");
+    });
+    let list = 4 * u64::from(TIMES);
+    assert!(grown < list + SLACK, "{grown} bytes more, of which the guest has {list}");
 }

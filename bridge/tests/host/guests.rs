@@ -90,6 +90,26 @@ fn encode(packages: &[&str], world: &str, module: &str) -> Vec<u8> {
         .expect("a component")
 }
 
+/// Polls a list that names one handle, which is ready, that many times, and answers what was ready.
+pub fn poll_repeated(times: u32) -> Vec<u8> {
+    let fields = r#"
+        (import "wasi:clocks/monotonic-clock@0.2.3" "subscribe-duration" (func $subscribe (param i64) (result i32)))
+        (import "wasi:io/poll@0.2.3" "poll" (func $poll (param i32 i32 i32)))"#;
+    let body = format!(
+        "(local $i i32) (local $handle i32)
+        (drop (memory.grow (i32.const {})))
+        (local.set $handle (call $subscribe (i64.const 0)))
+        (loop $l
+            (i32.store (i32.add (i32.const 131072) (i32.mul (local.get $i) (i32.const 4))) (local.get $handle))
+            (local.set $i (i32.add (local.get $i) (i32.const 1)))
+            (br_if $l (i32.lt_u (local.get $i) (i32.const {times}))))
+        (call $poll (i32.const 131072) (i32.const {times}) (i32.const 512))
+        (call $answer (i32.const 200) (i32.load (i32.const 512)) (i32.mul (i32.load (i32.const 516)) (i32.const 4)))",
+        times / 16_384 + 1
+    );
+    guest(V1, &["wasi:clocks/monotonic-clock@0.2.3", "wasi:io/poll@0.2.3"], fields, &body)
+}
+
 pub const V1: &str = "alga:extension@1.0.0";
 pub const COMPAT: &str = "alga:extension";
 
