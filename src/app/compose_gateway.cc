@@ -15,7 +15,8 @@ constexpr crypto::JwsAlgorithm all_algorithms[] = {
 Status World::Parts::build_people() {
   gateway::ClaimNames claims{.tenant = config.text("gateway.oidc.tenant_claim"),
                              .roles = config.text("gateway.oidc.roles_claim"),
-                             .client = config.text("gateway.oidc.client_claim")};
+                             .client = config.text("gateway.oidc.client_claim"),
+                             .permissions = config.text("gateway.oidc.permissions_claim")};
   if (!config.text("gateway.oidc.issuer").empty()) {
     gateway::OidcAuthenticator::Options options{.issuer = config.text("gateway.oidc.issuer"),
                                                 .audience = config.text("gateway.oidc.audience"),

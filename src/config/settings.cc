@@ -437,6 +437,10 @@ void add_gateway(std::vector<Setting>& all) {
   oidc.text("roles_claim", Type::text, "roles", "Claim that lists the roles");
   oidc.text("client_claim", Type::text, "client_id",
             "Claim that names the client of a client-portal user");
+  oidc.text("permissions_claim", Type::text, "",
+            "Claim that lists `extension:read` and `extension:write`: a user of a tenant needs the "
+            "one to call extensions with GET and HEAD, the other for the rest. Empty: the role is "
+            "enough");
   Table session(all, "gateway.session");
   session.secret("key", "Key (32 bytes, base64) that a host application signs session tokens with");
 }

@@ -43,6 +43,13 @@ enum class Role : std::uint8_t {
   return role == Role::tenant_admin || role == Role::tenant_user || role == Role::client_user;
 }
 
+/// What a user of a tenant may call of its extensions. An identity provider can take of it; what
+/// else there is of credentials gives all.
+struct ExtensionRights {
+  bool read = true;   ///< GET and HEAD
+  bool write = true;  ///< every other method
+};
+
 /// Who is calling, after the credentials were believed. `tenant` is set exactly for the
 /// tenant-bound roles, `publisher` (its name) exactly for publishers.
 struct Principal {
@@ -55,6 +62,7 @@ struct Principal {
   std::optional<std::string> publisher;
   std::string label;
   std::optional<UserIdentity> user;  ///< for sources that name a person
+  ExtensionRights extensions;
 
   [[nodiscard]] bool is_operator() const { return role == Role::operator_; }
 };

@@ -39,8 +39,14 @@ Error as_policy_error(const Error& error) {
           std::string(error.code) + ": " + error.message, error.retry_after_s};
 }
 
-Status check_role(const Principal& principal, const domain::InstallConfig& install) {
-  if (principal.role != Role::client_user) return {};
+Status check_role(const Principal& principal, const domain::InstallConfig& install,
+                  std::string_view method) {
+  if (principal.role != Role::client_user) {
+    const bool reads = method == "GET" || method == "HEAD";
+    if (reads ? principal.extensions.read : principal.extensions.write) return {};
+    return fail(Kind::denied, "gateway.forbidden",
+                reads ? "the user lacks extension:read" : "the user lacks extension:write");
+  }
   const bool is_client = principal.user && principal.user->client_id;
   if (install.client_portal && is_client) return {};
   return fail(Kind::denied, "gateway.forbidden", "not offered to this user");
@@ -78,7 +84,7 @@ async::Task<Result<Access>> admit(AccessRequest request, domain::Authenticator* 
     access.endpoint = endpoint->path;
     access.declares_head = endpoint->method == "HEAD";
   }
-  CO_TRY_VOID(check_role(access.principal, config));
+  CO_TRY_VOID(check_role(access.principal, config, request.method));
   co_return access;
 }
 

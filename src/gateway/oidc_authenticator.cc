@@ -31,26 +31,40 @@ std::string claim(const boost::json::object& claims, std::string_view name) {
   return text.size() <= kMaxClaim && domain::is_header_value(text) ? text : std::string{};
 }
 
-std::set<Role> roles_of(const boost::json::object& claims, std::string_view name) {
-  std::set<Role> roles;
-  const auto add = [&roles](std::string_view text) {
-    if (const auto role = domain::parse_role(text)) roles.insert(*role);
-  };
+/// The texts of a list, or of one text with blanks between them.
+std::vector<std::string_view> words_of(const boost::json::object& claims, std::string_view name) {
+  std::vector<std::string_view> words;
   const auto* value = claims.if_contains(name);
   if (value != nullptr && value->is_array()) {
     for (const json::Value& item : value->get_array()) {
-      if (item.is_string()) add(item.get_string());
+      if (item.is_string()) words.push_back(item.get_string());
     }
   }
   if (value != nullptr && value->is_string()) {
     std::string_view rest = value->get_string();
     while (!rest.empty()) {
       const std::size_t blank = rest.find(' ');
-      add(rest.substr(0, blank));
+      words.push_back(rest.substr(0, blank));
       rest = blank == rest.npos ? std::string_view{} : rest.substr(blank + 1);
     }
   }
+  return words;
+}
+
+std::set<Role> roles_of(const boost::json::object& claims, std::string_view name) {
+  std::set<Role> roles;
+  for (const std::string_view word : words_of(claims, name)) {
+    if (const auto role = domain::parse_role(word)) roles.insert(*role);
+  }
   return roles;
+}
+
+domain::ExtensionRights rights_of(const boost::json::object& claims, std::string_view name) {
+  const auto words = words_of(claims, name);
+  const auto has = [&](std::string_view right) {
+    return std::ranges::find(words, right) != words.end();
+  };
+  return {.read = has("extension:read"), .write = has("extension:write")};
 }
 
 domain::UserIdentity user_of(const boost::json::object& claims, const ClaimNames& names,
@@ -96,6 +110,7 @@ Result<Principal> principal_from_claims(const json::Value& value, const ClaimNam
                       .label = claim(claims, "name"),
                       .user = user_of(claims, names, role)};
   if (domain::is_tenant_bound(role)) {
+    if (!names.permissions.empty()) principal.extensions = rights_of(claims, names.permissions);
     principal.tenant = TenantId::parse(claim(claims, names.tenant));
     if (!principal.tenant) return invalid("no tenant");
   }

@@ -22,6 +22,9 @@ struct ClaimNames {
   std::string publisher = "publisher";
   std::string client = "client_id";
   std::string client_name = "client_name";
+  /// Lists `extension:read` and `extension:write`, as the roles are listed; empty: the role of a
+  /// user is enough.
+  std::string permissions;
 };
 
 /// The principal that claims describe: of several known roles the most powerful one. Error:

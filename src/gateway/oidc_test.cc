@@ -105,6 +105,28 @@ TEST_F(Oidc, ReadsClientUsersAndPublishers) {
   EXPECT_FALSE(publisher->tenant);
 }
 
+TEST_F(Oidc, ReadsPermissionsWhereAClaimIsNamedForThem) {
+  const auto rights = [&](const std::string& who, const std::string& permissions) {
+    const auto principal = authenticate(token(claims(who + permissions)));
+    if (!principal) return std::string(principal.error().code);
+    return std::string(principal->extensions.read ? "read " : "") +
+           (principal->extensions.write ? "write" : "");
+  };
+  const std::string user = R"(,"tenant":"t1","roles":["tenant_user"])";
+  EXPECT_EQ(rights(user, R"(,"permissions":[])"), "read write") << "nothing names the claim";
+
+  OidcAuthenticator::Options options;
+  options.claims.permissions = "permissions";
+  make(std::move(options));
+  EXPECT_EQ(rights(user, R"(,"permissions":["extension:read","ticket:write"])"), "read ");
+  EXPECT_EQ(rights(user, R"(,"permissions":"extension:write extension:read")"), "read write");
+  for (const char* none : {"", R"(,"permissions":[])", R"(,"permissions":["Extension:Read",1])",
+                           R"(,"permissions":{"extension:read":true})"}) {
+    EXPECT_EQ(rights(user, none), "") << none;
+  }
+  EXPECT_EQ(rights(R"(,"roles":["operator"])", ""), "read write") << "of operators none are asked";
+}
+
 TEST_F(Oidc, RefusesClaimsThatAreNotEnough) {
   EXPECT_EQ(refused(token(claims(""))), "no known role");
   EXPECT_EQ(refused(token(claims(R"(,"roles":["root"])"))), "no known role");

@@ -24,6 +24,7 @@ from harness.server import Algad
 from harness.tap import eventually, expect, expect_equal, expect_in, main, test
 
 SESSION_KEY = bytes(range(32))
+PLAIN = Path(__file__).resolve().parents[1] / "guests" / "text" / "echo.wasm"
 
 
 def b64(data):
@@ -186,6 +187,30 @@ def sessions(world):
     expect_equal(world.call("/counter", session(**claims, roles=["operator"])).status, 401, "a session as operator")
     forged = session(**claims, roles=["tenant_user"])[:-4] + "AAAA"
     expect_equal(world.call("/counter", forged).status, 401, "a forged session")
+
+
+@test("where a claim is named for permissions, a user needs extension:read to call with GET and extension:write for the rest")
+def permissions(world):
+    key = world.platform.folder / "session.key"
+    key.write_text(base64.b64encode(SESSION_KEY).decode())
+    config = f"""{CONFIG}
+[gateway.oidc]
+permissions_claim = "permissions"
+
+[gateway.session]
+key = "file:{key}"
+"""
+    with Platform(world.platform.folder / "permissions", config=config) as platform:
+        tenant = platform.tenant("acme")
+        slug = platform.publish(platform.publisher("example"), component=PLAIN)
+        platform.install(tenant, slug)
+        read, write = "extension:read", "extension:write"
+        for given, wanted in (([read], (200, 403)), ([write], (403, 200)), ([read, write], (200, 200)), ([], (403, 403)), (None, (403, 403))):
+            about = {} if given is None else {"permissions": given}
+            user = platform.client(session(sub="u1", tenant=tenant, roles=["tenant_user"], **about))
+            path = f"/api/ext/{slug}/x"
+            expect_equal((user.get(path).status, user.post(path, {}).status), wanted, f"GET and POST with {given}")
+        expect_equal(platform.call(tenant, slug, "/x").status, 200, "an operator, of whom no permission is asked")
 
 
 @test("a sampled trace arrives at the collector with the spans of gateway and runner, and without values")
