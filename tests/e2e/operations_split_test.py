@@ -41,7 +41,9 @@ def many_machines(folder):
         walk = Walk(folder / "walk", ports, health, env)
         walk.tool("bao", openbao.program())
         walk.follow("many-machines.md", at_least=30)
-        for log in sorted(walk.folder.glob("*.log")):
+        logs = sorted(walk.folder.glob("*.log"))
+        expect(len(logs) > 0, "the walk left no log")
+        for log in logs:
             expect("the bundle store cannot be used" not in log.read_text(), f"{log.name}: a start found that S3 refuses its key")
 
 

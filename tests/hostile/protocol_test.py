@@ -260,11 +260,11 @@ def log_injection(world):
         except (ValueError, UnicodeError):
             pass  # the client itself would not send it
     world.say(world.head("GET", extra=b'x-request-id: x","message":"forged\r\nconnection: close\r\n\r\n'))
-    for line in world.platform.server.output().splitlines():
-        if not line.startswith("{"):
-            continue
+    lines = [line for line in world.platform.server.output().splitlines() if line.startswith("{")]
+    for line in lines:
         record = json.loads(line)
         expect(record.get("message") != "forged" and "\x1b" not in line, f"a forged line: {line[:300]}")
+    expect(any(json.loads(line).get("message") == "execution" for line in lines), "the log has no line of an execution")
 
 
 @test("after all of that the server is well")
