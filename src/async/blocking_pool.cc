@@ -22,11 +22,11 @@ BlockingPool::BlockingPool(std::size_t threads, std::size_t max_queued, std::str
 BlockingPool::~BlockingPool() { close(); }
 
 bool BlockingPool::submit(std::move_only_function<void()> job) {
-  {
-    const std::scoped_lock lock(mutex_);
-    if (closed_ || jobs_.size() >= max_queued_) return false;
-    jobs_.push_back(std::move(job));
-  }
+  const std::scoped_lock lock(mutex_);
+  if (closed_ || jobs_.size() >= max_queued_) return false;
+  jobs_.push_back(std::move(job));
+  // Under the lock: whoever hears from the job that it is done may close the pool and free it, and
+  // closing waits for the lock.
   wake_.notify_one();
   return true;
 }

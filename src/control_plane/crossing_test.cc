@@ -233,11 +233,22 @@ class Crossing : public ::testing::Test {
     return found == known.end() ? std::nullopt : std::optional{found->second};
   }
 
-  std::vector<Route> routes() {
+  static void add_parameter(Route& route, const json::Value& parameter) {
     const std::set<std::string> harmless{"limit",  "follow",   "level",         "ts",
                                          "cursor", "stream",   "includeValues", "includeMetadata",
                                          "before", "status",   "since",         "keyPrefix",
                                          "size",   "filename", "declaredHash",  "ifRevision"};
+    std::string name(parameter.at("name").as_string());
+    if (parameter.at("in") == "header") {
+      route.tenant_scoped |= name == "x-tenant-id";
+    } else if (parameter.at("in") == "path") {
+      route.path_params.push_back(name);
+    } else if (!harmless.contains(name)) {
+      route.query_params.push_back(name);
+    }
+  }
+
+  std::vector<Route> routes() {
     json::Value document = json::parse(openapi_document()).value();
     std::vector<Route> routes;
     for (const auto& [path, item] : document.at("paths").as_object()) {
@@ -249,16 +260,7 @@ class Crossing : public ::testing::Test {
                                [](unsigned char c) { return std::toupper(c); });
         const auto& about = operation.as_object();
         if (const auto* list = about.if_contains("parameters")) {
-          for (const auto& it : list->as_array()) {
-            std::string name(it.at("name").as_string());
-            if (it.at("in") == "header") {
-              route.tenant_scoped |= name == "x-tenant-id";
-            } else if (it.at("in") == "path") {
-              route.path_params.push_back(name);
-            } else if (!harmless.contains(name)) {
-              route.query_params.push_back(name);
-            }
-          }
+          for (const json::Value& one : list->as_array()) add_parameter(route, one);
         }
         route.has_body = about.contains("requestBody");
         std::string security = boost::json::serialize(operation.at("security"));

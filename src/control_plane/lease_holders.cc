@@ -79,7 +79,7 @@ Result<bool> LeaseHolders::confirmed(std::int64_t seq) const {
                     database_now(sql.dialect())),
         {seq});
   }));
-  return row->at<std::int64_t>(0) == 0;
+  return row && row->at<std::int64_t>(0) == 0;
 }
 
 async::Task<void> LeaseHolders::settle() const {
