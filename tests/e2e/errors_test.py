@@ -217,6 +217,9 @@ def known_tokens(world):
         status, out, err = algad("serve", "--data", world.folder / "known-data", "--listen", "127.0.0.1:0", *given)
         expect_equal(status, 1, f"status with {token!r} as {setting} ({out} {err})")
         expect_in("config.default_token", out + err, f"{token!r} as {setting}")
+        status, out, err = algad("check-config", *given)
+        expect_equal((status, "config.default_token" in err, "good" in out), (2, True, False), f"check-config with {token!r} as {setting} ({out} {err})")
+        expect_equal(algad("check-config", *given, "--set", "server.development=true")[0], 0, "in development")
         with Algad("all", world.folder / "development", arguments=[*given, "--set", "server.development=true"]):
             pass  # it starts
 
