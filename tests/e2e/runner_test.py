@@ -55,6 +55,11 @@ response_body = "12MiB"
     def execute(self, *arguments, headers=None, **more):
         return self.server.execute(self.body(*arguments, **more), headers)
 
+    def hold(self):
+        """From now on the upstream holds what it is asked. What ran before has ended by then: who counts what runs counts his own."""
+        eventually(lambda: self.server.client().get("/readyz").json()["running"] == 0, 10, "nothing runs")
+        self.upstream.hold()
+
     def held(self, **more):
         """An execution, on a thread, that ends when the upstream lets it go."""
         return self.aside("/fetch", {"url": f"{self.upstream.origin}/held"}, **more)
@@ -124,7 +129,7 @@ def lets_run(world, running, count):
 
 @test("a tenant that waited for its own place in vain is told 429 and when to come back, though the server has room")
 def tenant_waited(world):
-    world.upstream.hold()
+    world.hold()
     for _ in lets_run(world, [world.held()], 1):
         told_to_come_back(world, world.execute("/echo"), 429, "limit.queue_wait")
         expect_equal(world.execute("/echo", tenant=OTHER_TENANT).json()["status"], 200, "another tenant meanwhile")
@@ -133,7 +138,7 @@ def tenant_waited(world):
 
 @test("who waited in vain for a place of a full server is told 503 and when to come back, though the tenant runs nothing")
 def server_waited(world):
-    world.upstream.hold()
+    world.hold()
     for _ in lets_run(world, [world.held(tenant=tenant) for tenant in TENANTS], 2):
         told_to_come_back(world, world.execute("/echo", tenant=MORE_TENANTS[0]), 503, "limit.queue_wait")
     expect_equal(world.execute("/echo", tenant=MORE_TENANTS[0]).json()["status"], 200, "afterwards")
@@ -143,7 +148,7 @@ def server_waited(world):
 def single_flight(world):
     key = {"x-idempotency-key": "once"}
     asked = "/fetch", {"url": f"{world.upstream.origin}/held"}
-    world.upstream.hold()
+    world.hold()
     thread, answers = world.held(headers=key)
     try:
         eventually(lambda: world.server.client().get("/readyz").json()["running"] == 1, 10, "the first one runs")
@@ -196,7 +201,7 @@ def nobody_else_waits(world):
         eventually(lambda: ready.get("/readyz").json()["waiting"] == before + len(tenants), 10, f"{tenants} wait")
         return threads
 
-    world.upstream.hold()
+    world.hold()
     running = [world.held(tenant=tenant) for tenant in TENANTS]
     for _ in lets_run(world, running, 2):
         # Four times as many as may run may wait; a quarter of those, so two, of one tenant.
@@ -211,7 +216,7 @@ def nobody_else_waits(world):
 def drain(world):
     world.wait_for_places("60s")
     ready = world.server.client()
-    world.upstream.hold()
+    world.hold()
     running = [world.held(tenant=tenant) for tenant in TENANTS]
     statuses = []
     stopping = threading.Thread(target=lambda: statuses.append(world.server.stop()))
