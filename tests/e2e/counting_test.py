@@ -87,6 +87,25 @@ def ignored(world):
     expect_in("skipped: bridge: it_hoards: ignored", lines, "none given")
 
 
+GTEST = """#!/bin/sh
+for word; do case $word in --gtest_output=json:*) report=${word#--gtest_output=json:} ;; esac; done
+printf 'a_test.cc:3: Skipped\\nsanitizers need their address space\\n'
+echo '{"testsuites":[{"name":"S","testsuite":[{"name":"T","status":"RUN","result":"SKIPPED"},{"name":"U","status":"RUN","result":"COMPLETED"}]}]}' >"$report"
+"""
+
+
+@test("a test in C++ that cannot run here is in the sum as skipped, with the reason that it gave")
+def skipped_gtest(world):
+    program = world.folder / "build/release/src/a/a_test"
+    program.parent.mkdir(parents=True)
+    (world.folder / "src/a").mkdir(parents=True)
+    program.write_text(GTEST)
+    program.chmod(0o755)
+    status, lines = world.run("run-tests", "--only", "cpp")
+    expect_equal((status, lines[-1]), (0, "1 passed, 0 failed, 1 skipped"), f"the sum of {lines}")
+    expect_in("skipped: a_test: S.T: sanitizers need their address space", lines, "the reason")
+
+
 @test("a program that ends badly, says nothing or says `not ok` is a failure, whatever else it said")
 def failures(world):
     for text, failed in (

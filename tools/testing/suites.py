@@ -13,6 +13,7 @@ RUST_SECONDS = 1800
 SDK_SECONDS = 1800
 E2E_SECONDS = 900
 CHECK_SECONDS = 120
+NO_REASON = "no reason given"
 # What takes untrusted bytes apart, and builds in minutes under sanitizers.
 PARSERS = ("archive", "blob", "crypto", "egress", "json")
 # A run that has taken longer leaves them out, and they end in time: CI has 90 minutes for everything.
@@ -118,11 +119,23 @@ def read_gtest(name, report, done):
         for group in json.loads(report.read_text())["testsuites"]:
             for test in group["testsuite"]:
                 count_gtest(outcome, f"{group['name']}.{test['name']}", test)
+    give_reasons(outcome)
     if done.status != 0 and not outcome.failures:
         outcome.failures.append(f"{name} {done.how()}")
     if done.status == 0 and not outcome.passed and not outcome.skipped:
         outcome.failures.append(f"{name} ran no test")
     return outcome
+
+
+GTEST_SKIPPED = re.compile(r"^.+:\d+: Skipped\n(.+)$", re.M)
+
+
+def give_reasons(outcome):
+    """GoogleTest 1.12 has the reason of a skipped test in its output alone, in the order of the report."""
+    reasons = GTEST_SKIPPED.findall(outcome.output)
+    if len(reasons) == sum(reason == NO_REASON for _, reason in outcome.skipped):
+        told = iter(reasons)
+        outcome.skipped = [(name, next(told) if reason == NO_REASON else reason) for name, reason in outcome.skipped]
 
 
 def count_gtest(outcome, name, test):
@@ -132,7 +145,7 @@ def count_gtest(outcome, name, test):
         outcome.output += "\n" + reasons
     elif test.get("result") == "SKIPPED" or "skipped" in test:
         reasons = [entry.get("message", "") for entry in test.get("skipped") or []]
-        outcome.skipped.append((name, "; ".join(filter(None, reasons)) or "no reason given"))
+        outcome.skipped.append((name, "; ".join(filter(None, reasons)) or NO_REASON))
     elif test.get("status") == "RUN":
         outcome.passed += 1
     else:
@@ -261,7 +274,7 @@ def read_tap(name, done):
     for verdict, title, skip, reason in TAP.findall(done.output):
         title = title.strip() or "unnamed"
         if skip:
-            outcome.skipped.append((title, reason.strip() or "no reason given"))
+            outcome.skipped.append((title, reason.strip() or NO_REASON))
         elif verdict == "ok":
             outcome.passed += 1
         else:
