@@ -97,10 +97,10 @@ def counted(server, series):
 @test("the control plane tells every runner what was published, before anybody invokes it")
 def told_at_publish(world):
     control = world.fleet.server
-    # At publish and at install, to each of two runners.
-    eventually(lambda: counted(control, 'alga_warm_ups_total{outcome="ready"}') >= 4, 30, "orders that runners have carried out")
+    # At publish and at install, to each of two runners; who has not begun with the first order carries both out at once.
+    eventually(lambda: counted(control, 'alga_warm_ups_total{outcome="ready"}') >= 2, 30, "orders that runners have carried out")
     for runner in world.fleet.runners:
-        expect_equal(counted(runner, 'alga_component_loads_total{from="disk"}'), 1, "components that a runner has loaded")
+        eventually(lambda runner=runner: counted(runner, 'alga_component_loads_total{from="disk"}') == 1, 30, "components that a runner has loaded")
     for client in (world.first, world.second):
         expect_equal(world.call("/counter", client=client).status, 200, "the first call")
     for runner in world.fleet.runners:
