@@ -71,6 +71,7 @@ Status World::Parts::build_control_plane() {
       config.duration("secrets.broker_token_life"));
   options.broker.runners = config.list("secrets.broker_runners");
   options.domain_root = config.text("control_plane.domain_root");
+  options.artefact_bytes = config.size("engine.shared_cache_bytes");
   options.scratch = scratch;
 
   control_plane::Dependencies use;

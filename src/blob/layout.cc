@@ -66,8 +66,4 @@ Result<std::string> parse_staging_key(std::string_view key) {
   return fail(Kind::invalid, "blob.invalid_key", "not the key of a staged upload");
 }
 
-std::string artefact_key(const ContentHash& hash, std::string_view fingerprint) {
-  return "artefacts/" + hash.hex() + "/" + std::string(fingerprint) + ".cwasm";
-}
-
 }  // namespace alga::blob

@@ -30,8 +30,4 @@ namespace alga::blob {
 /// The id of such a key; `blob.invalid_key` for anything else, canonical keys above all.
 [[nodiscard]] Result<std::string> parse_staging_key(std::string_view key);
 
-/// `artefacts/<hex>/<fingerprint>.cwasm`: a signed compiled component; the fingerprint names
-/// engine, settings and CPU features.
-[[nodiscard]] std::string artefact_key(const ContentHash& hash, std::string_view fingerprint);
-
 }  // namespace alga::blob

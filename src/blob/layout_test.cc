@@ -19,8 +19,7 @@ TEST(Layout, UsesTheKeysOfTheReference) {
   EXPECT_EQ(staging_key("u1"), "sha256/_staging/u1/bundle.tar.zst");
   for (const std::string& key :
        {bundle_key(tenant, extension, hash), manifest_key(tenant, extension, hash),
-        shared_bundle_key(hash), shared_manifest_key(hash), staging_key("u1"),
-        artefact_key(hash, "f1")}) {
+        shared_bundle_key(hash), shared_manifest_key(hash), staging_key("u1")}) {
     EXPECT_TRUE(is_object_key(key)) << key;
   }
 }

@@ -184,6 +184,9 @@ void add_engine(std::vector<Setting>& all) {
   t.size("memory_cache_bytes", 2 * GiB, 16 * MiB, 1024 * GiB, "Prelinked components kept mapped");
   t.size("disk_cache_bytes", 20 * GiB, 64 * MiB, 1024 * 1024 * GiB,
          "Compiled components kept on disk");
+  t.size("shared_cache_bytes", 100 * GiB, GiB, 1024 * 1024 * GiB,
+         "Compiled components kept in the bundle store, of all engines, for runners to take from "
+         "there; a control plane sees to it. At least one for each engine and version in use");
   t.integer("compile_processes", 1, 0, 64,
             "Compilers at once; 0: this process only loads what others compiled and signed with a "
             "key of `artefact_keys`. Has to be set for a runner that believes grants and runs "

@@ -143,6 +143,11 @@ struct Options {
   BrokerPolicy broker;
   /// Each install gets the host name `<install id>.<domain_root>` for its pages; empty: none.
   std::string domain_root;
+  /// Of compiled artefacts in the bundle store, all engines together; at least the largest artefact
+  /// there may be.
+  std::uint64_t artefact_bytes = 100ULL << 30U;
+  /// How often what was used is written down, and what is over the bound looked for.
+  std::chrono::milliseconds artefact_upkeep{60'000};
   /// Folder for uploads that are being checked; private to this process.
   std::filesystem::path scratch;
 };

@@ -68,6 +68,7 @@ Result<std::shared_ptr<const domain::InstallConfig>> InstallConfigAssembler::ass
   TRY_VOID(add_secrets(config, install));
   TRY_VOID(add_grant(config, install, now));
   add_answer_key(config);
+  artefacts_.used(config.content_hash);
   return std::make_shared<const domain::InstallConfig>(std::move(config));
 }
 

@@ -5,6 +5,7 @@
 #include <mutex>
 #include <string>
 
+#include "control_plane/artefact_inventory.h"
 #include "control_plane/broker.h"
 #include "control_plane/changes.h"
 #include "control_plane/core.h"
@@ -19,8 +20,8 @@ namespace alga::control_plane {
 class InstallConfigAssembler {
  public:
   InstallConfigAssembler(const Core& core, Envelopes& envelopes, const Broker& broker,
-                         const SigningKeys& keys)
-      : core_(core), envelopes_(envelopes), broker_(broker), keys_(keys) {}
+                         const SigningKeys& keys, ArtefactInventory& artefacts)
+      : core_(core), envelopes_(envelopes), broker_(broker), keys_(keys), artefacts_(artefacts) {}
 
   /// Errors: `install.not_found` (also when disabled), `extension.untrusted`, and those of sql and
   /// of the key provider.
@@ -43,6 +44,7 @@ class InstallConfigAssembler {
   Envelopes& envelopes_;
   const Broker& broker_;
   const SigningKeys& keys_;
+  ArtefactInventory& artefacts_;
 };
 
 /// domain::InstallConfigs in the process of the control plane. An answer is reused for at most one

@@ -9,8 +9,9 @@
 
 namespace alga::control_plane {
 
-KeepCompiled::KeepCompiled(const Core& core, WarmUps& warm_ups)
+KeepCompiled::KeepCompiled(const Core& core, ArtefactInventory& artefacts, WarmUps& warm_ups)
     : core_(core),
+      artefacts_(artefacts),
       warm_ups_(warm_ups),
       waiting_(core.deps().metrics->gauge("alga_recompiles_waiting",
                                           "Bundles in use of which it is not known whether they "
@@ -52,6 +53,11 @@ void KeepCompiled::run() {
       list();
       lock.lock();
     }
+    if (std::chrono::steady_clock::now() >= next_upkeep_) {
+      lock.unlock();
+      upkeep();
+      lock.lock();
+    }
     while (!stopping_ && !queue_.empty()) {
       waiting_.set(static_cast<double>(queue_.size() + later_.size()));
       const ContentHash bundle = queue_.front();
@@ -67,11 +73,13 @@ void KeepCompiled::run() {
         core_.log().info("everything that installs use is compiled",
                          {{"compiled_anew", compiled_}, {"refused", refused_}});
       }
-      wake_.wait(lock, [this] { return stopping_ || !queue_.empty(); });
+      wake_.wait_until(lock, next_upkeep_, [this] { return stopping_ || !queue_.empty(); });
       continue;
     }
     if (!std::exchange(ordered_, false)) {
-      wake_.wait_for(lock, before_next_attempt, [this] { return stopping_ || !queue_.empty(); });
+      const SteadyTime again = std::chrono::steady_clock::now() + before_next_attempt;
+      wake_.wait_until(lock, std::min(again, next_upkeep_),
+                       [this] { return stopping_ || !queue_.empty(); });
     }
     queue_.insert(queue_.end(), later_.begin(), later_.end());
     later_.clear();
@@ -84,6 +92,23 @@ void KeepCompiled::list() {
   listed_ = true;
   const std::scoped_lock lock(mutex_);
   queue_.insert(queue_.end(), bundles->begin(), bundles->end());
+}
+
+void KeepCompiled::upkeep() {
+  next_upkeep_ = std::chrono::steady_clock::now() + core_.options().artefact_upkeep;
+  const auto missing = artefacts_.write_use();
+  const Status bounded = artefacts_.bound();
+  for (const Error* error :
+       {missing ? nullptr : &missing.error(), bounded ? nullptr : &bounded.error()}) {
+    if (error == nullptr) continue;
+    core_.log().warn("the upkeep of compiled artefacts failed", {{"code", error->code}});
+  }
+  if (!missing) return;
+  const std::scoped_lock lock(mutex_);
+  for (const ContentHash& bundle : *missing) {
+    const bool queued = std::ranges::find(queue_, bundle) != queue_.end();
+    if (!queued && !never_.contains(bundle)) queue_.push_back(bundle);
+  }
 }
 
 Result<std::vector<ContentHash>> KeepCompiled::in_use() const {
@@ -115,13 +140,15 @@ void KeepCompiled::take(const ContentHash& bundle) {
   if (done.error().kind == Kind::unavailable || done.error().kind == Kind::internal) {
     later_.push_back(bundle);
   } else {
+    never_.insert(bundle);
     ++refused_;
   }
 }
 
-Result<bool> KeepCompiled::see_to(const ContentHash& bundle) const {
+Result<bool> KeepCompiled::see_to(const ContentHash& bundle) {
+  TRY(const bool counted, artefacts_.is_prepared(bundle));
+  if (counted) return false;
   TRY(const bool there, core_.deps().compiler->is_prepared(bundle));
-  if (there) return false;
   TRY(const ScratchFolder scratch, ScratchFolder::make(core_.options().scratch));
   const std::filesystem::path archive = scratch.path() / "bundle.tar.zst";
   auto got = fetch_archive(core_, blob::shared_bundle_key(bundle), bundle.hex(), archive);
@@ -129,9 +156,17 @@ Result<bool> KeepCompiled::see_to(const ContentHash& bundle) const {
   auto content = open_bundle(core_, archive, scratch.path());
   if (!content) return fail(std::move(content).error().error);
   const std::optional<std::filesystem::path> component = std::move(content->component);
-  if (!component) return false;  // pages only
-  TRY_VOID(core_.deps().compiler->prepare(bundle, component->string()));
-  return true;
+  if (!component) {
+    never_.insert(bundle);
+    return false;
+  }
+  TRY(const std::uint64_t bytes, artefacts_.prepare(bundle, component->string()));
+  if (bytes == 0) {
+    never_.insert(bundle);
+    return false;
+  }
+  never_.erase(bundle);
+  return !there;
 }
 
 }  // namespace alga::control_plane

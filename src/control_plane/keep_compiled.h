@@ -5,9 +5,11 @@
 #include <cstddef>
 #include <deque>
 #include <mutex>
+#include <set>
 #include <thread>
 #include <vector>
 
+#include "control_plane/artefact_inventory.h"
 #include "control_plane/core.h"
 #include "control_plane/warm_ups.h"
 
@@ -15,15 +17,16 @@ namespace alga::control_plane {
 
 /// Publishing compiles; this compiles again what is used and no runner could map any more, because
 /// the engine is another one (an upgrade) or the key that signs (`alga_artefact_key` was
-/// exchanged). Runners that compile nothing themselves depend on it. After a start it goes through
+/// exchanged), or because it had to make room in the bundle store (ArtefactInventory, whose upkeep
+/// this does). Runners that compile nothing themselves depend on it. After a start it goes through
 /// what installs use, enabled ones first, and logs `everything that installs use is compiled`; then
 /// it waits for orders. One component at a time, on a thread of its own; runners are then told.
 /// What fails for a reason that may pass is tried again after a minute and with the next order.
 /// Metric: `alga_recompiles_waiting`. Thread-safe.
 class KeepCompiled {
  public:
-  /// Both outlive this. Does nothing before start().
-  KeepCompiled(const Core& core, WarmUps& warm_ups);
+  /// All outlive this. Does nothing before start().
+  KeepCompiled(const Core& core, ArtefactInventory& artefacts, WarmUps& warm_ups);
   ~KeepCompiled();
   KeepCompiled(const KeepCompiled&) = delete;
   KeepCompiled& operator=(const KeepCompiled&) = delete;
@@ -42,11 +45,14 @@ class KeepCompiled {
   [[nodiscard]] Result<std::vector<ContentHash>> in_use() const;
   /// Queues what installs use, as soon as the database tells.
   void list();
+  /// Writes down what was used, queues what of it is not compiled, and keeps the bound.
+  void upkeep();
   void take(const ContentHash& bundle);
-  /// True when it was compiled.
-  [[nodiscard]] Result<bool> see_to(const ContentHash& bundle) const;
+  /// True when runners find what they did not find before.
+  [[nodiscard]] Result<bool> see_to(const ContentHash& bundle);
 
   const Core& core_;
+  ArtefactInventory& artefacts_;
   WarmUps& warm_ups_;
   Gauge& waiting_;
   std::mutex mutex_;
@@ -60,7 +66,9 @@ class KeepCompiled {
   bool said_ = false;
   std::size_t compiled_ = 0;
   std::size_t refused_ = 0;
+  SteadyTime next_upkeep_{};
   std::vector<ContentHash> later_;  // failed, and may not fail again
+  std::set<ContentHash> never_;     // pages, what is refused, and what finds no room on the disk
 };
 
 }  // namespace alga::control_plane

@@ -7,6 +7,7 @@
 #include <mutex>
 #include <optional>
 #include <set>
+#include <thread>
 #include <utility>
 
 #include "blob/layout.h"
@@ -25,7 +26,7 @@ using ::testing::UnorderedElementsAre;
 /// An engine that knows which bundles it has compiled. With `holds` a compile lasts until abort().
 class Compiler final : public domain::ArtefactCompiler {
  public:
-  Status prepare(const ContentHash& bundle, const std::string& component) override {
+  Result<std::uint64_t> prepare(const ContentHash& bundle, const std::string& component) override {
     std::unique_lock lock(mutex_);
     EXPECT_TRUE(std::filesystem::is_regular_file(component)) << component;
     attempts_.push_back(bundle.prefixed());
@@ -37,6 +38,14 @@ class Compiler final : public domain::ArtefactCompiler {
     }
     if (error) return fail(*std::exchange(error, std::nullopt));
     prepared.insert(bundle.prefixed());
+    return 400U;
+  }
+  [[nodiscard]] std::string engine() const override { return name; }
+  Status discard(const ContentHash& bundle, const std::string& engine) override {
+    const std::scoped_lock lock(mutex_);
+    if (engine == this->engine()) prepared.erase(bundle.prefixed());
+    discarded.push_back(engine + " " + bundle.prefixed());
+    changed_.notify_all();
     return {};
   }
   Result<bool> is_prepared(const ContentHash& bundle) override {
@@ -60,8 +69,18 @@ class Compiler final : public domain::ArtefactCompiler {
     std::unique_lock lock(mutex_);
     EXPECT_TRUE(changed_.wait_for(lock, 10s, [&] { return questions_ >= count; }));
   }
+  void forget(const std::string& bundle) {
+    const std::scoped_lock lock(mutex_);
+    prepared.erase(bundle);
+  }
+  std::vector<std::string> discarded_now() {
+    const std::scoped_lock lock(mutex_);
+    return discarded;
+  }
   std::optional<Error> error;
   std::set<std::string> prepared;
+  std::vector<std::string> discarded;
+  std::string name = "eeeeeeeeeeeeeeee";  ///< of the engine
   bool holds = false;
 
  private:
@@ -118,6 +137,10 @@ class Runner final : public domain::WarmUpTarget {
     std::unique_lock lock(mutex_);
     return changed_.wait_for(lock, 10s, [&] { return told_.contains(bundle); });
   }
+  bool has_been_told(const std::string& bundle) {
+    const std::scoped_lock lock(mutex_);
+    return told_.contains(bundle);
+  }
 
  private:
   std::mutex mutex_;
@@ -145,10 +168,9 @@ class AfterAnUpgrade : public ::testing::Test {
     install_ = "/api/v1/installs/" + made.string("/install/id");
     second_ = publish("1.1.0");
   }
-  void restart() {
+  void restart(std::function<void(Options&)> adjust = {}) {
     after_ = std::make_unique<Platform>(
-        open(), [](Options&) {}, before_.secrets(),
-        [this](Dependencies& deps) {
+        open(), std::move(adjust), before_.secrets(), [this](Dependencies& deps) {
           deps.bundles =
               silent_ ? static_cast<domain::BundleStore*>(silent_.get()) : &before_.bundles();
           deps.compiler = &compiler_;
@@ -179,6 +201,7 @@ TEST_F(AfterAnUpgrade, CompilesWhatInstallsUseAndTellsRunners) {
 }
 
 TEST_F(AfterAnUpgrade, CompilesNothingThatIsThere) {
+  compiler_.name = before_.compiler().engine();
   compiler_.prepared.insert(first_);
   restart();
   compiler_.wait_for_questions(1);
@@ -186,6 +209,51 @@ TEST_F(AfterAnUpgrade, CompilesNothingThatIsThere) {
   EXPECT_EQ(after_->call("POST", install_ + "/enable", admin_).status, 200);
   compiler_.wait_for_questions(2);
   EXPECT_THAT(compiler_.attempts(0), ElementsAre());
+}
+
+TEST_F(AfterAnUpgrade, CountsWhatIsThereAndWasNeverCounted) {
+  compiler_.prepared.insert(first_);
+  restart();
+  EXPECT_THAT(compiler_.attempts(1), ElementsAre(first_));
+  EXPECT_EQ(after_->call("POST", install_ + "/update", admin_, object{}).status, 200);
+  EXPECT_TRUE(runner_.was_told(second_));
+  EXPECT_FALSE(runner_.has_been_told(first_)) << "they could have it all the time";
+}
+
+TEST_F(AfterAnUpgrade, CompilesAgainWhatHadToMakeRoomAsSoonAsItIsUsed) {
+  ASSERT_TRUE(before_.database().write([](sql::Executor& sql) {
+    return sql.execute("UPDATE compiled_artefact SET used_at = 1");  // the clocks here stand still
+  }));
+  restart([](Options& options) {
+    options.artefact_bytes = 1'500;  // of the former engine 2,000 are there
+    options.artefact_upkeep = 5ms;
+  });
+  EXPECT_TRUE(runner_.was_told(first_));
+  EXPECT_EQ(after_->call("POST", install_ + "/update", admin_, object{}).status, 200);
+  EXPECT_TRUE(runner_.was_told(second_));
+  // As another process does that needs the room.
+  const auto deleted = [&] {
+    return *after_->database().write([&](sql::Executor& sql) {
+      return sql.execute(
+          "DELETE FROM compiled_artefact WHERE engine = 'eeeeeeeeeeeeeeee' AND size_bytes = 400 "
+          "AND content_hash = $1",
+          {second_.substr(std::string("sha256:").size())});
+    });
+  };
+  const auto patience = std::chrono::steady_clock::now() + 10s;
+  while (deleted() == 0) {
+    ASSERT_LT(std::chrono::steady_clock::now(), patience) << "it was never counted";
+    std::this_thread::sleep_for(5ms);
+  }
+  compiler_.forget(second_);
+  EXPECT_EQ(compiler_.attempts(2).size(), 2U) << "nobody uses it yet";
+  const Reply config = after_->call("POST", "/internal/runner/install-config", "",
+                                    object{{"tenantId", "t1"}, {"extensionId", "acme.hello"}},
+                                    {{"x-runner-auth", "token-of-config"}});
+  EXPECT_EQ(config.status, 200) << config.text;
+  EXPECT_THAT(compiler_.attempts(3), ElementsAre(first_, second_, second_));
+  EXPECT_THAT(compiler_.discarded_now(), ::testing::Each(::testing::StartsWith("0123456789abcdef")))
+      << "of the engine that nobody runs any more";
 }
 
 TEST_F(AfterAnUpgrade, TriesAgainWhatMayPass) {

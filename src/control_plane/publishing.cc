@@ -52,9 +52,10 @@ PublishResult<Signature> parse_signature(const std::string& text) {
 /// One bundle on its way to publication.
 class Finalization {
  public:
-  Finalization(const Core& core, const Caller& caller, BundleContent content,
-               std::filesystem::path archive, StagedUpload upload)
+  Finalization(const Core& core, ArtefactInventory& artefacts, const Caller& caller,
+               BundleContent content, std::filesystem::path archive, StagedUpload upload)
       : core_(core),
+        artefacts_(artefacts),
         caller_(caller),
         content_(std::move(content)),
         archive_(std::move(archive)),
@@ -159,7 +160,7 @@ class Finalization {
     if (!content_.component) return {};
     auto hash = ContentHash::parse(upload_.content_hash);
     ALGA_CHECK(hash.has_value());
-    Status compiled = core_.deps().compiler->prepare(*hash, content_.component->string());
+    const auto compiled = artefacts_.prepare(*hash, content_.component->string());
     if (!compiled) {
       const Error& cause = compiled.error();
       if (cause.kind == Kind::unavailable || cause.kind == Kind::internal) {
@@ -305,6 +306,7 @@ class Finalization {
   }
 
   const Core& core_;
+  ArtefactInventory& artefacts_;
   const Caller& caller_;
   BundleContent content_;
   std::filesystem::path archive_;
@@ -340,7 +342,7 @@ PublishResult<Publication> Publishing::finalize(const Caller& caller,
   std::filesystem::path archive = scratch.path() / "bundle.tar.zst";
   TRY_VOID(staging_.fetch(upload, archive));
   TRY(BundleContent content, open_bundle(core_, archive, scratch.path()));
-  Finalization finalization(core_, caller, std::move(content), archive, upload);
+  Finalization finalization(core_, artefacts_, caller, std::move(content), archive, upload);
   TRY(Publication publication, finalization.run(request.signature_text));
   // The version is out; what is left of the upload is only litter.
   Status removed = core_.deps().bundles->remove(blob::staging_key(upload.id));

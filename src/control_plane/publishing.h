@@ -7,6 +7,7 @@
 #include <string>
 #include <vector>
 
+#include "control_plane/artefact_inventory.h"
 #include "control_plane/component_check.h"
 #include "control_plane/core.h"
 #include "control_plane/refusal.h"
@@ -36,12 +37,14 @@ struct Publication {
 /// published and the upload can be finalised again. Thread-safe; blocks for seconds.
 class Publishing {
  public:
-  Publishing(const Core& core, Staging& staging) : core_(core), staging_(staging) {}
+  Publishing(const Core& core, Staging& staging, ArtefactInventory& artefacts)
+      : core_(core), staging_(staging), artefacts_(artefacts) {}
   PublishResult<Publication> finalize(const Caller& caller, const FinalizeRequest& request);
 
  private:
   const Core& core_;
   Staging& staging_;
+  ArtefactInventory& artefacts_;
 };
 
 /// What is signed: `alga-bundle:v1:sha256:<hex>`.

@@ -4,6 +4,7 @@
 
 #include "control_plane/api.h"
 #include "control_plane/api_keys.h"
+#include "control_plane/artefact_inventory.h"
 #include "control_plane/audit.h"
 #include "control_plane/broker.h"
 #include "control_plane/changes.h"
@@ -53,13 +54,14 @@ struct Services {
   Registry registry{core};
   Staging staging{core};
   domain::RateLimiter uploads{*core.deps().clock, upload_rate(core.options().publishing)};
-  Publishing publishing{core, staging};
+  ArtefactInventory artefacts{core};
+  Publishing publishing{core, staging, artefacts};
   Installs installs{core, changes};
   DataKeys data_keys{core};
   Settings settings{core, data_keys, changes};
   Envelopes envelopes{core, settings};
   Broker broker{core, settings, signing};
-  InstallConfigAssembler assembler{core, envelopes, broker, signing};
+  InstallConfigAssembler assembler{core, envelopes, broker, signing, artefacts};
   CachedInstallConfigs install_configs{core, assembler, broker, changes, leases};
   SqlInstallDirectory install_directory{core};
   StorageRecords storage_records{core, storage_limits(core.options().limits)};
@@ -74,7 +76,7 @@ struct Services {
   domain::GrantVerifier grants{*core.deps().clock};
   RecordWriter records{core};
   WarmUps warm_ups{core, signing};
-  KeepCompiled keep_compiled{core, warm_ups};
+  KeepCompiled keep_compiled{core, artefacts, warm_ups};
 };
 
 // Each family of routes, by noun. The services outlive the router.

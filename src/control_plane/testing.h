@@ -54,12 +54,14 @@ class FakeInspector final : public domain::ComponentInspector {
 
 class FakeCompiler final : public domain::ArtefactCompiler {
  public:
-  Status prepare(const ContentHash&, const std::string&) override {
+  Result<std::uint64_t> prepare(const ContentHash&, const std::string&) override {
     ++compiled;
     if (error) return fail(*error);
-    return {};
+    return 1'000U;
   }
   Result<bool> is_prepared(const ContentHash&) override { return true; }
+  [[nodiscard]] std::string engine() const override { return "0123456789abcdef"; }
+  Status discard(const ContentHash&, const std::string&) override { return {}; }
   std::atomic<int> compiled = 0;
   std::optional<Error> error;
 };

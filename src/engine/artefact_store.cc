@@ -141,14 +141,22 @@ Result<bool> ArtefactStore::is_offered(const ContentHash& bundle) const {
   return signer_of(signature) != nullptr;
 }
 
-Status ArtefactStore::offer(const ContentHash& bundle) {
-  if (!options_.shared || !options_.shared->publishes()) return {};
-  TRY(const bool there, is_offered(bundle));
-  if (there) return {};
+Result<std::uint64_t> ArtefactStore::offer(const ContentHash& bundle) {
   TRY(const std::optional<File> here, find_here(bundle));
-  if (!here) return {};
+  if (!here) return 0U;
+  struct stat facts{};
+  if (::fstat(here->fd(), &facts) != 0) return io_error("cannot measure", path_of(bundle));
+  const auto bytes = static_cast<std::uint64_t>(facts.st_size);
+  if (!options_.shared || !options_.shared->publishes()) return bytes;
+  TRY(const bool there, is_offered(bundle));
+  if (there) return bytes;
   const fs::path path = path_of(bundle);
-  return options_.shared->publish(bundle, options_.compat, path, path.string() + ".sig");
+  TRY_VOID(options_.shared->publish(bundle, options_.compat, path, path.string() + ".sig"));
+  return bytes;
+}
+
+Status ArtefactStore::withdraw(const ContentHash& bundle, const std::string& engine) {
+  return options_.shared ? options_.shared->discard(bundle, engine) : Status{};
 }
 
 const crypto::PublicKey* ArtefactStore::signer_of(json::Object& signature) const {
@@ -279,13 +287,7 @@ Status ArtefactStore::keep(const ContentHash& bundle, Draft draft) {
       options_.signer->sign(as_bytes(statement(bundle, measured->digest, measured->size)));
   std::string text = R"({"key_id":")" + options_.signer->public_key().id() + R"(","signature":")" +
                      base64_encode(signature) + "\"}";
-  TRY_VOID(settle(bundle, draft, text));
-  const fs::path path = path_of(bundle);
-  if (options_.shared) {
-    // A failure costs others a compile, or who must not compile a call of offer().
-    (void)options_.shared->publish(bundle, options_.compat, path, path.string() + ".sig");
-  }
-  return {};
+  return settle(bundle, draft, text);
 }
 
 Status ArtefactStore::settle(const ContentHash& bundle, const Draft& draft,

@@ -58,10 +58,14 @@ class ArtefactStore {
   /// those of the bundle store.
   [[nodiscard]] Result<bool> is_offered(const ContentHash& bundle) const;
 
-  /// Sees that others find the artefact that is here, where artefacts are shared: who compiled it
-  /// may have been stopped, or the bundle store away, before it was. Does nothing when there is
-  /// none. Errors: those of the bundle store.
-  Status offer(const ContentHash& bundle);
+  /// Sees that others find the artefact that is here, where artefacts are shared. Answers its size
+  /// in bytes, 0 when there is none. Errors: those of the bundle store.
+  Result<std::uint64_t> offer(const ContentHash& bundle);
+  /// Takes the artefact of an engine, ours or not, from the shared ones; the one that is here
+  /// stays. Errors: those of the bundle store.
+  Status withdraw(const ContentHash& bundle, const std::string& engine);
+  /// SharedArtefacts::fingerprint() of this engine.
+  [[nodiscard]] std::string engine() const { return SharedArtefacts::fingerprint(options_.compat); }
 
   /// Bundles that have an artefact for this engine, most recently used first.
   [[nodiscard]] std::vector<ContentHash> recent() const;
@@ -72,8 +76,7 @@ class ArtefactStore {
     std::filesystem::path path;
   };
   [[nodiscard]] Result<Draft> draft();
-  /// Signs the draft, gives it its name and shares it, without which it still counts as kept. The
-  /// draft's file is gone afterwards either way.
+  /// Signs the draft and gives it its name. The draft's file is gone afterwards either way.
   Status keep(const ContentHash& bundle, Draft draft);
   static void discard(const Draft& draft);
   [[nodiscard]] bool can_sign() const { return options_.signer != nullptr; }

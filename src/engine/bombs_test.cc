@@ -209,7 +209,7 @@ TEST_P(BombsTest, EndSoonInAProcessOfTheirOwn) {
     const std::set<std::string_view> allowed{"component.malformed", "component.too_complex"};
     EXPECT_TRUE(allowed.contains(report.error().code)) << report.error().code;
   }
-  const Status prepared = engine().prepare(testing::hash_of(file), file.string());
+  const auto prepared = engine().prepare(testing::hash_of(file), file.string());
   if (!prepared) {
     const std::set<std::string_view> allowed{"compile.refused", "compile.too_expensive"};
     EXPECT_TRUE(allowed.contains(prepared.error().code))
@@ -235,7 +235,7 @@ TEST_F(OneBombTest, IsRefusedForItsProcessorTimeHoweverLongOneWouldWait) {
   const std::filesystem::path file = folder() / "bomb.wasm";
   const std::string body = bytes({0}) + repeat(bytes({0x41, 1, 0x1A}), 100) + bytes({0x0B});
   testing::write_file(file, around(functions(100'000, body)));
-  const Status prepared = engine().prepare(testing::hash_of(file), file.string());
+  const auto prepared = engine().prepare(testing::hash_of(file), file.string());
   ASSERT_FALSE(prepared);
   EXPECT_EQ(prepared.error().code, "compile.too_expensive") << prepared.error().message;
 }

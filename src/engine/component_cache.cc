@@ -267,7 +267,8 @@ void ComponentCache::preload(SteadyTime deadline) {
   for (auto& [bundle, component] : std::views::reverse(ready)) keep(bundle, std::move(component));
 }
 
-Status ComponentCache::prepare(const ContentHash& bundle, const std::filesystem::path& wasm) {
+Result<std::uint64_t> ComponentCache::prepare(const ContentHash& bundle,
+                                              const std::filesystem::path& wasm) {
   TRY(std::optional<File> present, store_->find(bundle));
   if (present) {
     auto linked = link(*present);
@@ -277,14 +278,14 @@ Status ComponentCache::prepare(const ContentHash& bundle, const std::filesystem:
   TRY_VOID(compile(bundle, wasm, present ? Anew::yes : Anew::no));
   // What the engine cannot load, no runner can: better that its publisher hears of it.
   TRY(std::optional<File> made, store_->find(bundle));
-  if (!made) return {};
+  if (!made) return 0U;
   TRY(std::shared_ptr<Component> component, link(*made));
   return offer(bundle);
 }
 
-Status ComponentCache::offer(const ContentHash& bundle) {
-  const Status shared = store_->offer(bundle);
-  if (shared) return {};
+Result<std::uint64_t> ComponentCache::offer(const ContentHash& bundle) {
+  auto shared = store_->offer(bundle);
+  if (shared) return shared;
   // Whatever it is, it is not the component's fault.
   return fail(Error{Kind::unavailable, "engine.unavailable",
                     "compiled code could not be shared: " + std::string(shared.error().code),

@@ -100,10 +100,16 @@ class ComponentCache {
   /// Compiles unless there is an artefact, sees that it can be linked and fits a slot of the pool,
   /// and that others find it. Blocks. Errors: those of compile_component(), `engine.link_error`,
   /// `engine.artefact_incompatible`.
-  Status prepare(const ContentHash& bundle, const std::filesystem::path& wasm);
+  /// Answers the size of the artefact in bytes, 0 when it found no room.
+  Result<std::uint64_t> prepare(const ContentHash& bundle, const std::filesystem::path& wasm);
+  /// See ArtefactStore::withdraw() and ArtefactStore::engine().
+  Status withdraw(const ContentHash& bundle, const std::string& engine) {
+    return store_->withdraw(bundle, engine);
+  }
+  [[nodiscard]] std::string engine() const { return store_->engine(); }
 
  private:
-  Status offer(const ContentHash& bundle);
+  Result<std::uint64_t> offer(const ContentHash& bundle);
   struct Entry {
     ContentHash bundle;
     std::shared_ptr<Component> component;

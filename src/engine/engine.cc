@@ -142,8 +142,9 @@ class WasmEngine final : public Engine {
 
   void stop(SteadyTime deadline) override { scheduler_.stop(deadline); }
 
-  Status prepare(const ContentHash& bundle, const std::string& component_file) override {
-    Status done = components_.prepare(bundle, component_file);
+  Result<std::uint64_t> prepare(const ContentHash& bundle,
+                                const std::string& component_file) override {
+    auto done = components_.prepare(bundle, component_file);
     if (done) return done;
     const Error& error = done.error();
     if (error.kind == Kind::unavailable) {
@@ -158,6 +159,12 @@ class WasmEngine final : public Engine {
 
   Result<bool> is_prepared(const ContentHash& bundle) override {
     return components_.is_offered(bundle);
+  }
+
+  [[nodiscard]] std::string engine() const override { return components_.engine(); }
+
+  Status discard(const ContentHash& bundle, const std::string& engine) override {
+    return components_.withdraw(bundle, engine);
   }
 
   /// inspect() ends by it, too, with `component.unavailable`.

@@ -263,7 +263,7 @@ TEST_F(ArtefactsTest, DoesNotCompileAgainWhatFailedAMomentAgo) {
 TEST_F(ArtefactsTest, IsNotPreparedWhenNoRunnerCouldLoadIt) {
   const fs::path unlinkable = testing::guest_file("unknown-import");
   for (int i = 0; i < 2; ++i) {
-    const Status prepared = engine().prepare(testing::hash_of(unlinkable), unlinkable.string());
+    const auto prepared = engine().prepare(testing::hash_of(unlinkable), unlinkable.string());
     ASSERT_FALSE(prepared) << "compiled, and from disk";
     EXPECT_EQ(prepared.error().code, "compile.refused");
     EXPECT_NE(prepared.error().message.find("import"), std::string::npos)
@@ -276,7 +276,7 @@ TEST_F(ArtefactsTest, IsNotPreparedWhenNoRunnerCouldLoadIt) {
   text += std::string(module) + std::string("\2\x10\5", 3);
   for (int i = 0; i < 5; ++i) text += std::string("\0\0\0", 3);
   testing::write_file(crowded, text);
-  const Status prepared = engine().prepare(testing::hash_of(crowded), crowded.string());
+  const auto prepared = engine().prepare(testing::hash_of(crowded), crowded.string());
   ASSERT_FALSE(prepared);
   EXPECT_EQ(prepared.error().code, "compile.refused");
   EXPECT_NE(prepared.error().message.find("linear memories"), std::string::npos)
@@ -453,7 +453,7 @@ TEST_F(ArtefactsTest, RefusesAComponentThatUsesUpItsProcessorTime) {
   options.compile_time = std::chrono::milliseconds{900};
   options.compile_wait = std::chrono::minutes{2};
   const fs::path wasm = testing::guest_file("echo");
-  const Status prepared = engine().prepare(testing::hash_of(wasm), wasm.string());
+  const auto prepared = engine().prepare(testing::hash_of(wasm), wasm.string());
   ASSERT_FALSE(prepared);
   EXPECT_EQ(prepared.error().code, "compile.too_expensive");
   EXPECT_EQ(prepared.error().retry_after_s, 0U) << "no attempt will be any cheaper";
@@ -473,7 +473,7 @@ TEST_F(ArtefactsTest, GivesUpForNowOnACompileThatDoesNotGetOn) {
   options.compile_time = std::chrono::minutes{1};
   options.compile_wait = std::chrono::milliseconds{200};
   const fs::path wasm = testing::guest_file("echo");
-  const Status prepared = engine().prepare(testing::hash_of(wasm), wasm.string());
+  const auto prepared = engine().prepare(testing::hash_of(wasm), wasm.string());
   ASSERT_FALSE(prepared);
   EXPECT_EQ(prepared.error().kind, Kind::unavailable);
   EXPECT_EQ(prepared.error().code, "compile.unavailable");
@@ -512,7 +512,7 @@ TEST_F(ArtefactsTest, EndsWhatIsUnderWayWhenTheServerStops) {
   const auto report = looked_into.get();
   ASSERT_FALSE(report);
   EXPECT_EQ(report.error().code, "component.unavailable");
-  for (const Status& prepared : {waiting.get(), prepare("log")}) {
+  for (const auto& prepared : {waiting.get(), prepare("log")}) {
     ASSERT_FALSE(prepared);
     EXPECT_EQ(prepared.error().code, "compile.unavailable");
   }

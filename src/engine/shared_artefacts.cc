@@ -12,8 +12,8 @@ namespace {
 
 constexpr std::uint64_t most_signature_bytes = 4096;
 
-std::string key_of(const ContentHash& bundle, const std::string& compat, std::string_view suffix) {
-  return "artefacts/" + bundle.hex() + "/" + compat.substr(0, 16) + std::string(suffix);
+std::string key_of(const ContentHash& bundle, const std::string& engine, std::string_view suffix) {
+  return "artefacts/" + bundle.hex() + "/" + engine + std::string(suffix);
 }
 
 Status append(const File& file, ByteSpan bytes) {
@@ -43,11 +43,12 @@ SharedArtefacts::SharedArtefacts(Options options, Metrics& metrics, Logger log)
 Result<std::optional<std::string>> SharedArtefacts::signature(const ContentHash& bundle,
                                                               const std::string& compat) {
   std::string text;
-  const Status got = options_.store->get(
-      key_of(bundle, compat, ".sig"), most_signature_bytes, [&text](ByteSpan bytes) -> Status {
-        text.append(reinterpret_cast<const char*>(bytes.data()), bytes.size());
-        return {};
-      });
+  const Status got =
+      options_.store->get(key_of(bundle, fingerprint(compat), ".sig"), most_signature_bytes,
+                          [&text](ByteSpan bytes) -> Status {
+                            text.append(reinterpret_cast<const char*>(bytes.data()), bytes.size());
+                            return {};
+                          });
   if (got) return text;
   if (got.error().code == "blob.not_found") return std::nullopt;
   return fail(got.error());
@@ -62,7 +63,7 @@ Result<std::optional<std::string>> SharedArtefacts::fetch(const ContentHash& bun
   if (!signature) {
     got = fail(signature.error());
   } else {
-    got = options_.store->get(key_of(bundle, compat, ".cwasm"), options_.max_bytes,
+    got = options_.store->get(key_of(bundle, fingerprint(compat), ".cwasm"), options_.max_bytes,
                               [&into](ByteSpan bytes) { return append(into, bytes); });
   }
   if (!got) {
@@ -79,8 +80,10 @@ Status SharedArtefacts::publish(const ContentHash& bundle, const std::string& co
                                 const std::filesystem::path& artefact,
                                 const std::filesystem::path& signature) {
   if (!options_.publish) return {};
-  Status put = options_.store->put_file(key_of(bundle, compat, ".cwasm"), artefact.string());
-  if (put) put = options_.store->put_file(key_of(bundle, compat, ".sig"), signature.string());
+  Status put =
+      options_.store->put_file(key_of(bundle, fingerprint(compat), ".cwasm"), artefact.string());
+  if (put)
+    put = options_.store->put_file(key_of(bundle, fingerprint(compat), ".sig"), signature.string());
   if (put) {
     published_.add();
     return {};
@@ -89,6 +92,15 @@ Status SharedArtefacts::publish(const ContentHash& bundle, const std::string& co
   log_.warn("a compiled artefact could not be shared",
             {{"bundle", bundle.hex()}, {"code", put.error().code}});
   return put;
+}
+
+Status SharedArtefacts::discard(const ContentHash& bundle, const std::string& engine) {
+  if (!options_.publish) return {};
+  for (const std::string_view suffix : {".sig", ".cwasm"}) {
+    const Status gone = options_.store->remove(key_of(bundle, engine, suffix));
+    if (!gone && gone.error().code != "blob.not_found") return gone;
+  }
+  return {};
 }
 
 }  // namespace alga::engine

@@ -41,6 +41,14 @@ class SharedArtefacts {
   Status publish(const ContentHash& bundle, const std::string& compat,
                  const std::filesystem::path& artefact, const std::filesystem::path& signature);
   [[nodiscard]] bool publishes() const { return options_.publish; }
+  /// Removes both files, the signature first: who finds one finds the artefact. Nothing there is
+  /// fine. Does nothing where nothing is published. `engine` is fingerprint() of its `compat`.
+  /// Errors: those of the store.
+  Status discard(const ContentHash& bundle, const std::string& engine);
+  /// How names tell engines apart: the first 16 digits of `compat`.
+  [[nodiscard]] static std::string fingerprint(const std::string& compat) {
+    return compat.substr(0, 16);
+  }
 
  private:
   const Options options_;

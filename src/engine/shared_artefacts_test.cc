@@ -40,8 +40,10 @@ class Objects final : public domain::BundleStore {
     return {};
   }
   Status remove(std::string_view key) override {
-    objects.erase(std::string(key));
-    return {};
+    if (away) return fail(Kind::unavailable, "blob.unavailable", "away");
+    removed.emplace_back(key);
+    if (objects.erase(std::string(key)) != 0) return {};
+    return fail(Kind::not_found, "blob.not_found", "none");
   }
   Result<bool> exists(std::string_view key) override { return objects.contains(std::string(key)); }
   Status probe() override { return {}; }
@@ -49,7 +51,7 @@ class Objects final : public domain::BundleStore {
   bool away = false;
   std::move_only_function<void()> before_get;  ///< once
   std::map<std::string, std::string> objects;
-  std::vector<std::string> order;
+  std::vector<std::string> order, removed;
 };
 
 class SharedArtefactsTest : public ::testing::Test {
@@ -85,6 +87,11 @@ class SharedArtefactsTest : public ::testing::Test {
               static_cast<ssize_t>(code.size()));
     ASSERT_TRUE(store.keep(bundle_, std::move(*draft)));
   }
+  /// As publishing does.
+  void prepare(ArtefactStore& store, const std::string& code) {
+    compile(store, code);
+    EXPECT_EQ(*store.offer(bundle_), code.size());
+  }
   /// What a process would map; empty when it finds nothing.
   std::string found(ArtefactStore& store) {
     auto file = store.find(bundle_);
@@ -107,7 +114,7 @@ TEST_F(SharedArtefactsTest, OneCompileServesAProcessThatOnlyKnowsThePublicKey) {
   const auto compiler = process("compiler", key_, {key_->public_key()});
   const auto runner = process("runner", nullptr, {key_->public_key()});
   EXPECT_EQ(found(*runner), "") << "nobody has compiled yet";
-  compile(*compiler, "native code");
+  prepare(*compiler, "native code");
   EXPECT_EQ(found(*runner), "native code");
   ASSERT_EQ(objects_.order.size(), 2U);
   EXPECT_TRUE(objects_.order[0].ends_with(".cwasm"));
@@ -118,7 +125,7 @@ TEST_F(SharedArtefactsTest, OneCompileServesAProcessThatOnlyKnowsThePublicKey) {
 
 TEST_F(SharedArtefactsTest, NothingIsTakenThatWasAlteredSwappedOrSignedByAStranger) {
   const auto compiler = process("compiler", key_, {key_->public_key()});
-  compile(*compiler, "native code");
+  prepare(*compiler, "native code");
   const auto good = objects_.objects;
   const auto strangers =
       process("runner-a", nullptr, {crypto::SigningKey::generate().public_key()});
@@ -144,7 +151,7 @@ TEST_F(SharedArtefactsTest, NothingIsTakenThatWasAlteredSwappedOrSignedByAStrang
 TEST_F(SharedArtefactsTest, TellsWhatOthersCannotUseAnyMore) {
   const auto compiler = process("compiler", key_, {key_->public_key()});
   EXPECT_FALSE(*compiler->is_offered(bundle_)) << "nobody has compiled yet";
-  compile(*compiler, "native code");
+  prepare(*compiler, "native code");
   EXPECT_TRUE(*compiler->is_offered(bundle_));
   const auto upgraded = process("upgraded", key_, {key_->public_key()}, std::string(64, 'f'));
   EXPECT_FALSE(*upgraded->is_offered(bundle_)) << "it was made by another engine";
@@ -155,7 +162,7 @@ TEST_F(SharedArtefactsTest, TellsWhatOthersCannotUseAnyMore) {
   EXPECT_FALSE(*rotated->is_offered(bundle_));
   EXPECT_EQ(found(*runner), "");
   EXPECT_EQ(found(*rotated), "") << "nor is the one on its own disk believed";
-  compile(*rotated, "native code");
+  prepare(*rotated, "native code");
   EXPECT_TRUE(*rotated->is_offered(bundle_));
   EXPECT_EQ(found(*runner), "native code");
   objects_.away = true;
@@ -165,23 +172,44 @@ TEST_F(SharedArtefactsTest, TellsWhatOthersCannotUseAnyMore) {
   EXPECT_FALSE(*rotated->is_offered(bundle_)) << "a signature that is none";
 }
 
-TEST_F(SharedArtefactsTest, OffersWhatWasKeptAndNotShared) {
+TEST_F(SharedArtefactsTest, SharesWhatIsOfferedAndNothingElse) {
   const auto compiler = process("compiler", key_, {key_->public_key()});
   const auto runner = process("runner", nullptr, {key_->public_key()});
-  EXPECT_TRUE(compiler->offer(bundle_)) << "there is nothing to offer";
-  objects_.away = true;  // or the compiler was killed right here
+  EXPECT_EQ(*compiler->offer(bundle_), 0U) << "there is nothing to offer";
   compile(*compiler, "native code");
+  EXPECT_TRUE(objects_.objects.empty()) << "nobody has counted it";
+  objects_.away = true;
   EXPECT_EQ(compiler->offer(bundle_).error().code, "blob.unavailable");
   objects_.away = false;
   EXPECT_EQ(found(*runner), "");
-  EXPECT_TRUE(compiler->offer(bundle_));
+  EXPECT_EQ(*compiler->offer(bundle_), 11U);
   EXPECT_EQ(found(*runner), "native code");
   EXPECT_EQ(objects_.order.size(), 2U);
-  EXPECT_TRUE(compiler->offer(bundle_));
+  EXPECT_EQ(*compiler->offer(bundle_), 11U);
   EXPECT_EQ(objects_.order.size(), 2U) << "it is there";
   objects_.objects.clear();
-  EXPECT_TRUE(runner->offer(bundle_)) << "who may not sign publishes nothing";
-  EXPECT_TRUE(objects_.objects.empty());
+  EXPECT_EQ(*runner->offer(bundle_), 11U) << "it has it";
+  EXPECT_TRUE(objects_.objects.empty()) << "who may not sign publishes nothing";
+}
+
+TEST_F(SharedArtefactsTest, WithdrawsTheArtefactOfOneEngineAndItsSignatureFirst) {
+  const auto compiler = process("compiler", key_, {key_->public_key()});
+  const auto former = process("former", key_, {key_->public_key()}, std::string(64, 'f'));
+  prepare(*compiler, "native code");
+  prepare(*former, "older code");
+  EXPECT_EQ(former->engine(), std::string(16, 'f'));
+  const auto runner = process("runner", nullptr, {key_->public_key()});
+  EXPECT_TRUE(runner->withdraw(bundle_, former->engine()));
+  EXPECT_EQ(objects_.objects.size(), 4U) << "who may not sign takes nothing away";
+  EXPECT_TRUE(compiler->withdraw(bundle_, former->engine()));
+  ASSERT_EQ(objects_.removed.size(), 2U);
+  EXPECT_TRUE(objects_.removed[0].ends_with(".sig")) << "whoever finds it finds the artefact";
+  EXPECT_EQ(objects_.objects.size(), 2U);
+  EXPECT_EQ(found(*runner), "native code");
+  EXPECT_EQ(found(*former), "older code") << "the one on its own disk stays";
+  EXPECT_TRUE(compiler->withdraw(bundle_, former->engine())) << "it is gone already";
+  objects_.away = true;
+  EXPECT_EQ(compiler->withdraw(bundle_, compiler->engine()).error().code, "blob.unavailable");
 }
 
 TEST_F(SharedArtefactsTest, AStoreThatIsAwayCostsACompileAndNothingElse) {

@@ -28,8 +28,10 @@ namespace alga::runner::testing {
 
 class FakeEngine final : public engine::Engine {
  public:
-  Status prepare(const ContentHash&, const std::string&) override { return {}; }
+  Result<std::uint64_t> prepare(const ContentHash&, const std::string&) override { return 1U; }
   Result<bool> is_prepared(const ContentHash&) override { return true; }
+  [[nodiscard]] std::string engine() const override { return "0123456789abcdef"; }
+  Status discard(const ContentHash&, const std::string&) override { return {}; }
   Result<domain::ComponentReport> inspect(const std::string&) override {
     return domain::ComponentReport{};
   }

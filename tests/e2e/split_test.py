@@ -145,6 +145,14 @@ def warm_up(world):
         expect_equal(world.call("/counter", client=client).status, 200, "the first call")
 
 
+@test("the control plane counts the compiled code that stands in the bundle store")
+def shared_artefacts(world):
+    objects = world.fleet.objects
+    sizes = [path.stat().st_size for path in (objects.folder / "s3" / objects.bucket / "artefacts").glob("*/*.cwasm")]
+    expect(sizes and min(sizes) > 100_000, f"artefacts in the bucket: {sizes}")
+    expect_equal(counted(world.fleet.server, "alga_shared_artefact_bytes"), sum(sizes), "bytes, as the control plane counts them")
+
+
 @test("the main job runs through every gateway: secret, allowed API, stored value, answer")
 def main_job(world):
     for turn, client in enumerate((world.first, world.second), 1):

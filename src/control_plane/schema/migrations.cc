@@ -19,6 +19,7 @@ std::span<const sql::Migration> migrations() {
       sql::Migration{9, "leases", kLeaseTables},
       sql::Migration{10, "no_principals", kNoPrincipals},
       sql::Migration{11, "idempotency_usage", kIdempotencyUsage},
+      sql::Migration{12, "artefacts", kArtefactTables},
   };
   return kSteps;
 }

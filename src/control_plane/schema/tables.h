@@ -15,5 +15,6 @@ extern const std::string_view kBrokerTables;
 extern const std::string_view kLeaseTables;
 extern const std::string_view kNoPrincipals;
 extern const std::string_view kIdempotencyUsage;
+extern const std::string_view kArtefactTables;
 
 }  // namespace alga::control_plane::schema

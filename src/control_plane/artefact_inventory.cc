@@ -1,0 +1,202 @@
+#include "control_plane/artefact_inventory.h"
+
+#include <utility>
+
+namespace alga::control_plane {
+namespace {
+
+constexpr std::uint32_t retry_after_removal_s = 5;
+
+Counter& evictions(Metrics& metrics, std::string_view of) {
+  return metrics.counter("alga_shared_artefacts_evicted_total",
+                         "Compiled artefacts removed from the bundle store to make room, by "
+                         "whether they were used within the hour",
+                         {{"of", of}});
+}
+
+/// What nobody finished, or nobody finished removing.
+Result<std::optional<sql::Row>> find_stale(sql::Executor& sql, WallTime now) {
+  return sql.find(
+      "SELECT content_hash, engine, size_bytes, used_at FROM compiled_artefact WHERE leaving_at < "
+      "$1 OR (leaving_at IS NULL AND size_bytes = 0 AND used_at < $2) ORDER BY used_at, "
+      "content_hash, engine LIMIT 1",
+      {now - ArtefactInventory::longest_removal, now - ArtefactInventory::longest_compile});
+}
+
+/// What was used longest ago, if there is more than `bound`.
+Result<std::optional<sql::Row>> find_over(sql::Executor& sql, std::uint64_t bound) {
+  TRY(const sql::Rows sum, sql.query("SELECT CAST(coalesce(sum(size_bytes), 0) AS BIGINT) FROM "
+                                     "compiled_artefact WHERE leaving_at IS NULL"));
+  if (sum.at(0).at<std::uint64_t>(0) <= bound) return std::optional<sql::Row>{};
+  return sql.find(
+      "SELECT content_hash, engine, size_bytes, used_at FROM compiled_artefact WHERE leaving_at IS "
+      "NULL AND size_bytes > 0 ORDER BY used_at, content_hash, engine LIMIT 1");
+}
+
+}  // namespace
+
+ArtefactInventory::ArtefactInventory(const Core& core)
+    : core_(core),
+      bytes_(core.deps().metrics->gauge("alga_shared_artefact_bytes",
+                                        "Compiled artefacts in the bundle store, of all engines")),
+      evicted_idle_(evictions(*core.deps().metrics, "idle")),
+      evicted_used_(evictions(*core.deps().metrics, "used")) {}
+
+Result<std::uint64_t> ArtefactInventory::prepare(const ContentHash& bundle,
+                                                 const std::string& component_file) {
+  TRY_VOID(begin(bundle));
+  TRY(const std::uint64_t bytes, core_.deps().compiler->prepare(bundle, component_file));
+  if (bytes == 0) return bytes;
+  TRY_VOID(finish(bundle, bytes));
+  if (const Status made_room = bound(); !made_room) {
+    core_.log().warn("compiled artefacts in the bundle store could not be bounded",
+                     {{"code", made_room.error().code}});
+  }
+  return bytes;
+}
+
+Status ArtefactInventory::begin(const ContentHash& bundle) {
+  const std::string engine = core_.deps().compiler->engine();
+  return core_.db().write([&](sql::Executor& sql) -> Status {
+    TRY(const auto leaving,
+        sql.find("SELECT 1 FROM compiled_artefact WHERE content_hash = $1 AND engine = $2 AND "
+                 "leaving_at IS NOT NULL",
+                 {bundle.hex(), engine}));
+    if (leaving) {
+      return fail(Error{Kind::unavailable, "compile.unavailable",
+                        "the former artefact of this bundle is being removed",
+                        retry_after_removal_s});
+    }
+    TRY_VOID(sql.execute(
+        "INSERT INTO compiled_artefact (content_hash, engine, size_bytes, used_at) VALUES ($1, $2, "
+        "0, $3) ON CONFLICT (content_hash, engine) DO UPDATE SET used_at = excluded.used_at",
+        {bundle.hex(), engine, core_.now()}));
+    return {};
+  });
+}
+
+Status ArtefactInventory::finish(const ContentHash& bundle, std::uint64_t bytes) {
+  const std::string engine = core_.deps().compiler->engine();
+  TRY(const std::uint64_t rows, core_.db().write([&](sql::Executor& sql) {
+    return sql.execute(
+        "UPDATE compiled_artefact SET size_bytes = $1, used_at = $2 WHERE content_hash = $3 AND "
+        "engine = $4 AND leaving_at IS NULL",
+        {bytes, core_.now(), bundle.hex(), engine});
+  }));
+  if (rows == 1) return {};
+  return fail(Error{Kind::unavailable, "compile.unavailable",
+                    "the artefact was removed while it was stored", retry_after_removal_s});
+}
+
+Result<bool> ArtefactInventory::is_prepared(const ContentHash& bundle) const {
+  TRY(const auto counted, core_.db().read([&](sql::Executor& sql) {
+    return sql.find(
+        "SELECT 1 FROM compiled_artefact WHERE content_hash = $1 AND engine = $2 AND size_bytes > "
+        "0 AND leaving_at IS NULL",
+        {bundle.hex(), core_.deps().compiler->engine()});
+  }));
+  TRY(const bool there, core_.deps().compiler->is_prepared(bundle));
+  return there && counted.has_value();
+}
+
+void ArtefactInventory::used(const ContentHash& bundle) {
+  const std::scoped_lock lock(mutex_);
+  used_.insert(bundle);
+}
+
+Result<std::vector<ContentHash>> ArtefactInventory::write_use() {
+  std::set<ContentHash> noted;
+  {
+    const std::scoped_lock lock(mutex_);
+    noted.swap(used_);
+  }
+  if (noted.empty()) return std::vector<ContentHash>{};
+  const std::string engine = core_.deps().compiler->engine();
+  auto missing = core_.db().write([&](sql::Executor& sql) -> Result<std::vector<ContentHash>> {
+    std::vector<ContentHash> without;
+    for (const ContentHash& bundle : noted) {
+      TRY(const std::uint64_t rows,
+          sql.execute("UPDATE compiled_artefact SET used_at = $1 WHERE content_hash = $2 AND "
+                      "engine = $3 AND size_bytes > 0 AND leaving_at IS NULL",
+                      {core_.now(), bundle.hex(), engine}));
+      if (rows == 0) without.push_back(bundle);
+    }
+    return without;
+  });
+  if (!missing) {
+    const std::scoped_lock lock(mutex_);
+    used_.merge(noted);
+  }
+  return missing;
+}
+
+Result<bool> ArtefactInventory::anything_to_remove() const {
+  const WallTime now = core_.now();
+  TRY(const sql::Rows rows, core_.db().read([&](sql::Executor& sql) {
+    return sql.query(
+        "SELECT CAST(coalesce(sum(size_bytes), 0) AS BIGINT), count(CASE WHEN leaving_at < $1 OR "
+        "(size_bytes = 0 AND used_at < $2) THEN 1 END) FROM compiled_artefact",
+        {now - longest_removal, now - longest_compile});
+  }));
+  const auto [bytes, stale] = rows.at(0).as<std::uint64_t, std::uint64_t>();
+  bytes_.set(static_cast<double>(bytes));
+  return stale != 0 || bytes > core_.options().artefact_bytes;
+}
+
+Result<std::optional<ArtefactInventory::Artefact>> ArtefactInventory::take_one() const {
+  return core_.db().write([&](sql::Executor& sql) -> Result<std::optional<Artefact>> {
+    while (true) {
+      const WallTime now = core_.now();
+      TRY(auto row, find_stale(sql, now));
+      if (!row) {
+        TRY(row, find_over(sql, core_.options().artefact_bytes));
+      }
+      if (!row) return std::optional<Artefact>{};
+      const auto [hex, engine, bytes, used_at] =
+          row->as<std::string, std::string, std::uint64_t, WallTime>();
+      if (const auto bundle = ContentHash::parse(hex)) {
+        TRY_VOID(sql.execute(
+            "UPDATE compiled_artefact SET leaving_at = $1 WHERE content_hash = $2 AND engine = $3",
+            {now, hex, engine}));
+        return std::optional{Artefact{*bundle, engine, bytes, used_at}};
+      }
+      // Written by somebody else: it names no artefact, and must not keep others from their turn.
+      TRY_VOID(sql.execute("DELETE FROM compiled_artefact WHERE content_hash = $1 AND engine = $2",
+                           {hex, engine}));
+    }
+  });
+}
+
+Status ArtefactInventory::remove(const Artefact& artefact) {
+  TRY_VOID(core_.deps().compiler->discard(artefact.bundle, artefact.engine));
+  TRY_VOID(core_.db().write([&](sql::Executor& sql) {
+    return sql.execute(
+        "DELETE FROM compiled_artefact WHERE content_hash = $1 AND engine = $2 AND leaving_at IS "
+        "NOT NULL",
+        {artefact.bundle.hex(), artefact.engine});
+  }));
+  if (artefact.bytes == 0) return {};
+  const bool late = core_.now() - artefact.used_at < lately;
+  (late ? evicted_used_ : evicted_idle_).add();
+  if (late) {
+    core_.log().warn("a compiled artefact that is in use had to make room in the bundle store",
+                     {{"bundle", artefact.bundle.hex()},
+                      {"bytes", artefact.bytes},
+                      {"bound", core_.options().artefact_bytes}});
+  }
+  return {};
+}
+
+Status ArtefactInventory::bound() {
+  TRY(const bool anything, anything_to_remove());
+  if (!anything) return {};
+  while (true) {
+    TRY(const std::optional<Artefact> artefact, take_one());
+    if (!artefact) break;
+    TRY_VOID(remove(*artefact));
+  }
+  TRY_VOID(anything_to_remove());
+  return {};
+}
+
+}  // namespace alga::control_plane
