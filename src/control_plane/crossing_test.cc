@@ -202,8 +202,12 @@ class Crossing : public ::testing::Test {
         {"POST /api/v1/publishers/{name}/keys", text({{"public_key", public_key()}})},
         {"POST /api/v1/tenants", text({{"id", "other"}})},
         {"PUT /api/v1/tenants/{tenant}/quota", text({{"invocations", 0}})},
-        {"POST /internal/records", ""},
-        {"POST /internal/secrets/redeem", text({{"token", "t"}})},
+        {"POST /internal/records", "{}"},
+        {"POST /internal/secrets/redeem", text({{"token", "t"},
+                                                {"tenant", kVictim},
+                                                {"install", install_},
+                                                {"version", "1"},
+                                                {"public_key", public_key()}})},
     };
   }
 

@@ -67,7 +67,8 @@ TEST_P(Lookup, ValidatesTheHashThatIsInstalledInBothForms) {
   EXPECT_EQ(validate("t1", "sha256:" + hex), R"({"valid":true})");
   EXPECT_EQ(validate("t2", hex), R"({"valid":false})");
   EXPECT_EQ(validate("t1", std::string(64, '0')), R"({"valid":false})");
-  Reply incomplete = ask("/api/installs/validate?tenant=t1");
+  Reply incomplete = p().call_malformed("GET", "/api/installs/validate?tenant=t1", "", {},
+                                        {{"x-api-key", "token-of-registry"}});
   EXPECT_EQ(incomplete.status, 400);
   EXPECT_EQ(incomplete.at("/valid"), false);
 }

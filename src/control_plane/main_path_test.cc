@@ -87,8 +87,8 @@ TEST_P(MainPath, RefusesInstallConfigWithoutItsToken) {
   Reply none = install_config("t1", "nothing");
   EXPECT_EQ(none.status, 404);
   EXPECT_EQ(none.string("/error"), "install_not_found");
-  Reply bad = p().call("POST", path, "", boost::json::object{{"tenantId", "t1"}},
-                       {{"x-runner-auth", "token-of-config"}});
+  Reply bad = p().call_malformed("POST", path, "", boost::json::object{{"tenantId", "t1"}},
+                                 {{"x-runner-auth", "token-of-config"}});
   EXPECT_EQ(bad.status, 400);
   EXPECT_EQ(bad.string("/error"), "invalid_request");
 }

@@ -12,6 +12,15 @@ class OpenApi : public ::testing::Test {
  protected:
   OpenApi() : platform_(*sql::open_database("sqlite:" + folder_.path() + "/test.db")) {}
   static json::Value document() { return json::parse(openapi_document()).value(); }
+  static std::string required_query(const boost::json::object& operation) {
+    std::string query;
+    const auto* list = operation.if_contains("parameters");
+    for (const auto& one : list == nullptr ? boost::json::array() : list->as_array()) {
+      if (one.at("in") != "query" || !one.at("required").as_bool()) continue;
+      query += (query.empty() ? "?" : "&") + std::string(one.at("name").as_string()) + "=x";
+    }
+    return query;
+  }
   sql::testing::TemporaryFolder folder_;
   testing::Platform platform_;
 };
@@ -60,10 +69,17 @@ TEST_F(OpenApi, RefusesCallersWithoutATokenWhereItSaysSo) {
       std::ranges::transform(upper, upper.begin(), [](unsigned char c) { return std::toupper(c); });
       std::string concrete(path);
       for (std::size_t at = concrete.find('{'); at != std::string::npos; at = concrete.find('{')) {
-        concrete.replace(at, concrete.find('}') - at + 1, "x");
+        concrete.replace(at, concrete.find('}') - at + 1, "1");
       }
       bool open = operation.at("security").as_array().empty();
-      auto reply = platform_.send(upper, concrete, "", "{}");
+      const auto* body = operation.as_object().if_contains("requestBody");
+      bool of_json =
+          body != nullptr && body->at("content").as_object().contains("application/json");
+      concrete += required_query(operation.as_object());
+      // Whoever is nobody is not told what is wrong with a body, either.
+      auto reply =
+          platform_.send_as({}, upper, concrete, body == nullptr ? "" : "[]", "", {},
+                            of_json ? testing::Form::malformed : testing::Form::documented);
       EXPECT_EQ(reply.status, open ? 200 : 401) << upper << " " << concrete;
     }
   }

@@ -252,7 +252,8 @@ TEST_P(PublishingContract, ComparesDeclaredHashAndSize) {
   EXPECT_EQ(code(p().call("POST", "/api/ext-bundles/finalize", token_, request)), "HASH_MISMATCH");
   EXPECT_EQ(code(p().send("POST", "/api/ext-bundles/upload-proxy?size=1", token_, archive)),
             "SIZE_MISMATCH");
-  Reply anonymous = p().send("POST", path, "", archive, {{"x-alga-admin", "true"}});
+  Reply anonymous = p().send_as({}, "POST", path, archive, "", {{"x-alga-admin", "true"}},
+                                testing::Form::malformed);
   EXPECT_EQ(anonymous.status, 401);
 }
 

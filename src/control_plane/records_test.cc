@@ -146,8 +146,8 @@ TEST_P(Records, ShowsGuestLogsInOrderAndFiltered) {
   EXPECT_EQ(lines("?level=error"), "line 4;");
   EXPECT_EQ(lines("?install=acme.hello&request=b"), "line 3;line 4;");
   EXPECT_TRUE(lines("?limit=2").starts_with("line 4;bad "));
-  EXPECT_EQ(p().call("GET", "/api/logs?limit=0", admin_).status, 400);
-  EXPECT_EQ(p().call("GET", "/api/logs?level=loud", admin_).status, 400);
+  EXPECT_EQ(p().call_malformed("GET", "/api/logs?limit=0", admin_).status, 400);
+  EXPECT_EQ(p().call_malformed("GET", "/api/logs?level=loud", admin_).status, 400);
 }
 
 TEST_P(Records, FollowsLogsAsEvents) {

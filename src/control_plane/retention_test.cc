@@ -139,7 +139,7 @@ TEST_P(Retained, ShowsOneStreamAndGoesOnBehindALine) {
   line("t1", "second");
   execution("t1", "y");
   EXPECT_EQ(messages("t1", "", {{"last-event-id", seen}}), "second;");
-  EXPECT_EQ(p().call("GET", "/api/logs?stream=paper", admins_["t1"]).status, 400);
+  EXPECT_EQ(p().call_malformed("GET", "/api/logs?stream=paper", admins_["t1"]).status, 400);
 }
 
 TEST_P(Retained, FindsExecutionsByIdRequestStatusAndTime) {

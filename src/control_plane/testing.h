@@ -18,15 +18,18 @@
 #include "async/spawn.h"
 #include "blob/testing.h"
 #include "control_plane/control_plane.h"
+#include "control_plane/openapi.h"
 #include "control_plane/publishing.h"
 #include "crypto/digest.h"
 #include "domain/limits.h"
+#include "httpd/testing_contract.h"
 #include "sql/testing/databases.h"
 #include "vault/key_ring.h"
 #include "vault/testing.h"
 
 /// A control plane on a real database with the rest of the world faked, and a client that calls its
-/// routes in process. For tests of this layer and of those above.
+/// routes in process and holds every request and every answer to the OpenAPI document. For tests of
+/// this layer and of those above.
 namespace alga::control_plane::testing {
 
 /// Says of every file what the test decided, by default a component that imports nothing.
@@ -227,6 +230,9 @@ struct Reply {
 
 using HeaderMap = std::map<std::string, std::string>;
 
+/// Whether the OpenAPI document allows a request that a test makes.
+enum class Form : std::uint8_t { documented, malformed };
+
 /// Everything around one control plane.
 class Platform {
  public:
@@ -277,9 +283,17 @@ class Platform {
              const HeaderMap& headers = {}) {
     return send_as({}, method, std::move(path), std::move(body), token, headers);
   }
+  /// Like call(), of a request that the document does not allow, and that is refused.
+  Reply call_malformed(std::string_view method, std::string path, const std::string& token,
+                       const std::optional<boost::json::value>& body = {},
+                       const HeaderMap& headers = {}) {
+    return send_as({}, method, std::move(path), body ? boost::json::serialize(*body) : "", token,
+                   headers, Form::malformed);
+  }
   /// As whoever is at the other end of a connection.
   Reply send_as(const httpd::Peer& peer, std::string_view method, std::string path,
-                std::string body, const std::string& token = {}, const HeaderMap& headers = {}) {
+                std::string body, const std::string& token = {}, const HeaderMap& headers = {},
+                Form form = Form::documented) {
     httpd::Request request;
     request.peer = peer;
     request.method = std::string(method);
@@ -304,7 +318,21 @@ class Platform {
     } else {
       request.body = std::move(body);
     }
-    return reply_of(async::block_on((*match.handler)(std::move(request))));
+    const std::string not_asked = contract().fault_of(method, match.pattern, request);
+    const std::string not_let_in = contract().fault_of_caller(method, match.pattern, request);
+    httpd::Response response = async::block_on((*match.handler)(std::move(request)));
+    const std::string not_said = contract().fault_of(method, match.pattern, response);
+    const std::string what = std::string(method) + " " + path + " answered " +
+                             std::to_string(response.status) + " " + response.body.substr(0, 500);
+    EXPECT_EQ(not_said, "") << what;
+    if (response.status < 300) EXPECT_EQ(not_let_in, "") << what;
+    if (form == Form::documented) {
+      EXPECT_EQ(not_asked, "") << what;
+    } else {
+      EXPECT_NE(not_asked, "") << what << ": nothing of the request is malformed";
+      EXPECT_TRUE(response.status >= 400 && response.status < 500) << what;
+    }
+    return reply_of(std::move(response));
   }
 
   /// What an administrator of `tenant` authenticates with; the tenant is made when it is new.
@@ -370,6 +398,11 @@ class Platform {
   std::atomic<int> grant_key_changes = 0;
 
  private:
+  static const httpd::testing::Contract& contract() {
+    static const httpd::testing::Contract read(openapi_document());
+    return read;
+  }
+
   static Reply reply_of(httpd::Response response) {
     Reply reply;
     reply.status = response.status;
