@@ -4,6 +4,7 @@
 
 #include "base/bytes.h"
 #include "control_plane/audit.h"
+#include "control_plane/cell.h"
 #include "crypto/digest.h"
 
 namespace alga::control_plane {
@@ -45,6 +46,17 @@ Status check_binding(const NewApiKey& request) {
                                    : "this role takes no publisher");
   }
   return {};
+}
+
+/// The role of a stored key, bound as check_binding() has seen to.
+Result<domain::Role> bound_role(std::string_view name, const std::optional<std::string>& tenant,
+                                const std::optional<std::string>& publisher) {
+  const auto role = domain::parse_role(name);
+  if (!role) return malformed_cell("role");
+  if (domain::is_tenant_bound(*role) != tenant.has_value()) return malformed_cell("tenant");
+  const bool publishes = *role == domain::Role::publisher;
+  if (publishes != publisher.has_value()) return malformed_cell("publisher_id");
+  return *role;
 }
 
 Result<std::optional<std::string>> publisher_id(sql::Executor& sql,
@@ -218,17 +230,18 @@ Result<ApiKeys::Cached> ApiKeys::look_up(std::string_view token) const {
   if (!crypto::constant_time_equal(hash, crypto::hash_token(token)) || expired) {
     return invalid_token();
   }
-  auto role = domain::parse_role(role_name);
-  ALGA_CHECK(role.has_value());
+  TRY(const domain::Role role, bound_role(role_name, tenant, publisher));
   domain::Principal principal{
       .id = fmt::format("{}:{}", kind, *id),
-      .role = *role,
+      .role = role,
       .source = kind == "bootstrap" ? domain::Principal::Source::bootstrap
                                     : domain::Principal::Source::api_key,
       .publisher = publisher,
       .label = label,
   };
-  if (tenant) principal.tenant = TenantId::parse(*tenant);
+  if (tenant) {
+    TRY(principal.tenant, parsed_cell<TenantId>(*tenant, "tenant"));
+  }
   return Cached{std::move(principal), asked + kCacheLife, expires};
 }
 

@@ -6,6 +6,7 @@
 #include <cstring>
 
 #include "base/bytes.h"
+#include "control_plane/cell.h"
 #include "crypto/digest.h"
 #include "domain/envelope.h"
 #include "domain/grant.h"
@@ -14,13 +15,6 @@ namespace alga::control_plane {
 namespace {
 
 constexpr std::size_t kCachedInstalls = 10'000;
-
-template <class Parsed>
-auto must_parse(const std::string& text) {
-  auto id = Parsed::parse(text);
-  ALGA_CHECK(id.has_value());
-  return *id;
-}
 
 struct Loaded {
   InstallRow install;
@@ -48,14 +42,18 @@ Result<std::shared_ptr<const domain::InstallConfig>> InstallConfigAssembler::ass
     return load(sql, core_.options().publishing, tenant, ref);
   }));
   const InstallRow& install = loaded.install;
+  TRY(InstallId install_id, parsed_cell<InstallId>(install.id, "id"));
+  TRY(VersionId version, parsed_cell<VersionId>(install.version.id, "version_id"));
+  TRY(ExtensionId registry, parsed_cell<ExtensionId>(install.version.extension_id, "extension_id"));
+  TRY(ContentHash hash, parsed_cell<ContentHash>(install.content_hash, "content_hash"));
   WallTime now = core_.now();
   domain::InstallConfig config{
       .tenant = tenant,
       .slug = install.version.slug,
-      .install = must_parse<InstallId>(install.id),
-      .version = must_parse<VersionId>(install.version.id),
-      .registry = must_parse<ExtensionId>(install.version.extension_id),
-      .content_hash = must_parse<ContentHash>(install.content_hash),
+      .install = std::move(install_id),
+      .version = std::move(version),
+      .registry = std::move(registry),
+      .content_hash = std::move(hash),
       .config = std::move(loaded.config.config),
       .providers = install.effective().names(),
       .config_version = loaded.config.version,

@@ -1,5 +1,7 @@
 #include "control_plane/install_directory.h"
 
+#include "control_plane/cell.h"
+
 namespace alga::control_plane {
 namespace {
 
@@ -22,11 +24,10 @@ Result<domain::InstalledBundle> SqlInstallDirectory::find_host(const std::string
   }));
   if (!row) return fail(Kind::not_found, "install.not_found", "no install has this host");
   auto [tenant_text, extension_text, hash_text] = row->as<std::string, std::string, std::string>();
-  auto tenant = TenantId::parse(tenant_text);
-  auto extension = ExtensionId::parse(extension_text);
-  auto hash = ContentHash::parse(hash_text);
-  ALGA_CHECK(tenant && extension && hash);
-  return domain::InstalledBundle{*tenant, *extension, *hash};
+  TRY(TenantId tenant, parsed_cell<TenantId>(tenant_text, "tenant"));
+  TRY(ExtensionId extension, parsed_cell<ExtensionId>(extension_text, "extension_id"));
+  TRY(ContentHash hash, parsed_cell<ContentHash>(hash_text, "content_hash"));
+  return domain::InstalledBundle{std::move(tenant), std::move(extension), std::move(hash)};
 }
 
 Result<bool> SqlInstallDirectory::find_installed(const domain::InstalledBundle& bundle) const {

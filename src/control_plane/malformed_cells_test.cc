@@ -1,5 +1,5 @@
-// JSON in the database is this program's own; what somebody else has made of it is an error of that
-// answer, and neither the end of the process nor a value to go on with.
+// What stands in the database is this program's own; what somebody else has made of it is an error
+// of that answer, and neither the end of the process nor a value to go on with.
 
 #include <functional>
 #include <string>
@@ -88,12 +88,13 @@ class MalformedCells : public OnPlatform {
   }
   /// Asks with each text in every cell of the column, and at the end with one that is right.
   void holds(const std::string& table, const std::string& column, const sql::Value& right,
-             const std::vector<sql::Value>& malformed, const std::function<Reply()>& ask) {
+             const std::vector<sql::Value>& malformed, const std::function<Reply()>& ask,
+             std::string_view code = "sql.malformed_json") {
     for (const sql::Value& text : malformed) {
       write(table, column, text);
       const Reply reply = ask();
       EXPECT_EQ(reply.status, 500) << column << ' ' << reply.text;
-      EXPECT_TRUE(reply.text.contains("sql.malformed_json")) << column << ' ' << reply.text;
+      EXPECT_TRUE(reply.text.contains(code)) << column << ' ' << reply.text;
     }
     write(table, column, right);
     const Reply reply = ask();
@@ -107,6 +108,24 @@ class MalformedCells : public OnPlatform {
     EXPECT_GT(*written, 0U) << column;
   }
 
+  void change(const std::string& statement) {
+    const auto changed =
+        p().database().write([&](sql::Executor& sql) { return sql.execute(statement); });
+    ASSERT_TRUE(changed) << changed.error().message;
+  }
+  std::string publisher_id(const std::string& name) {
+    const auto row = p().database().read([&](sql::Executor& sql) {
+      return sql.find("SELECT id FROM publishers WHERE name = $1", {name});
+    });
+    return row && *row ? (*row)->at<std::string>(0) : "";
+  }
+  /// As a key that nobody has asked about for a while.
+  Reply whoami(const std::string& token) {
+    p().clock().advance(std::chrono::seconds{2});
+    return p().call("GET", "/api/v1/whoami", token);
+  }
+
+  static constexpr std::string_view kMalformedCell = "sql.malformed_cell";
   std::string admin_, install_;
 };
 
@@ -153,6 +172,64 @@ TEST_P(MalformedCells, OfRecordsAreAnErrorOfTheirPage) {
   holds("extension_audit_log", "details", "{}", {"{"}, [&] { return get("/api/v1/audit"); });
   holds("extension_execution_log", "metrics", "{}", {"{"},
         [&] { return get("/api/v1/executions"); });
+}
+
+TEST_P(MalformedCells, OfAKeyLetNobodyIn) {
+  const std::string publisher = p().publisher("guild");
+  const auto admin = [&] { return whoami(admin_); };
+  // A role that the key is not bound for would be somebody else's rights.
+  holds("api_keys", "role", "tenant_admin", {"", "root", "Operator", "operator", "publisher"},
+        admin, kMalformedCell);
+  holds("api_keys", "tenant", "t1", {std::nullopt}, admin, kMalformedCell);
+  change("UPDATE api_keys SET tenant = NULL");
+  const std::string id = publisher_id("guild");
+  const auto ask = [&] { return whoami(publisher); };
+  holds("api_keys", "role", "publisher", {"operator", "client_user"}, ask, kMalformedCell);
+  holds("api_keys", "publisher_id", id, {std::nullopt}, ask, kMalformedCell);
+}
+
+TEST_P(MalformedCells, OfAHashInvokeNothing) {
+  const std::string table = "tenant_extension_install";
+  const std::string hash(64, 'a');
+  const std::vector<sql::Value> malformed{"", "sha256", std::string(63, 'a')};
+  holds(table, "content_hash", hash, malformed, [&] { return install_config(); }, kMalformedCell);
+  change("UPDATE tenant_extension_install SET runner_domain = 'a.ext.example'");
+  const auto by_host = [&] {
+    return p().call("GET", "/api/installs/lookup-by-host?host=a.ext.example", "", {},
+                    {{"x-api-key", "token-of-registry"}});
+  };
+  holds(table, "content_hash", hash, malformed, by_host, kMalformedCell);
+}
+
+TEST_P(MalformedCells, OfAnInstallsIdLeadNowhere) {
+  const std::string other = p().admin_of("t2");
+  expect(201, p().call("POST", "/api/v1/installs", other, object{{"extension", "acme.hello"}}));
+  for (const char* part : {"grant", "egress", "config", "secrets"}) {
+    change("DELETE FROM tenant_extension_install_" + std::string(part) + " WHERE tenant = 't2'");
+  }
+  for (const auto& [id, status] : {std::pair{"no id", 500}, {"../i", 500}, {"i2", 200}}) {
+    change("UPDATE tenant_extension_install SET generation = generation + 1, id = '" +
+           std::string(id) + "' WHERE tenant = 't2'");
+    std::vector<Reply> replies;
+    replies.push_back(p().send("POST", "/internal/runner/install-config", "",
+                               R"({"tenantId":"t2","extensionId":"acme.hello"})",
+                               {{"x-runner-auth", "token-of-config"}}));
+    for (const char* asked :
+         {"/api/v1/installs/acme.hello/usage", "/api/ext-storage/install/acme.hello/n/records",
+          "/api/ext-storage/install/acme.hello/n/schemas"}) {
+      replies.push_back(p().call("GET", asked, other));
+    }
+    for (const Reply& reply : replies) {
+      expect(status, reply);
+      EXPECT_EQ(reply.text.contains(kMalformedCell), status == 500) << reply.text;
+    }
+  }
+}
+
+TEST_P(MalformedCells, OfASlugPublishNothing) {
+  holds(
+      "extension_registry", "slug", "acme.hello", {"acme.other"},
+      [&] { return publish_hello("1.0.1"); }, kMalformedCell);
 }
 
 ALGA_ON_EVERY_DATABASE(MalformedCells);

@@ -8,6 +8,7 @@
 #include "blob/layout.h"
 #include "control_plane/audit.h"
 #include "control_plane/bundle_content.h"
+#include "control_plane/cell.h"
 #include "control_plane/publishers.h"
 #include "json/decode.h"
 
@@ -222,7 +223,8 @@ class Finalization {
          text(manifest().description), now}));
     TRY(auto row,
         sql.find("SELECT id, publisher_id, name FROM extension_registry WHERE slug = $1", {slug_}));
-    ALGA_CHECK(row.has_value());
+    // Of this publisher and name there is one, under a slug that they do not make.
+    if (!row) return malformed_cell("slug");
     auto [id, publisher_id, name] = row->as<std::string, std::string, std::string>();
     if (publisher_id != publisher_.id || name != manifest().name) {
       return fail(Kind::conflict, "publish.slug_taken",

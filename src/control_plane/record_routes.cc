@@ -1,6 +1,7 @@
 #include <algorithm>
 
 #include "base/ids.h"
+#include "control_plane/cell.h"
 #include "control_plane/log_query.h"
 #include "control_plane/services.h"
 
@@ -185,9 +186,8 @@ Result<httpd::Response> verify(Services& services, const Call& call) {
 Result<httpd::Response> usage(Services& services, const Call& call) {
   TRY(TenantId tenant, call.tenant());
   TRY(InstallRow install, services.installs.get(tenant, call.param("id")));
-  auto install_id = InstallId::parse(install.id);
-  ALGA_CHECK(install_id.has_value());
-  TRY(StorageUsage storage, services.storage_records.usage({tenant, *install_id}));
+  TRY(InstallId install_id, parsed_cell<InstallId>(install.id, "id"));
+  TRY(StorageUsage storage, services.storage_records.usage({tenant, std::move(install_id)}));
   TRY(auto row, services.core.db().read([&](sql::Executor& sql) {
     return sql.find(
         "SELECT CAST(coalesce(sum(invocations), 0) AS BIGINT), "

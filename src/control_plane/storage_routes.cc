@@ -1,5 +1,6 @@
 #include <charconv>
 
+#include "control_plane/cell.h"
 #include "control_plane/services.h"
 #include "control_plane/storage_codec.h"
 #include "domain/grant.h"
@@ -221,9 +222,8 @@ Result<httpd::Response> internal_storage(Services& services, const httpd::Reques
 Result<domain::StorageScope> public_scope(Services& services, const Call& call) {
   TRY(TenantId tenant, call.tenant());
   TRY(InstallRow install, services.installs.get(tenant, call.param("installId")));
-  auto id = InstallId::parse(install.id);
-  ALGA_CHECK(id.has_value());
-  return domain::StorageScope{tenant, *id};
+  TRY(InstallId id, parsed_cell<InstallId>(install.id, "id"));
+  return domain::StorageScope{tenant, std::move(id)};
 }
 
 Result<std::optional<std::int64_t>> revision_text(const std::optional<std::string>& text) {

@@ -1,5 +1,6 @@
 #include <charconv>
 
+#include "control_plane/cell.h"
 #include "control_plane/services.h"
 #include "control_plane/storage_codec.h"
 #include "control_plane/storage_schemas.h"
@@ -18,10 +19,9 @@ struct Place {
 Result<Place> place_of(Services& services, const Call& call) {
   TRY(TenantId tenant, call.tenant());
   TRY(InstallRow install, services.installs.get(tenant, call.param("installId")));
-  auto id = InstallId::parse(install.id);
-  ALGA_CHECK(id.has_value());
+  TRY(InstallId id, parsed_cell<InstallId>(install.id, "id"));
   TRY(std::string ns, checked_text(call.param("namespace"), "namespace", kNamespaceBytes));
-  return Place{{tenant, *id}, std::move(ns)};
+  return Place{{tenant, std::move(id)}, std::move(ns)};
 }
 
 Result<std::int64_t> version_of(const Call& call) {
