@@ -242,6 +242,7 @@ void RecordSpool::write_batch(std::vector<DeliveredRecord> batch) {
   std::uint64_t used = 0;
   {
     const std::scoped_lock lock(mutex_);
+    leave_delivered_segment();
     used = disk_bytes();
   }
   std::string lines;
@@ -271,6 +272,21 @@ void RecordSpool::write_batch(std::vector<DeliveredRecord> batch) {
   }
   const std::scoped_lock lock(mutex_);
   segments_.back().size += lines.size();
+}
+
+/// The file that is written to stays when it has been delivered to its end. What it holds must not
+/// take the room of new records for good, which a small spool would have no other file for.
+void RecordSpool::leave_delivered_segment() {
+  const std::uint64_t most = std::min(options_.max_segment_bytes, options_.max_disk_bytes / 8);
+  const Segment last = segments_.back();
+  if (segments_.size() > 1 || last.size <= most || read_offset_ < last.size) return;
+  if (Status started = start_segment(); !started) {
+    log_.error("record spool", {{"error", started.error().message}});
+    return;
+  }
+  ::unlink(path_of(last.number).c_str());
+  segments_.pop_front();
+  read_offset_ = 0;
 }
 
 /// False when not everything is on the disk; the file then ends where it did before.

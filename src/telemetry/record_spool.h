@@ -93,6 +93,7 @@ class RecordSpool final : public domain::RecordSink {
   [[nodiscard]] std::uint64_t share_of(const Record& record) const;
   void run();
   void write_batch(std::vector<DeliveredRecord> batch);
+  void leave_delivered_segment();
   bool append(std::string_view lines);
   void drop(std::size_t records);
   [[nodiscard]] std::string path_of(std::uint64_t number) const;

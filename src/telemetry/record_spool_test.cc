@@ -205,6 +205,19 @@ TEST_F(RecordSpoolTest, DropsTheNewestAndCountsWhenTheDiskShareIsUsedUp) {
               HasSubstr("alga_records_dropped_total " + std::to_string(50 - kept.size()) + "\n"));
 }
 
+TEST_F(RecordSpoolTest, TakesRecordsAgainOnceTheFullDiskShareIsDelivered) {
+  auto spool = open({.max_disk_bytes = 3000});
+  for (const char* outage : {"first", "second"}) {
+    for (int i = 0; i < 50; ++i) {
+      spool->execution(execution(outage));
+      ASSERT_TRUE(spool->flush(soon()));
+    }
+    EXPECT_GT(drain(*spool).size(), 1U) << outage;
+  }
+  spool->execution(execution("a"));
+  EXPECT_EQ(drain(*spool), (std::vector<std::string>{"a"}));
+}
+
 domain::GuestLogLine line_of(std::string tenant, std::string message = "again") {
   domain::GuestLogLine line{.who = who(), .stream = "log", .message = std::move(message)};
   line.who.tenant = std::move(tenant);
