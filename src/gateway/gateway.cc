@@ -394,8 +394,11 @@ async::Task<httpd::Response> Gateway::serve(Surface surface, httpd::Request requ
     response = refusal(ending.error(), request.request_id);
     count(http_status(ending.error().kind) < 500 ? "policy_denied" : "unavailable", begin);
     const bool ours = http_status(ending.error().kind) >= 500;  // for operators to mend
+    const domain::InstallConfig* known = call.install();
     use_.log.emit(ours ? LogLevel::warn : LogLevel::info, "refused",
                   {{"request_id", request.request_id},
+                   {"tenant", known ? known->tenant.str() : ""},
+                   {"install", known ? known->install.str() : ""},
                    {"client", request.peer.address},
                    {"code", ending.error().code},
                    {"reason", ending.error().message}});

@@ -179,6 +179,8 @@ def quota(world):
     refused = world.platform.call("acme", "example.echo", "/counter")
     expect_equal((refused.status, refused.json()["code"]), (429, "quota.invocations_exceeded"), f"answer ({refused.text()})")
     expect(0 < int(refused.header("retry-after")) <= 86400, f"retry-after: {refused.header('retry-after')}")
+    line = world.platform.server.logged("refused", lambda line: line["request_id"] == refused.header("x-request-id"))[0]
+    expect_equal((line.get("tenant"), line.get("install"), line["code"]), ("acme", world.install, "quota.invocations_exceeded"), "whom the log names")
     world.admin("quota set", "acme", "--invocations", "none", tenant=None)
     expect_equal(world.platform.call("acme", "example.echo", "/counter").status, 200, "after lifting it")
 
