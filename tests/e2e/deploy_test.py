@@ -153,6 +153,27 @@ def kustomize(_):
         expect("algad.toml: |" in done.stdout, f"a configuration in what {folder or 'deploy'} makes")
 
 
+@test("every kubectl command of the page and of the manifests exists, with the options that it names")
+def kubectl(_):
+    if not shutil.which("kubectl"):
+        raise Skip("kubectl is not on the PATH")
+    page = (DEPLOY.parent / "docs" / "operations" / "README.md").read_text()
+    lines = re.findall(r"^ *(kubectl .+)$", page, re.M) + re.findall(r"`(kubectl [^`]+)`", page)
+    for manifest in MANIFESTS:
+        lines += re.findall(r"^# (kubectl .+)$", manifest.read_text(), re.M)
+    commands = {part.strip() for line in lines for part in line.split(" | ") if part.strip().startswith("kubectl ")}
+    expect(len(commands) >= 7, f"commands: {commands}")
+    everywhere = subprocess.run(["kubectl", "options"], capture_output=True, text=True).stdout
+    for command in sorted(commands):
+        words = re.sub(r" -n \S+", "", command).split()[1:]
+        names = [word for word in words if re.fullmatch(r"[a-z]+", word)]
+        shown = subprocess.run(["kubectl", *names, "--help"], capture_output=True, text=True)
+        expect_equal(shown.returncode, 0, f"{command}: {shown.stderr}")
+        for option in [word.split("=")[0] for word in words if re.match(r"--?[a-z]", word)]:
+            said = f"{shown.stdout}\n{everywhere}"
+            expect(re.search(rf"^ *(-., )?{re.escape(option)}[=,]", said, re.M), f"{command}: no option {option}")
+
+
 @test("the unit for systemd is one, and starts the program with options that it has")
 def unit(_):
     unit = DEPLOY / "systemd" / "algad@.service"
