@@ -18,7 +18,10 @@ from harness.walk import BLOCK, DOCS, Walk
 @test("the walkthrough works in an empty folder, block by block")
 def walkthrough(folder):
     port = free_port()
-    Walk(folder / "walkthrough", {8080: port}, {"server": port}).follow("walkthrough.md", at_least=18)
+    walk = Walk(folder / "walkthrough", {8080: port}, {"server": port}, author.Author(folder / "author").env)
+    walk.tool("alga", author.ALGA)
+    (walk.folder / "bundle.tar.zst").unlink()  # the page makes its own
+    walk.follow("walkthrough.md", at_least=19)
 
 
 @test("the commands of the README make, publish, install and call an extension, and call it on a runner by itself")
