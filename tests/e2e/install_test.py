@@ -2,11 +2,10 @@
 """docs/operations/README.md is followed on a Debian with systemd: the blocks that install, log in, back up and restore
 one machine, as they stand there.
 
-Wants Debian's podman, runc and mmdebstrap, root, and package sources; says so and skips where one is missing. The machine
+Wants root, Debian's podman, runc and mmdebstrap, and package sources; says so and skips where one is missing. The machine
 is a container with a network of its own, so that ports and paths are those of the page, and has the packages already.
 """
 
-import os
 import re
 import shutil
 import subprocess
@@ -14,6 +13,7 @@ import sys
 import tempfile
 from pathlib import Path
 
+from harness.containers import need_container_tools, podman_command, ulimits
 from harness.server import program
 from harness.tap import Skip, eventually, expect, expect_equal, expect_in, main, test
 from harness.walk import DOCS
@@ -30,14 +30,11 @@ class Machine:
 
     def __init__(self, folder):
         self.folder, self.system = folder, folder / "system"
-        self.podman = ["podman", "--root", f"{folder}/root", "--runroot", f"{folder}/run", "--storage-driver", "vfs"]
-        self.podman += ["--runtime", "runc", "--cgroup-manager", "cgroupfs"]
+        self.podman = podman_command(folder)
         self.process = None
 
     def __enter__(self):
-        missing = [tool for tool in ("podman", "runc", "mmdebstrap") if not shutil.which(tool)]
-        if os.geteuid() != 0 or missing:
-            raise Skip(f"a machine is made by root, with {', '.join(missing) or 'podman'}")
+        need_container_tools()
         ours = re.sub(r"#.*", "", (ROOT / "deploy" / "runtime-packages.txt").read_text()).split()
         packages = ",".join([*SYSTEM, *ours])
         made = subprocess.run(
@@ -49,8 +46,7 @@ class Machine:
         built.mkdir(parents=True)
         shutil.copy(program(), built / "algad")
         with open(self.folder / "machine.log", "wb") as log:
-            limits = ["--ulimit", "nofile=4096:4096", "--ulimit", "nproc=4096:4096"]
-            command = [*self.podman, "run", "--rm", "--name", NAME, "--network", "none", "--systemd=always", "--privileged", *limits]
+            command = [*self.podman, "run", "--rm", "--name", NAME, "--network", "none", "--systemd=always", "--privileged", *ulimits()]
             self.process = subprocess.Popen([*command, "--rootfs", self.system, "/sbin/init"], stdin=subprocess.DEVNULL, stdout=log, stderr=log)
         try:
             eventually(self._runs, 60, "a system that runs")

@@ -18,12 +18,12 @@ from pathlib import Path
 
 from harness import bundle
 from harness.client import Client
+from harness.containers import need_container_tools, podman_command, ulimits
 from harness.server import fixture, program
 from harness.tap import Skip, eventually, expect, expect_equal, expect_in, main, test
 
 ROOT = Path(__file__).resolve().parents[2]
 NAME = "runner_container_executes_dynamic_component"
-TOOLS = ("podman", "runc", "buildah", "mmdebstrap")
 IMAGE = "localhost/alga:test"
 TENANT, EXTENSION = "acme", "0b6b6f5e-6c9e-4c7e-9d0a-2f6f9f8a1c11"
 BUILD_SECONDS = 600
@@ -42,22 +42,7 @@ cold_wait = "2m"
 
 
 def podman(storage, *arguments, **more):
-    base = ["podman", "--root", f"{storage}/root", "--runroot", f"{storage}/run", "--storage-driver", "vfs"]
-    base += ["--runtime", "runc", "--cgroup-manager", "cgroupfs"]
-    return subprocess.run(base + list(arguments), capture_output=True, text=True, **more)
-
-
-def need_container_tools():
-    if os.geteuid() != 0:
-        raise Skip("containers are built and run as root here, and this is not root")
-    missing = [tool for tool in TOOLS if not shutil.which(tool)]
-    if missing and subprocess.run(
-        ["apt-get", "install", "-q", "-y", "--no-install-recommends", "podman", "runc", "buildah", "mmdebstrap", "uidmap"],
-        env={**os.environ, "DEBIAN_FRONTEND": "noninteractive"},
-        stdin=subprocess.DEVNULL,
-        capture_output=True,
-    ).returncode:
-        raise Skip(f"not on this machine and not installable: {', '.join(missing)}")
+    return subprocess.run([*podman_command(storage), *arguments], capture_output=True, text=True, **more)
 
 
 def build_image(storage):
@@ -70,10 +55,6 @@ def can_run_containers(storage):
     tried = podman(storage, "run", "--rm", "--pull", "never", "--network", "host", *ulimits(), "--entrypoint", "/bin/true", IMAGE)
     if tried.returncode:
         raise Skip(f"this machine runs no containers: {tried.stderr.strip()[-300:]}")
-
-
-def ulimits():
-    return ["--ulimit", "nofile=4096:4096", "--ulimit", "nproc=4096:4096"]
 
 
 def prepare(folder):
@@ -110,8 +91,7 @@ def runner_container(folder, storage):
     can_run_containers(storage)
     config, bundles, content_hash = prepare(folder)
     with tempfile.NamedTemporaryFile("w+", suffix=".log") as log:
-        command = ["podman", "--root", f"{storage}/root", "--runroot", f"{storage}/run", "--storage-driver", "vfs"]
-        command += ["--runtime", "runc", "--cgroup-manager", "cgroupfs", "run", "--rm", "--pull", "never", "--name", "alga-test"]
+        command = [*podman_command(storage), "run", "--rm", "--pull", "never", "--name", "alga-test"]
         command += ["--network", "host", "--read-only", "--tmpfs", "/tmp", *ulimits()]
         command += ["-v", f"{config}:/config:ro", "-v", f"{bundles}:/bundles", IMAGE]
         command += ["serve", "--role", "runner", "--config", "/config/algad.toml", "--data", "/var/lib/alga"]
