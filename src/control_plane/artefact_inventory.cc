@@ -33,6 +33,12 @@ Result<std::optional<sql::Row>> find_over(sql::Executor& sql, std::uint64_t boun
       "NULL AND size_bytes > 0 ORDER BY used_at, content_hash, engine LIMIT 1");
 }
 
+Result<std::optional<sql::Row>> find_next(sql::Executor& sql, WallTime now, std::uint64_t bound) {
+  TRY(auto stale, find_stale(sql, now));
+  if (stale) return stale;
+  return find_over(sql, bound);
+}
+
 }  // namespace
 
 ArtefactInventory::ArtefactInventory(const Core& core)
@@ -143,26 +149,30 @@ Result<bool> ArtefactInventory::anything_to_remove() const {
   return stale != 0 || bytes > core_.options().artefact_bytes;
 }
 
+Result<std::optional<ArtefactInventory::Artefact>> ArtefactInventory::claim(sql::Executor& sql,
+                                                                            const sql::Row& row,
+                                                                            WallTime now) {
+  const auto [hex, engine, bytes, used_at] =
+      row.as<std::string, std::string, std::uint64_t, WallTime>();
+  const auto bundle = ContentHash::parse(hex);
+  if (!bundle) {
+    TRY_VOID(sql.execute("DELETE FROM compiled_artefact WHERE content_hash = $1", {hex}));
+    return std::optional<Artefact>{};
+  }
+  TRY_VOID(sql.execute(
+      "UPDATE compiled_artefact SET leaving_at = $1 WHERE content_hash = $2 AND engine = $3",
+      {now, hex, engine}));
+  return std::optional{Artefact{*bundle, engine, bytes, used_at}};
+}
+
 Result<std::optional<ArtefactInventory::Artefact>> ArtefactInventory::take_one() const {
   return core_.db().write([&](sql::Executor& sql) -> Result<std::optional<Artefact>> {
     while (true) {
       const WallTime now = core_.now();
-      TRY(auto row, find_stale(sql, now));
-      if (!row) {
-        TRY(row, find_over(sql, core_.options().artefact_bytes));
-      }
+      TRY(const auto row, find_next(sql, now, core_.options().artefact_bytes));
       if (!row) return std::optional<Artefact>{};
-      const auto [hex, engine, bytes, used_at] =
-          row->as<std::string, std::string, std::uint64_t, WallTime>();
-      if (const auto bundle = ContentHash::parse(hex)) {
-        TRY_VOID(sql.execute(
-            "UPDATE compiled_artefact SET leaving_at = $1 WHERE content_hash = $2 AND engine = $3",
-            {now, hex, engine}));
-        return std::optional{Artefact{*bundle, engine, bytes, used_at}};
-      }
-      // Written by somebody else: it names no artefact, and must not keep others from their turn.
-      TRY_VOID(sql.execute("DELETE FROM compiled_artefact WHERE content_hash = $1 AND engine = $2",
-                           {hex, engine}));
+      TRY(auto claimed, claim(sql, *row, now));
+      if (claimed) return claimed;
     }
   });
 }

@@ -59,7 +59,11 @@ class ArtefactInventory {
   [[nodiscard]] Status finish(const ContentHash& bundle, std::uint64_t bytes);
   /// Whether take_one() may find something; sets the gauge.
   [[nodiscard]] Result<bool> anything_to_remove() const;
-  /// Claims the next one that has to go, for this process alone.
+  /// Claims what a row tells of for this process alone; a row that somebody else wrote and that
+  /// names no artefact is deleted, as it must not keep others from their turn.
+  [[nodiscard]] static Result<std::optional<Artefact>> claim(sql::Executor& sql,
+                                                             const sql::Row& row, WallTime now);
+  /// Claims the next one that has to go.
   [[nodiscard]] Result<std::optional<Artefact>> take_one() const;
   Status remove(const Artefact& artefact);
 
