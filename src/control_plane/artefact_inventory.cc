@@ -14,6 +14,11 @@ Counter& evictions(Metrics& metrics, std::string_view of) {
                          {{"of", of}});
 }
 
+/// As domain::ArtefactCompiler::engine() answers it.
+bool is_fingerprint(std::string_view text) {
+  return text.size() == 16 && text.find_first_not_of("0123456789abcdef") == std::string_view::npos;
+}
+
 /// What nobody finished, or nobody finished removing.
 Result<std::optional<sql::Row>> find_stale(sql::Executor& sql, WallTime now) {
   return sql.find(
@@ -54,7 +59,7 @@ Result<std::uint64_t> ArtefactInventory::prepare(const ContentHash& bundle,
   TRY(const std::uint64_t bytes, core_.deps().compiler->prepare(bundle, component_file));
   if (bytes == 0) return bytes;
   TRY_VOID(finish(bundle, bytes));
-  if (const Status made_room = bound(); !made_room) {
+  if (const auto made_room = bound(); !made_room) {
     core_.log().warn("compiled artefacts in the bundle store could not be bounded",
                      {{"code", made_room.error().code}});
   }
@@ -62,23 +67,16 @@ Result<std::uint64_t> ArtefactInventory::prepare(const ContentHash& bundle,
 }
 
 Status ArtefactInventory::begin(const ContentHash& bundle) {
-  const std::string engine = core_.deps().compiler->engine();
-  return core_.db().write([&](sql::Executor& sql) -> Status {
-    TRY(const auto leaving,
-        sql.find("SELECT 1 FROM compiled_artefact WHERE content_hash = $1 AND engine = $2 AND "
-                 "leaving_at IS NOT NULL",
-                 {bundle.hex(), engine}));
-    if (leaving) {
-      return fail(Error{Kind::unavailable, "compile.unavailable",
-                        "the former artefact of this bundle is being removed",
-                        retry_after_removal_s});
-    }
-    TRY_VOID(sql.execute(
+  TRY(const std::uint64_t rows, core_.db().write([&](sql::Executor& sql) {
+    return sql.execute(
         "INSERT INTO compiled_artefact (content_hash, engine, size_bytes, used_at) VALUES ($1, $2, "
-        "0, $3) ON CONFLICT (content_hash, engine) DO UPDATE SET used_at = excluded.used_at",
-        {bundle.hex(), engine, core_.now()}));
-    return {};
-  });
+        "0, $3) ON CONFLICT (content_hash, engine) DO UPDATE SET used_at = excluded.used_at WHERE "
+        "compiled_artefact.leaving_at IS NULL",
+        {bundle.hex(), core_.deps().compiler->engine(), core_.now()});
+  }));
+  if (rows == 1) return {};
+  return fail(Error{Kind::unavailable, "compile.unavailable",
+                    "the former artefact of this bundle is being removed", retry_after_removal_s});
 }
 
 Status ArtefactInventory::finish(const ContentHash& bundle, std::uint64_t bytes) {
@@ -101,8 +99,8 @@ Result<bool> ArtefactInventory::is_prepared(const ContentHash& bundle) const {
         "0 AND leaving_at IS NULL",
         {bundle.hex(), core_.deps().compiler->engine()});
   }));
-  TRY(const bool there, core_.deps().compiler->is_prepared(bundle));
-  return there && counted.has_value();
+  if (!counted) return false;
+  return core_.deps().compiler->is_prepared(bundle);
 }
 
 void ArtefactInventory::used(const ContentHash& bundle) {
@@ -155,8 +153,9 @@ Result<std::optional<ArtefactInventory::Artefact>> ArtefactInventory::claim(sql:
   const auto [hex, engine, bytes, used_at] =
       row.as<std::string, std::string, std::uint64_t, WallTime>();
   const auto bundle = ContentHash::parse(hex);
-  if (!bundle) {
-    TRY_VOID(sql.execute("DELETE FROM compiled_artefact WHERE content_hash = $1", {hex}));
+  if (!bundle || !is_fingerprint(engine)) {
+    TRY_VOID(sql.execute("DELETE FROM compiled_artefact WHERE content_hash = $1 AND engine = $2",
+                         {hex, engine}));
     return std::optional<Artefact>{};
   }
   TRY_VOID(sql.execute(
@@ -197,16 +196,15 @@ Status ArtefactInventory::remove(const Artefact& artefact) {
   return {};
 }
 
-Status ArtefactInventory::bound() {
-  TRY(const bool anything, anything_to_remove());
-  if (!anything) return {};
-  while (true) {
+Result<bool> ArtefactInventory::bound() {
+  for (int removed = 0; removed < most_removals; ++removed) {
+    TRY(const bool anything, anything_to_remove());
+    if (!anything) return false;
     TRY(const std::optional<Artefact> artefact, take_one());
-    if (!artefact) break;
+    if (!artefact) return false;
     TRY_VOID(remove(*artefact));
   }
-  TRY_VOID(anything_to_remove());
-  return {};
+  return anything_to_remove();
 }
 
 }  // namespace alga::control_plane

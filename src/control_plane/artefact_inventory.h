@@ -40,9 +40,10 @@ class ArtefactInventory {
 
   /// Removes what is over the bound, what was begun an hour ago and never finished, and what
   /// somebody began to remove five minutes ago. Errors: those of sql and of the bundle store; what
-  /// could not be removed is tried again.
-  Status bound();
+  /// could not be removed is tried again. At most `most_removals`; answers whether there is more.
+  Result<bool> bound();
 
+  static constexpr int most_removals = 50;
   static constexpr std::chrono::hours longest_compile{1};
   static constexpr std::chrono::minutes longest_removal{5};
   /// Who evicts what was used so lately has too little room.

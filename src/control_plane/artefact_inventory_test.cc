@@ -3,6 +3,7 @@
 
 #include "control_plane/artefact_inventory.h"
 
+#include <fmt/format.h>
 #include <gmock/gmock.h>
 
 #include <map>
@@ -190,10 +191,10 @@ TEST_P(ArtefactInventoryTest, WhatWasBegunAndNeverFinishedIsRemoved) {
   EXPECT_EQ(inventory().prepare(bundle('a'), "component.wasm").error().code, "compile.unavailable");
   EXPECT_FALSE(*inventory().is_prepared(bundle('a')));
   clock_.advance(59min);
-  EXPECT_TRUE(inventory().bound());
+  EXPECT_FALSE(*inventory().bound());
   EXPECT_EQ(stored(), "a") << "somebody may still be compiling";
   clock_.advance(2min);
-  EXPECT_TRUE(inventory().bound());
+  EXPECT_FALSE(*inventory().bound());
   EXPECT_EQ(stored() + counted(), "");
 }
 
@@ -202,11 +203,11 @@ TEST_P(ArtefactInventoryTest, AStoreThatIsAwayIsAskedAgain) {
   compiler().away = true;
   prepare('c');
   EXPECT_EQ(stored(), "abc") << "what was compiled counts as prepared all the same";
-  EXPECT_TRUE(inventory().bound()) << "it was tried a minute ago";
+  EXPECT_FALSE(*inventory().bound()) << "it was tried a minute ago";
   EXPECT_EQ(stored(), "abc");
   compiler().away = false;
   clock_.advance(5min);
-  EXPECT_TRUE(inventory().bound());
+  EXPECT_FALSE(*inventory().bound());
   EXPECT_EQ(stored(), "bc");
   EXPECT_EQ(counted(), "bc");
 }
@@ -233,10 +234,28 @@ TEST_P(ArtefactInventoryTest, NobodyStoresWhatIsJustBeingRemoved) {
 TEST_P(ArtefactInventoryTest, TwoProcessesRemoveNoMoreThanHasToGo) {
   for (const char digit : {'a', 'b'}) prepare(digit);
   Process other(*this, ours);
-  compiler().before_discard = [&] { EXPECT_TRUE(other.inventory.bound()); };
+  compiler().before_discard = [&] { EXPECT_FALSE(*other.inventory.bound()); };
   prepare('c');
   EXPECT_EQ(stored(), "bc");
   EXPECT_EQ(counted(), "bc");
+}
+
+TEST_P(ArtefactInventoryTest, RemovesSoManyAtATimeAndSaysThatThereAreMore) {
+  constexpr int many = ArtefactInventory::most_removals + 2;
+  ASSERT_TRUE(database_->write([](sql::Executor& sql) -> Status {
+    for (int number = 1; number <= many; ++number) {
+      const std::string hex = fmt::format("{:064x}", number);
+      TRY_VOID(sql.execute(
+          "INSERT INTO compiled_artefact (content_hash, engine, size_bytes, used_at) VALUES ($1, "
+          "'0123456789abcdef', 1000, $2)",
+          {hex, number}));
+    }
+    return {};
+  }));
+  EXPECT_EQ(*inventory().bound(), true);
+  EXPECT_EQ(counted().size(), 2U);
+  EXPECT_EQ(*inventory().bound(), false);
+  EXPECT_EQ(counted().size(), 1U) << "as much as there may be";
 }
 
 TEST_P(ArtefactInventoryTest, WhatFoundNoRoomOnTheDiskIsNotCounted) {
@@ -249,7 +268,8 @@ TEST_P(ArtefactInventoryTest, ARowThatNamesNoBundleKeepsNobodyFromTheirTurn) {
   ASSERT_TRUE(database_->write([](sql::Executor& sql) {
     return sql.execute(
         "INSERT INTO compiled_artefact (content_hash, engine, size_bytes, used_at) VALUES ('x', "
-        "'y', 900, 1)");
+        "'0123456789abcdef', 900, 1), ($1, '../x', 900, 2)",
+        {bundle('e').hex()});
   }));
   for (const char digit : {'a', 'b', 'c'}) prepare(digit);
   EXPECT_EQ(stored(), "bc");

@@ -38,10 +38,14 @@ void KeepCompiled::stop() {
 void KeepCompiled::order(const ContentHash& bundle) {
   {
     const std::scoped_lock lock(mutex_);
-    if (std::ranges::find(queue_, bundle) == queue_.end()) queue_.push_back(bundle);
+    enqueue(bundle);
     ordered_ = true;
   }
   wake_.notify_all();
+}
+
+void KeepCompiled::enqueue(const ContentHash& bundle) {
+  if (std::ranges::find(queue_, bundle) == queue_.end()) queue_.push_back(bundle);
 }
 
 void KeepCompiled::run() {
@@ -58,15 +62,16 @@ void KeepCompiled::run() {
       upkeep();
       lock.lock();
     }
-    while (!stopping_ && !queue_.empty()) {
+    if (stopping_) return;
+    if (!queue_.empty()) {
       waiting_.set(static_cast<double>(queue_.size() + later_.size()));
       const ContentHash bundle = queue_.front();
       queue_.pop_front();
       lock.unlock();
       take(bundle);
       lock.lock();
+      continue;
     }
-    if (stopping_) return;
     waiting_.set(static_cast<double>(later_.size()));
     if (listed_ && later_.empty()) {
       if (!std::exchange(said_, true)) {
@@ -81,7 +86,7 @@ void KeepCompiled::run() {
       wake_.wait_until(lock, std::min(again, next_upkeep_),
                        [this] { return stopping_ || !queue_.empty(); });
     }
-    queue_.insert(queue_.end(), later_.begin(), later_.end());
+    for (const ContentHash& bundle : later_) enqueue(bundle);
     later_.clear();
   }
 }
@@ -95,19 +100,21 @@ void KeepCompiled::list() {
 }
 
 void KeepCompiled::upkeep() {
-  next_upkeep_ = std::chrono::steady_clock::now() + core_.options().artefact_upkeep;
+  const SteadyTime now = std::chrono::steady_clock::now();
   const auto missing = artefacts_.write_use();
-  const Status bounded = artefacts_.bound();
+  const auto bounded = artefacts_.bound();
+  const bool more = bounded && *bounded;
+  next_upkeep_ = more ? now : now + core_.options().artefact_upkeep;
   for (const Error* error :
        {missing ? nullptr : &missing.error(), bounded ? nullptr : &bounded.error()}) {
     if (error == nullptr) continue;
     core_.log().warn("the upkeep of compiled artefacts failed", {{"code", error->code}});
   }
   if (!missing) return;
+  std::erase_if(rests_until_, [now](const auto& rest) { return rest.second <= now; });
   const std::scoped_lock lock(mutex_);
   for (const ContentHash& bundle : *missing) {
-    const bool queued = std::ranges::find(queue_, bundle) != queue_.end();
-    if (!queued && !never_.contains(bundle)) queue_.push_back(bundle);
+    if (!rests_until_.contains(bundle)) enqueue(bundle);
   }
 }
 
@@ -134,15 +141,21 @@ void KeepCompiled::take(const ContentHash& bundle) {
     return warm_ups_.order(bundle);
   }
   if (const std::scoped_lock lock(mutex_); stopping_) return;
-  core_.log().warn(
-      "what is in use could not be compiled again",
-      {{"bundle", bundle.hex()}, {"code", done.error().code}, {"reason", done.error().message}});
-  if (done.error().kind == Kind::unavailable || done.error().kind == Kind::internal) {
+  const Error& error = done.error();
+  core_.log().warn("what is in use could not be compiled again",
+                   {{"bundle", bundle.hex()}, {"code", error.code}, {"reason", error.message}});
+  // `denied` is what a store says while its keys are exchanged.
+  if (error.kind == Kind::unavailable || error.kind == Kind::internal ||
+      error.kind == Kind::denied) {
     later_.push_back(bundle);
-  } else {
-    never_.insert(bundle);
-    ++refused_;
+    return;
   }
+  ++refused_;
+  if (error.code.starts_with("compile.")) rest(bundle);
+}
+
+void KeepCompiled::rest(const ContentHash& bundle) {
+  rests_until_[bundle] = std::chrono::steady_clock::now() + before_next_look;
 }
 
 Result<bool> KeepCompiled::see_to(const ContentHash& bundle) {
@@ -156,16 +169,14 @@ Result<bool> KeepCompiled::see_to(const ContentHash& bundle) {
   auto content = open_bundle(core_, archive, scratch.path());
   if (!content) return fail(std::move(content).error().error);
   const std::optional<std::filesystem::path> component = std::move(content->component);
-  if (!component) {
-    never_.insert(bundle);
-    return false;
+  std::uint64_t bytes = 0;
+  if (component) {
+    TRY(bytes, artefacts_.prepare(bundle, component->string()));
   }
-  TRY(const std::uint64_t bytes, artefacts_.prepare(bundle, component->string()));
   if (bytes == 0) {
-    never_.insert(bundle);
+    rest(bundle);
     return false;
   }
-  never_.erase(bundle);
   return !there;
 }
 

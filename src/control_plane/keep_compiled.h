@@ -4,8 +4,8 @@
 #include <condition_variable>
 #include <cstddef>
 #include <deque>
+#include <map>
 #include <mutex>
-#include <set>
 #include <thread>
 #include <vector>
 
@@ -21,7 +21,7 @@ namespace alga::control_plane {
 /// this does). Runners that compile nothing themselves depend on it. After a start it goes through
 /// what installs use, enabled ones first, and logs `everything that installs use is compiled`; then
 /// it waits for orders. One component at a time, on a thread of its own; runners are then told.
-/// What fails for a reason that may pass is tried again after a minute and with the next order.
+/// What fails for a reason that may pass is tried again within a minute and with the next order.
 /// Metric: `alga_recompiles_waiting`. Thread-safe.
 class KeepCompiled {
  public:
@@ -39,6 +39,9 @@ class KeepCompiled {
   void stop();
 
   static constexpr std::chrono::seconds before_next_attempt{60};
+  /// At what is used and cannot be compiled: pages, what the compiler refuses, what finds no room
+  /// on this server's disk. An order looks at once.
+  static constexpr std::chrono::hours before_next_look{1};
 
  private:
   void run();
@@ -47,6 +50,8 @@ class KeepCompiled {
   void list();
   /// Writes down what was used, queues what of it is not compiled, and keeps the bound.
   void upkeep();
+  void enqueue(const ContentHash& bundle);  // with the mutex
+  void rest(const ContentHash& bundle);
   void take(const ContentHash& bundle);
   /// True when runners find what they did not find before.
   [[nodiscard]] Result<bool> see_to(const ContentHash& bundle);
@@ -68,7 +73,7 @@ class KeepCompiled {
   std::size_t refused_ = 0;
   SteadyTime next_upkeep_{};
   std::vector<ContentHash> later_;  // failed, and may not fail again
-  std::set<ContentHash> never_;     // pages, what is refused, and what finds no room on the disk
+  std::map<ContentHash, SteadyTime> rests_until_;
 };
 
 }  // namespace alga::control_plane

@@ -265,6 +265,31 @@ TEST_F(AfterAnUpgrade, TriesAgainWhatMayPass) {
   EXPECT_THAT(compiler_.attempts(3), UnorderedElementsAre(first_, second_, first_));
 }
 
+TEST_F(AfterAnUpgrade, TriesAgainWhatAStoreRefusedWhoseKeysWereExchanged) {
+  compiler_.error = Error{Kind::denied, "blob.denied", "no such key"};
+  restart([](Options& options) { options.artefact_upkeep = 5ms; });
+  EXPECT_THAT(compiler_.attempts(2), ElementsAre(first_, first_));
+  EXPECT_TRUE(runner_.was_told(first_));
+}
+
+TEST_F(AfterAnUpgrade, LooksAtWhatIsRefusedOnceHoweverOftenItIsUsed) {
+  compiler_.error = Error{Kind::unprocessable, "compile.too_expensive", "two minutes"};
+  restart([](Options& options) { options.artefact_upkeep = 5ms; });
+  compiler_.attempts(1);
+  const auto use = [&] {
+    return after_
+        ->call("POST", "/internal/runner/install-config", "",
+               object{{"tenantId", "t1"}, {"extensionId", "acme.hello"}},
+               {{"x-runner-auth", "token-of-config"}})
+        .status;
+  };
+  EXPECT_EQ(use(), 200);
+  // An order looks at once; whatever the upkeep queued before it was looked at first.
+  std::this_thread::sleep_for(50ms);
+  EXPECT_EQ(after_->call("POST", install_ + "/update", admin_, object{}).status, 200);
+  EXPECT_THAT(compiler_.attempts(2), ElementsAre(first_, second_));
+}
+
 TEST_F(AfterAnUpgrade, GivesUpWhatIsRefused) {
   compiler_.error = Error{Kind::unprocessable, "compile.refused", "no such import"};
   restart();

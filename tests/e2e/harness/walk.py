@@ -77,7 +77,7 @@ class Walk:
         kept = self._tools / "env"
         script = f"set -euo pipefail\n{text}\nenv -0 > {kept}\n"
         done = subprocess.run(
-            ["bash", "-c", script], cwd=self.folder, env=self.env, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=300
+            ["bash", "-c", script], cwd=self.folder, env=self.env, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=900
         )
         expect_equal(done.returncode, 0, f"status of:\n{text}\n{done.stdout}\n{done.stderr}\n{self.logs()}")
         pairs = (entry.split("=", 1) for entry in kept.read_text().split("\0") if "=" in entry)
