@@ -96,7 +96,8 @@ Result<std::optional<Secret>> ApiKeys::bootstrap() {
 Result<ApiKeys::Created> ApiKeys::create(const Caller& caller, const NewApiKey& request) {
   TRY_VOID(check_binding(request));
   const domain::Principal& who = caller.principal;
-  bool own_tenant = who.role == domain::Role::tenant_admin && request.tenant == who.tenant->str();
+  const bool own_tenant = who.role == domain::Role::tenant_admin && who.tenant.has_value() &&
+                          request.tenant == who.tenant->str();
   if (!who.is_operator() && !own_tenant) {
     return fail(Kind::denied, "auth.forbidden", "only an operator may make this key");
   }

@@ -243,6 +243,7 @@ class Finalization {
     TRY(auto row, sql.find("SELECT max(patch) FROM extension_version WHERE extension_id = $1 AND "
                            "major = $2 AND minor = $3",
                            {extension_id, version.major, version.minor}));
+    ALGA_CHECK(row.has_value());  // an aggregate
     auto highest = row->at<std::optional<std::uint64_t>>(0);
     version.any_patch = false;
     version.patch = highest ? *highest + 1 : 0;

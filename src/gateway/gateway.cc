@@ -53,6 +53,11 @@ bool announces_large_body(const httpd::Request& request) {
   return error != std::errc{} || bytes > kTrustedBody;
 }
 
+/// None when there is none, or more than one.
+std::optional<std::string> origin_of(const httpd::Request& request) {
+  return single_header(request.headers, "origin").value_or(std::nullopt);
+}
+
 async::Task<Result<domain::ExecuteResponse>> run(domain::Runner* runner,
                                                  domain::ExecuteRequest request) {
   domain::ExecuteResponse response = co_await runner->execute(std::move(request));
@@ -106,6 +111,12 @@ class Gateway::Call {
   }
 
  private:
+  /// What admit() has said; for all that follows it.
+  [[nodiscard]] const Access& access() const {
+    ALGA_CHECK(access_.has_value());
+    return *access_;
+  }
+
   Status read_request() {
     path_ = guest_path(request_.path);
     TunnelledRequest plain{request_.method, request_.query, std::nullopt};
@@ -156,7 +167,7 @@ class Gateway::Call {
   }
 
   Status take_rate() {
-    const domain::InstallConfig& install = *access_->install;
+    const domain::InstallConfig& install = *access().install;
     const auto decision =
         gateway_.limiter_.take(install.tenant.str() + '\n' + install.registry.str());
     if (decision.allowed) return {};
@@ -167,9 +178,9 @@ class Gateway::Call {
 
   /// Once: the body goes with it.
   [[nodiscard]] domain::ExecuteRequest make_request(std::string execution_id) {
-    const domain::InstallConfig& install = *access_->install;
+    const domain::InstallConfig& install = *access().install;
     domain::HttpRequest http{
-        .method = method_ == "HEAD" && !access_->declares_head ? "GET" : method_,
+        .method = method_ == "HEAD" && !access().declares_head ? "GET" : method_,
         .url = query_.empty() ? path_ : path_ + '?' + query_,
         .headers = guest_request_headers(request_.headers, use_.options.extra_request_headers),
         .body = std::move(body_)};
@@ -192,7 +203,7 @@ class Gateway::Call {
                                    .limits = install.limits,
                                    .envelope = install.envelope,
                                    .providers = install.providers,
-                                   .user = access_->principal.user,
+                                   .user = access().principal.user,
                                    .grant = install.grant,
                                    .traceparent = trace_.header(),
                                    .config_version = install.config_version,
@@ -205,15 +216,16 @@ class Gateway::Call {
   }
 
   [[nodiscard]] domain::IdempotencyScope scope() const {
-    const std::string& place = access_->endpoint.empty() ? path_ : access_->endpoint;
-    const domain::Principal& who = access_->principal;
-    return {access_->install->tenant,
-            access_->install->install,
+    ALGA_CHECK(idempotency_key_.has_value());
+    const std::string& place = access().endpoint.empty() ? path_ : access().endpoint;
+    const domain::Principal& who = access().principal;
+    return {access().install->tenant,
+            access().install->install,
             std::string(domain::to_string(who.role)) + ' ' + who.id + ' ' +
                 (who.user ? who.user->user_id : ""),
             method_ + ' ' + place,
             *idempotency_key_,
-            access_->install->answer_key};
+            access().install->answer_key};
   }
 
   [[nodiscard]] std::string digest() const {
@@ -303,8 +315,8 @@ class Gateway::Call {
   }
 
   [[nodiscard]] domain::StartedExecution started_row(const std::string& id) const {
-    const domain::InstallConfig& install = *access_->install;
-    const domain::Principal& who = access_->principal;
+    const domain::InstallConfig& install = *access().install;
+    const domain::Principal& who = access().principal;
     return {.id = id,
             .who = {.tenant = install.tenant.str(),
                     .extension = install.registry.str(),
@@ -317,7 +329,7 @@ class Gateway::Call {
             .secrets_version = install.secrets_version,
             .method = method_,
             .path = path_,
-            .endpoint = access_->endpoint,
+            .endpoint = access().endpoint,
             .principal_kind = std::string(domain::to_string(who.role)),
             .user_id = who.user ? who.user->user_id : who.id};
   }
@@ -325,7 +337,7 @@ class Gateway::Call {
   void finish(const std::string& id, const Ending& ending, SteadyTime::duration took) const {
     use_.executions->finish(
         {.id = id,
-         .tenant = access_->install->tenant.str(),
+         .tenant = access().install->tenant.str(),
          .at = use_.clock->wall(),
          .status = ending.status,
          .error = ending.error,
@@ -419,8 +431,8 @@ bool Gateway::is_allowed_origin(std::string_view origin) const {
 }
 
 httpd::Response Gateway::preflight(const httpd::Request& request) const {
-  const auto origin = single_header(request.headers, "origin");
-  if (origin && *origin && !is_allowed_origin(**origin)) {
+  const auto origin = origin_of(request);
+  if (origin && !is_allowed_origin(*origin)) {
     return refusal({Kind::denied, "gateway.origin_not_allowed", "this origin may not call"},
                    request.request_id);
   }
@@ -428,7 +440,7 @@ httpd::Response Gateway::preflight(const httpd::Request& request) const {
   response.status = 204;
   response.set("allow", std::string(kMethodList));
   response.set("cache-control", "no-store");
-  if (origin && *origin) {
+  if (origin) {
     response.set("access-control-allow-methods", std::string(kMethodList));
     response.set("access-control-allow-headers", std::string(kPreflightHeaders));
     response.set("access-control-max-age", "120");
@@ -439,9 +451,9 @@ httpd::Response Gateway::preflight(const httpd::Request& request) const {
 
 void Gateway::add_cors(const httpd::Request& request, httpd::Response& response) const {
   response.set("vary", "origin, authorization, x-api-key, x-tenant-id");
-  const auto origin = single_header(request.headers, "origin");
-  if (!origin || !*origin || !is_allowed_origin(**origin)) return;
-  response.set("access-control-allow-origin", **origin);
+  const auto origin = origin_of(request);
+  if (!origin || !is_allowed_origin(*origin)) return;
+  response.set("access-control-allow-origin", *origin);
   response.set("access-control-allow-credentials", "true");
   response.set("access-control-expose-headers", std::string(kExposedHeaders));
 }
