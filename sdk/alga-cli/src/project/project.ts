@@ -42,7 +42,7 @@ export async function openProject(directory: string): Promise<Project> {
   };
 }
 
-/** Whether the project is built by a script of its own (`build.sh`, for languages other than TypeScript). */
+/** Whether there is a handler to build: a project of pages alone declares no endpoints. */
 export function hasHandler(manifest: Manifest): boolean {
   return (manifest.api?.endpoints ?? []).length > 0;
 }
