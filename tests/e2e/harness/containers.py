@@ -12,6 +12,10 @@ TOOLS = ("podman", "runc", "buildah", "mmdebstrap")
 def need_container_tools():
     if os.geteuid() != 0:
         raise Skip("containers are built and run as root here, and this is not root")
+    # The first thing whoever makes layers or containers does; it cannot be done below a chroot, for one.
+    probe = subprocess.run(["unshare", "-m", "true"], capture_output=True, text=True)
+    if probe.returncode:
+        raise Skip(f"containers need a mount namespace of their own: {probe.stderr.strip()}")
     missing = [tool for tool in TOOLS if not shutil.which(tool)]
     if missing and subprocess.run(
         ["apt-get", "install", "-q", "-y", "--no-install-recommends", "podman", "runc", "buildah", "mmdebstrap", "uidmap"],
