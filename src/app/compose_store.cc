@@ -15,7 +15,10 @@ Status World::Parts::build_database() {
                     address, {.connections =
                                   static_cast<std::uint32_t>(config.number("database.connections")),
                               .password = secret_setting("database.password"),
-                              .statement_timeout = config.duration("database.timeout")}));
+                              .statement_timeout = config.duration("database.timeout"),
+                              .repeats = &metrics.counter(
+                                  "alga_database_repeats_total",
+                                  "Transactions that lost against another one and ran again")}));
   return {};
 }
 

@@ -46,13 +46,15 @@ Result<QuotaLimits> limits_of(sql::Executor& sql, const Core& core, const std::s
                      .egress_bytes = limit_of(own(3), usual.egress_bytes)};
 }
 
-Result<QuotaAmounts> used_in(sql::Executor& sql, const std::string& tenant,
-                             const QuotaWindow& window) {
-  TRY(auto row, sql.find("SELECT invocations, cpu_us, memory_mb_ms, egress_bytes FROM "
-                         "tenant_quota_usage WHERE tenant = $1 AND period = $2 AND window_start = "
-                         "$3",
+/// None when nothing has been counted there.
+Result<std::optional<QuotaAmounts>> used_in(sql::Executor& sql, const std::string& tenant,
+                                            const QuotaWindow& window, std::string_view lock) {
+  TRY(auto row, sql.find(fmt::format("SELECT invocations, cpu_us, memory_mb_ms, egress_bytes FROM "
+                                     "tenant_quota_usage WHERE tenant = $1 AND period = $2 AND "
+                                     "window_start = $3{}",
+                                     lock),
                          {tenant, name_of(window.period), window.begin}));
-  if (!row) return QuotaAmounts{};
+  if (!row) return std::optional<QuotaAmounts>{};
   auto [invocations, cpu, memory, egress] =
       row->as<std::uint64_t, std::uint64_t, std::uint64_t, std::uint64_t>();
   return QuotaAmounts{invocations, cpu, memory, egress};
@@ -70,6 +72,17 @@ Status add_to_window(sql::Executor& sql, const std::string& tenant, const QuotaW
       {tenant, name_of(window.period), window.begin, more.invocations, more.cpu_us,
        more.memory_mb_ms, more.egress_bytes}));
   return {};
+}
+
+/// What a window holds, as nobody else can change it until the transaction ends.
+Result<QuotaAmounts> lock_window(sql::Executor& sql, const std::string& tenant,
+                                 const QuotaWindow& window) {
+  TRY(auto used, used_in(sql, tenant, window, sql.row_lock()));
+  if (used) return *used;
+  // A row that is not there cannot be locked.
+  TRY_VOID(add_to_window(sql, tenant, window, {}));
+  TRY(used, used_in(sql, tenant, window, sql.row_lock()));
+  return used.value_or(QuotaAmounts{});
 }
 
 bool reached(std::uint64_t used, std::optional<std::uint64_t> limit, std::uint64_t unit = 1) {
@@ -108,7 +121,7 @@ Result<QuotaGate> QuotaGate::open(sql::Executor& sql, const Core& core, const st
   gate.now_ = core.now();
   gate.window_ = quota_window(core.options().quotas.period, gate.now_);
   TRY(gate.limits_, limits_of(sql, core, tenant));
-  TRY(gate.used_, used_in(sql, tenant, gate.window_));
+  TRY(gate.used_, lock_window(sql, tenant, gate.window_));
   return gate;
 }
 
@@ -142,25 +155,55 @@ Status QuotaGate::close(sql::Executor& sql) const {
   return add_to_window(sql, tenant_, window_, {.invocations = admitted_});
 }
 
-Status count_usage(sql::Executor& sql, const Core& core, const domain::ExecutionRecord& record,
-                   bool admitted_before) {
-  std::uint64_t held_ms = (record.instantiate_us + record.call_us) / 1'000;
+QuotaAmounts& QuotaAmounts::operator+=(const QuotaAmounts& more) {
+  invocations += more.invocations;
+  cpu_us += more.cpu_us;
+  memory_mb_ms += more.memory_mb_ms;
+  egress_bytes += more.egress_bytes;
+  return *this;
+}
+
+void UsageTally::add(const domain::ExecutionRecord& record, bool admitted_before) {
+  const std::uint64_t held_ms = (record.instantiate_us + record.call_us) / 1'000;
   QuotaAmounts used{.invocations = 1,
                     .cpu_us = record.cpu_us,
                     .memory_mb_ms = (record.peak_memory_bytes >> 20U) * held_ms,
                     .egress_bytes = record.egress_bytes};
-  TRY_VOID(sql.execute(
-      "INSERT INTO extension_quota_usage (tenant, install_id, window_start, invocations, cpu_us, "
-      "memory_mb_ms, egress_bytes) VALUES ($1, $2, $3, 1, $4, $5, $6) ON CONFLICT (tenant, "
-      "install_id, window_start) DO UPDATE SET invocations = extension_quota_usage.invocations + "
-      "1, cpu_us = extension_quota_usage.cpu_us + excluded.cpu_us, memory_mb_ms = "
-      "extension_quota_usage.memory_mb_ms + excluded.memory_mb_ms, egress_bytes = "
-      "extension_quota_usage.egress_bytes + excluded.egress_bytes",
-      {record.who.tenant, record.who.install, WallTime{floor<hours>(record.finished)}, used.cpu_us,
-       used.memory_mb_ms, used.egress_bytes}));
+  const std::string& tenant = record.who.tenant;
+  installs_[{tenant, record.who.install, WallTime{floor<hours>(record.finished)}}] += used;
   if (admitted_before) used.invocations = 0;
-  return add_to_window(sql, record.who.tenant,
-                       quota_window(core.options().quotas.period, record.finished), used);
+  windows_[tenant][quota_window(period_, record.finished).begin] += used;
+}
+
+std::set<std::string> UsageTally::tenants() const {
+  std::set<std::string> names;
+  for (const auto& [tenant, windows] : windows_) names.insert(tenant);
+  return names;
+}
+
+Status UsageTally::write_tenant(sql::Executor& sql, const std::string& tenant) const {
+  const auto its = windows_.find(tenant);
+  if (its == windows_.end()) return {};
+  for (const auto& [begin, used] : its->second) {
+    TRY_VOID(add_to_window(sql, tenant, quota_window(period_, begin), used));
+  }
+  return {};
+}
+
+Status UsageTally::write_installs(sql::Executor& sql) const {
+  for (const auto& [row, used] : installs_) {
+    const auto& [tenant, install, hour] = row;
+    TRY_VOID(sql.execute(
+        "INSERT INTO extension_quota_usage (tenant, install_id, window_start, invocations, cpu_us, "
+        "memory_mb_ms, egress_bytes) VALUES ($1, $2, $3, $4, $5, $6, $7) ON CONFLICT (tenant, "
+        "install_id, window_start) DO UPDATE SET invocations = extension_quota_usage.invocations + "
+        "excluded.invocations, cpu_us = extension_quota_usage.cpu_us + excluded.cpu_us, "
+        "memory_mb_ms = extension_quota_usage.memory_mb_ms + excluded.memory_mb_ms, egress_bytes = "
+        "extension_quota_usage.egress_bytes + excluded.egress_bytes",
+        {tenant, install, hour, used.invocations, used.cpu_us, used.memory_mb_ms,
+         used.egress_bytes}));
+  }
+  return {};
 }
 
 Result<boost::json::object> Quotas::report(const TenantId& tenant) const {
@@ -170,7 +213,8 @@ Result<boost::json::object> Quotas::report(const TenantId& tenant) const {
   TRY_VOID(core_.db().read([&](sql::Executor& sql) -> Status {
     TRY_VOID(require_tenant(sql, tenant));
     TRY(limits, limits_of(sql, core_, tenant.str()));
-    TRY(used, used_in(sql, tenant.str(), window));
+    TRY(auto counted, used_in(sql, tenant.str(), window, ""));
+    used = counted.value_or(QuotaAmounts{});
     return {};
   }));
   return boost::json::object{

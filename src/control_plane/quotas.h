@@ -2,8 +2,11 @@
 
 #include <array>
 #include <boost/json/object.hpp>
+#include <map>
 #include <optional>
+#include <set>
 #include <string>
+#include <tuple>
 
 #include "control_plane/core.h"
 
@@ -15,6 +18,8 @@ struct QuotaAmounts {
   std::uint64_t cpu_us = 0;
   std::uint64_t memory_mb_ms = 0;  ///< peak memory times the time it was held
   std::uint64_t egress_bytes = 0;
+
+  QuotaAmounts& operator+=(const QuotaAmounts& more);
 };
 
 /// Begin and end of the window of `period` that `at` lies in. Windows are those of UTC.
@@ -24,13 +29,14 @@ struct QuotaWindow {
 };
 [[nodiscard]] QuotaWindow quota_window(QuotaPeriod period, WallTime at);
 
-/// The state of one tenant's window inside a transaction that writes, which makes it hold across
-/// hosts. Invocations are counted when they are admitted, so never one too many. What an execution
-/// costs is known at its end only: a used-up quota lets the executions that run finish and admits
-/// no other, so the excess is at most what runs at once, each within its own limits.
+/// The state of one tenant's window inside a transaction that writes. Its row is locked until the
+/// transaction ends, which makes it hold across hosts; whoever opens several does it in the order
+/// of tenants. Invocations are counted when they are admitted, so never one too many. What an
+/// execution costs is known at its end only: a used-up quota lets the executions that run finish
+/// and admits no other, so the excess is at most what runs at once, each within its own limits.
 class QuotaGate {
  public:
-  /// Reads quota and usage of `tenant`.
+  /// Reads quota and usage of `tenant`; waits for whoever has the row of its usage.
   [[nodiscard]] static Result<QuotaGate> open(sql::Executor& sql, const Core& core,
                                               const std::string& tenant);
   /// Error: `quota.invocations_exceeded`, `quota.cpu_exceeded`, `quota.memory_exceeded`,
@@ -50,9 +56,28 @@ class QuotaGate {
   std::uint64_t admitted_ = 0;
 };
 
-/// Adds to the tenant's window and to the install's hourly row.
-Status count_usage(sql::Executor& sql, const Core& core, const domain::ExecutionRecord& record,
-                   bool admitted_before);
+/// What the executions of one transaction used, by the rows that count it: each is written once, so
+/// that a row which everybody writes is held for as short as can be. To wait for nobody in a
+/// circle, every transaction writes executions first, by their ids, then tenants by their names,
+/// then installs.
+class UsageTally {
+ public:
+  explicit UsageTally(QuotaPeriod period) : period_(period) {}
+
+  /// An execution that was admitted by a gate has been counted as an invocation of the tenant.
+  void add(const domain::ExecutionRecord& record, bool admitted_before);
+  [[nodiscard]] std::set<std::string> tenants() const;
+  /// Adds to the tenant's windows.
+  Status write_tenant(sql::Executor& sql, const std::string& tenant) const;
+  /// Adds to the hourly rows of all installs.
+  Status write_installs(sql::Executor& sql) const;
+
+ private:
+  QuotaPeriod period_;
+  std::map<std::string, std::map<WallTime, QuotaAmounts>> windows_;  ///< tenant, begin
+  std::map<std::tuple<std::string, std::string, WallTime>, QuotaAmounts>
+      installs_;  ///< tenant, install, hour
+};
 
 /// Quotas as administrators see and set them. Blocks.
 class Quotas {

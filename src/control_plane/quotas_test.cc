@@ -1,8 +1,14 @@
 #include "control_plane/quotas.h"
 
-#include <thread>
+#include <fmt/format.h>
 
+#include <memory>
+#include <thread>
+#include <vector>
+
+#include "base/testing_metrics.h"
 #include "control_plane/testing.h"
+#include "telemetry/record_json.h"
 
 namespace alga::control_plane {
 namespace {
@@ -20,6 +26,8 @@ class QuotaContract : public OnPlatform {
     publish_hello();
     admin_ = p().admin_of("t1");
     install_ = install_hello(admin_);
+    extension_ =
+        p().call("GET", "/api/v1/installs/" + install_, admin_).string("/install/extension_id");
   }
   domain::ExecutionIdentity who(const std::string& tenant, const std::string& request) {
     return {.tenant = tenant,
@@ -54,7 +62,7 @@ class QuotaContract : public OnPlatform {
     return p().call("PUT", "/api/v1/tenants/t1/quota", p().operator_token(), limits);
   }
   Reply quota() { return p().call("GET", "/api/v1/quota", admin_); }
-  std::string admin_, install_;
+  std::string admin_, install_, extension_;
 };
 
 TEST_P(QuotaContract, RefusesTheInvocationAfterTheLastAndSaysWhenToComeBack) {
@@ -99,6 +107,55 @@ TEST_P(QuotaContract, NeverAdmitsOneTooManyAcrossHosts) {
   EXPECT_EQ(admitted, kLimit);
   EXPECT_EQ(refused, 80 - kLimit);
   EXPECT_EQ(quota().at("/quota/used/invocations"), kLimit);
+}
+
+TEST_P(QuotaContract, NobodyRunsAgainWhileHostsAdmitAndRunnersDeliverForOneTenant) {
+  constexpr int kThreads = 4, kRounds = 3, kEach = 10;
+  alga::testing::CountingMetrics metrics;
+  Counter& repeats = metrics.counter("repeats", "");
+  std::vector<std::unique_ptr<Platform>> hosts;
+  for (int host = 0; host < 2; ++host) {
+    auto database = sql::open_database(address_, sql::OpenOptions{.repeats = &repeats});
+    ASSERT_TRUE(database);
+    hosts.push_back(std::make_unique<Platform>(std::move(*database), nullptr, p().secrets()));
+  }
+  const auto deliver = [](Platform& host, const std::string& lines) {
+    const auto answer =
+        host.send("POST", "/internal/records", "", lines, {{"x-runner-auth", "token-of-storage"}});
+    EXPECT_EQ(answer.status, 204);
+  };
+  const auto round = [&](int thread, int round) {
+    std::string lines;
+    for (int i = 0; i < kEach; ++i) {
+      const std::string id = fmt::format("{}-{}-{}", i, round, thread);
+      Platform& host = *hosts[thread % 2];
+      EXPECT_TRUE(start(host, id));
+      host.plane().executions().finish(
+          {.id = id, .tenant = "t1", .at = p().clock().wall(), .status = "ok"});
+      domain::ExecutionRecord done{.id = id, .who = who("t1", id)};
+      done.who.extension = extension_;
+      done.started = done.finished = p().clock().wall();
+      done.end_class = "ok";
+      done.cpu_us = 1'000;
+      lines = telemetry::encode_record({id, done}) + "\n" + lines;  // the last one first
+    }
+    // A runner that was not answered in time delivers again, while the first delivery goes on.
+    std::jthread again([&] { deliver(*hosts[0], lines); });
+    deliver(*hosts[1], lines);
+  };
+  {
+    std::vector<std::jthread> threads;
+    for (int thread = 0; thread < kThreads; ++thread) {
+      threads.emplace_back([&, thread] {
+        for (int i = 0; i < kRounds; ++i) round(thread, i);
+      });
+    }
+  }
+  hosts.clear();
+  EXPECT_EQ(metrics.count("repeats"), 0);
+  constexpr int kAll = kThreads * kRounds * kEach;
+  EXPECT_EQ(quota().at("/quota/used/invocations"), kAll);
+  EXPECT_EQ(quota().at("/quota/used/cpu_ms"), kAll) << "each record counted once";
 }
 
 TEST_P(QuotaContract, CountsARepeatedStartOnce) {

@@ -7,7 +7,6 @@
 #include <tuple>
 #include <vector>
 
-#include "control_plane/quotas.h"
 #include "telemetry/record_json.h"
 
 namespace alga::control_plane {
@@ -33,14 +32,18 @@ std::string_view status_of(const domain::ExecutionRecord& record) {
 }
 
 /// The gateway's row: the one whose id the record carries, else (a gateway that names none) one of
-/// this request that no runner has completed yet.
+/// this request that no runner has completed yet. It is locked, so that of two records of one
+/// request, in two transactions, the second takes another row.
 Result<std::optional<std::string>> open_row(sql::Executor& sql,
                                             const domain::ExecutionRecord& record) {
   TRY(auto row,
-      sql.find("SELECT id FROM extension_execution_log WHERE tenant = $1 AND install_id = $3 AND "
-               "(id = $4 OR (request_id = $2 AND record_id IN ('', $4))) ORDER BY CASE WHEN id = "
-               "$4 THEN 0 ELSE 1 END, record_id DESC, started_at DESC LIMIT 1",
-               {record.who.tenant, record.who.request_id, record.who.install, record.id}));
+      sql.find(
+          fmt::format("SELECT id FROM extension_execution_log WHERE tenant = $1 AND install_id = "
+                      "$3 AND (id = $4 OR (request_id = $2 AND record_id IN ('', $4))) ORDER BY "
+                      "CASE WHEN id = $4 THEN 0 ELSE 1 END, record_id DESC, started_at DESC LIMIT "
+                      "1{}",
+                      sql.row_lock()),
+          {record.who.tenant, record.who.request_id, record.who.install, record.id}));
   if (!row) return std::optional<std::string>{};
   return std::optional{row->at<std::string>(0)};
 }
@@ -73,8 +76,8 @@ Status update_finished(sql::Executor& sql, const domain::FinishedExecution& exec
   return {};
 }
 
-Status insert_execution(sql::Executor& sql, const Core& core,
-                        const domain::ExecutionRecord& record) {
+Status insert_execution(sql::Executor& sql, const domain::ExecutionRecord& record,
+                        UsageTally& usage) {
   TRY(auto row, open_row(sql, record));
   std::string metrics = metrics_of(record);
   std::string author_error = storable(record.author_error);
@@ -117,8 +120,8 @@ Status insert_execution(sql::Executor& sql, const Core& core,
              metrics,
              author_error}));
   }
-  if (changed == 0) return {};  // delivered before
-  return count_usage(sql, core, record, row.has_value());
+  if (changed > 0) usage.add(record, row.has_value());  // else it was delivered before
+  return {};
 }
 
 Status insert_guest_log(sql::Executor& sql, const Core& core, const domain::GuestLogLine& line,
@@ -251,10 +254,27 @@ Result<std::vector<telemetry::DeliveredRecord>> decode_lines(std::string_view li
   return records;
 }
 
-Status insert(sql::Executor& sql, const Core& core, const telemetry::DeliveredRecord& delivered) {
+/// Executions by their ids, then everything else in the order in which it came.
+std::vector<const telemetry::DeliveredRecord*> in_order(
+    const std::vector<telemetry::DeliveredRecord>& records) {
+  std::vector<const telemetry::DeliveredRecord*> ordered;
+  std::vector<const telemetry::DeliveredRecord*> notes;
+  for (const auto& delivered : records) {
+    const bool note = !std::holds_alternative<domain::ExecutionRecord>(delivered.record);
+    (note ? notes : ordered).push_back(&delivered);
+  }
+  std::ranges::sort(ordered, {}, [](const auto* delivered) -> std::string_view {
+    return std::get<domain::ExecutionRecord>(delivered->record).id;
+  });
+  ordered.insert(ordered.end(), notes.begin(), notes.end());
+  return ordered;
+}
+
+Status insert(sql::Executor& sql, const Core& core, const telemetry::DeliveredRecord& delivered,
+              UsageTally& usage) {
   const auto& [id, record] = delivered;
   if (const auto* execution = std::get_if<domain::ExecutionRecord>(&record)) {
-    return insert_execution(sql, core, *execution);
+    return insert_execution(sql, *execution, usage);
   }
   if (const auto* line = std::get_if<domain::GuestLogLine>(&record)) {
     return insert_guest_log(sql, core, *line, id);
@@ -267,10 +287,16 @@ Status insert(sql::Executor& sql, const Core& core, const telemetry::DeliveredRe
 Status store_delivery(const Core& core, std::string_view lines) {
   TRY(std::vector<telemetry::DeliveredRecord> records, decode_lines(lines));
   TRY_VOID(leave_out_unknown(core, records));
-  return core.db().write([&](sql::Executor& sql) -> Status {
-    for (const auto& record : records) TRY_VOID(insert(sql, core, record));
-    return {};
-  });
+  return core.db().write(
+      [&](sql::Executor& sql) -> Status {
+        UsageTally usage(core.options().quotas.period);
+        for (const auto* record : in_order(records)) TRY_VOID(insert(sql, core, *record, usage));
+        for (const std::string& tenant : usage.tenants()) {
+          TRY_VOID(usage.write_tenant(sql, tenant));
+        }
+        return usage.write_installs(sql);
+      },
+      {.isolation = sql::Isolation::read_committed});
 }
 
 }  // namespace alga::control_plane

@@ -1,6 +1,7 @@
 #pragma once
 
 #include "control_plane/core.h"
+#include "control_plane/quotas.h"
 #include "domain/ports/execution_log.h"
 #include "domain/ports/records.h"
 
@@ -11,9 +12,9 @@ namespace alga::control_plane {
 Result<bool> insert_started(sql::Executor& sql, const domain::StartedExecution& execution);
 Status update_finished(sql::Executor& sql, const domain::FinishedExecution& execution);
 /// Completes the gateway's row of the same request, or makes one when there was no gateway, and
-/// counts the usage.
-Status insert_execution(sql::Executor& sql, const Core& core,
-                        const domain::ExecutionRecord& record);
+/// adds to `usage` what it used; whoever has gathered it writes it in the same transaction.
+Status insert_execution(sql::Executor& sql, const domain::ExecutionRecord& record,
+                        UsageTally& usage);
 /// `delivery` names a record that came from another process and may come again.
 using DeliveryId = std::optional<std::string>;
 Status insert_guest_log(sql::Executor& sql, const Core& core, const domain::GuestLogLine& line,

@@ -2,6 +2,9 @@
 
 #include <algorithm>
 #include <map>
+#include <set>
+#include <string_view>
+#include <utility>
 #include <variant>
 
 #include "async/await_callback.h"
@@ -22,46 +25,76 @@ struct Overloaded : Ts... {
   using Ts::operator()...;
 };
 
-/// One batch on its way into the database, within one transaction.
+/// Ends and executions by the ids of their rows, notes after them in the order in which they came;
+/// no starts.
+std::vector<const RecordWriter::Item*> records_of(const std::vector<RecordWriter::Item>& items) {
+  const auto row_of = [](const RecordWriter::Item* item) -> std::string_view {
+    if (const auto* end = std::get_if<domain::FinishedExecution>(item)) return end->id;
+    if (const auto* it = std::get_if<domain::ExecutionRecord>(item)) return it->id;
+    return {};
+  };
+  std::vector<const RecordWriter::Item*> records;
+  std::vector<const RecordWriter::Item*> notes;
+  for (const auto& item : items) {
+    if (std::holds_alternative<RecordWriter::Starting>(item)) continue;
+    (row_of(&item).empty() ? notes : records).push_back(&item);
+  }
+  std::ranges::sort(records, {}, row_of);
+  records.insert(records.end(), notes.begin(), notes.end());
+  return records;
+}
+
+/// One batch on its way into the database, within one transaction. It locks what others lock, too,
+/// in the order that UsageTally names: many processes write at once, and nobody runs again.
 class Batch {
  public:
-  Batch(sql::Executor& sql, const Core& core) : sql_(sql), core_(core) {}
+  Batch(sql::Executor& sql, const Core& core)
+      : sql_(sql), core_(core), usage_(core.options().quotas.period) {}
 
-  /// The outer status is the database's, the inner one the verdict on the item.
-  Result<Status> store(const RecordWriter::Item& item) {
-    if (const auto* starting = std::get_if<RecordWriter::Starting>(&item)) {
-      return admit(starting->execution);
+  /// The outer status is the database's, `verdicts` are those on the items.
+  Status store(const std::vector<RecordWriter::Item>& items, std::vector<Status>& verdicts) {
+    verdicts.assign(items.size(), {});
+    for (const auto* item : records_of(items)) TRY_VOID(store_record(*item));
+    TRY_VOID(open_gates(items));
+    for (std::size_t i = 0; i < items.size(); ++i) {
+      if (const auto* starting = std::get_if<RecordWriter::Starting>(&items[i])) {
+        TRY(verdicts[i], admit(starting->execution));
+      }
     }
-    TRY_VOID(store_record(item));
-    return Status{};
-  }
-  Status close() {
     for (const auto& [tenant, gate] : gates_) TRY_VOID(gate.close(sql_));
-    return {};
+    return usage_.write_installs(sql_);
   }
 
  private:
-  Result<Status> admit(const domain::StartedExecution& execution) {
-    TRY(QuotaGate * gate, gate_of(execution.who.tenant));
-    if (Status verdict = gate->judge(); !verdict) return verdict;
-    TRY(bool is_new, insert_started(sql_, execution));
-    if (is_new) gate->count();
-    return Status{};
-  }
-  Result<QuotaGate*> gate_of(const std::string& tenant) {
-    auto found = gates_.find(tenant);
-    if (found == gates_.end()) {
-      TRY(QuotaGate gate, QuotaGate::open(sql_, core_, tenant));
-      found = gates_.emplace(tenant, std::move(gate)).first;
+  Status open_gates(const std::vector<RecordWriter::Item>& items) {
+    std::set<std::string> starting;
+    for (const auto& item : items) {
+      const auto* start = std::get_if<RecordWriter::Starting>(&item);
+      if (start != nullptr) starting.insert(start->execution.who.tenant);
     }
-    return &found->second;
+    std::set<std::string> counted = usage_.tenants();
+    counted.insert(starting.begin(), starting.end());
+    for (const std::string& tenant : counted) {
+      TRY_VOID(usage_.write_tenant(sql_, tenant));
+      if (!starting.contains(tenant)) continue;
+      TRY(QuotaGate gate, QuotaGate::open(sql_, core_, tenant));
+      gates_.emplace(tenant, std::move(gate));
+    }
+    return {};
+  }
+  Result<Status> admit(const domain::StartedExecution& execution) {
+    QuotaGate& gate = gates_.at(execution.who.tenant);
+    if (Status verdict = gate.judge(); !verdict) return verdict;
+    TRY(bool is_new, insert_started(sql_, execution));
+    if (is_new) gate.count();
+    return Status{};
   }
   Status store_record(const RecordWriter::Item& item) {
     return std::visit(
         Overloaded{
             [](const RecordWriter::Starting&) { return Status{}; },
             [&](const domain::FinishedExecution& it) { return update_finished(sql_, it); },
-            [&](const domain::ExecutionRecord& it) { return insert_execution(sql_, core_, it); },
+            [&](const domain::ExecutionRecord& it) { return insert_execution(sql_, it, usage_); },
             [&](const domain::GuestLogLine& it) { return insert_guest_log(sql_, core_, it); },
             [&](const domain::CapabilityEvent& it) { return insert_capability(sql_, core_, it); },
         },
@@ -70,7 +103,8 @@ class Batch {
 
   sql::Executor& sql_;
   const Core& core_;
-  std::map<std::string, QuotaGate, std::less<>> gates_;
+  UsageTally usage_;
+  std::map<std::string, QuotaGate> gates_;
 };
 
 void answer(RecordWriter::Item& item, const Status& status) {
@@ -231,16 +265,10 @@ void RecordWriter::run() {
 
 Status RecordWriter::store(const std::vector<Item>& batch, std::vector<Status>& verdicts) {
   return core_.db().write(
-      [&](sql::Executor& sql) -> Status {
-        verdicts.clear();  // the work may run again
-        Batch open(sql, core_);
-        for (const Item& item : batch) {
-          TRY(Status verdict, open.store(item));
-          verdicts.push_back(std::move(verdict));
-        }
-        return open.close();
-      },
-      {.deadline = sql::within(kPatience), .durable = sql::Durable::no});
+      [&](sql::Executor& sql) { return Batch(sql, core_).store(batch, verdicts); },
+      {.deadline = sql::within(kPatience),
+       .durable = sql::Durable::no,
+       .isolation = sql::Isolation::read_committed});
 }
 
 void RecordWriter::write(std::vector<Item> batch) {

@@ -20,6 +20,7 @@ using Config = std::shared_ptr<const domain::InstallConfig>;
 using Done = Callback<Config>;
 
 constexpr std::uint64_t kMaxAnswer = 8U << 20U;
+constexpr std::chrono::seconds kRenewalPause{1};
 
 std::unexpected<Error> unavailable(std::string why) {
   return fail({Kind::unavailable, "install.unavailable", std::move(why), 1});
@@ -41,6 +42,10 @@ Result<Config> parse_answer(const Result<domain::HttpResponse>& response, const 
   // Whatever is wrong over there: nobody is given the install of another tenant.
   if (config->tenant != tenant) return unavailable("the answer is about another tenant");
   return std::make_shared<const domain::InstallConfig>(std::move(*config));
+}
+
+std::string key_of(const TenantId& tenant, const std::string& extension) {
+  return tenant.str() + '\n' + extension;
 }
 
 bool is_brokered(const Config& config) {
@@ -65,9 +70,10 @@ struct HttpInstallConfigs::State : std::enable_shared_from_this<State> {
   struct Entry {
     Config config;
     Question question;
-    SteadyTime until;  ///< whatever the lease says
+    SteadyTime until;     ///< whatever the lease says
+    SteadyTime renew_at;  ///< while it serves
   };
-  /// A question under way and who waits for its answer.
+  /// A question under way and who waits for its answer: nobody, when it renews ahead.
   struct Flight {
     Question question;
     std::vector<Done> waiting;
@@ -91,15 +97,26 @@ struct HttpInstallConfigs::State : std::enable_shared_from_this<State> {
     return now < view.holding_until && question.epoch == view.epoch;
   }
 
-  Config find(const std::string& key) {
-    const std::scoped_lock lock(mutex);
+  Config find(const TenantId& tenant, const std::string& extension) {
+    const std::string key = key_of(tenant, extension);
+    std::unique_lock lock(mutex);
     const auto found = entries.find(key);
-    if (found == entries.end() || clock.steady() >= found->second.until) return nullptr;
-    return serves(found->second.question) ? found->second.config : nullptr;
+    const SteadyTime now = clock.steady();
+    if (found == entries.end() || now >= found->second.until) return nullptr;
+    if (!serves(found->second.question)) return nullptr;
+    Config config = found->second.config;
+    if (now < found->second.renew_at) return config;
+    std::shared_ptr<Flight>& place = flights[key];
+    if (place != nullptr) return config;
+    found->second.renew_at = now + kRenewalPause;
+    const auto flight = place = std::make_shared<Flight>(Flight{.question = new_question()});
+    lock.unlock();
+    fly(key, flight, tenant, extension);
+    return config;
   }
 
   void ask(const TenantId& tenant, const std::string& extension, Done done) {
-    const std::string key = tenant.str() + '\n' + extension;
+    const std::string key = key_of(tenant, extension);
     std::unique_lock lock(mutex);
     if (one_each.contains(key)) {
       lock.unlock();
@@ -114,6 +131,11 @@ struct HttpInstallConfigs::State : std::enable_shared_from_this<State> {
     const auto flight = place = std::make_shared<Flight>(Flight{.question = new_question()});
     flight->waiting.push_back(std::move(done));
     lock.unlock();
+    fly(key, flight, tenant, extension);
+  }
+
+  void fly(const std::string& key, const std::shared_ptr<Flight>& flight, const TenantId& tenant,
+           const std::string& extension) {
     send(tenant, extension, flight->question,
          [self = shared_from_this(), key, flight, tenant, extension](Result<Config> outcome) {
            self->finish(key, flight, tenant, extension, std::move(outcome));
@@ -124,7 +146,7 @@ struct HttpInstallConfigs::State : std::enable_shared_from_this<State> {
   /// redeems it first, so no two requests share an answer.
   void ask_alone(const TenantId& tenant, const std::string& extension, Done done) {
     send(tenant, extension, new_question(),
-         [self = shared_from_this(), key = tenant.str() + '\n' + extension,
+         [self = shared_from_this(), key = key_of(tenant, extension),
           done = std::move(done)](Result<Config> outcome) mutable {
            if (outcome && !is_brokered(*outcome)) {
              const std::scoped_lock lock(self->mutex);
@@ -175,7 +197,7 @@ struct HttpInstallConfigs::State : std::enable_shared_from_this<State> {
         one_each.insert(key);
       } else if (newest && outcome) {
         keep(key, flight->question, *outcome);
-      } else if (newest) {
+      } else if (newest && outcome.error().kind != Kind::unavailable) {
         entries.erase(key);
       }
     }
@@ -190,13 +212,14 @@ struct HttpInstallConfigs::State : std::enable_shared_from_this<State> {
 
   void keep(const std::string& key, const Question& question, const Config& config) {
     const SteadyTime now = clock.steady();
-    const SteadyTime until = now + usable_for(*config);
+    const std::chrono::milliseconds usable = usable_for(*config);
+    const SteadyTime until = now + usable;
     if (until <= now || !serves(question)) return;
     if (entries.size() >= options.max_entries && !entries.contains(key)) {
       std::erase_if(entries, [now](const auto& item) { return item.second.until <= now; });
       if (entries.size() >= options.max_entries) return;  // served, not kept
     }
-    entries.insert_or_assign(key, Entry{config, question, until});
+    entries.insert_or_assign(key, Entry{config, question, until, now + usable * 2 / 3});
   }
 
   /// Half of what its grant and its envelope have left: a runner still has to accept them. No grant
@@ -231,7 +254,7 @@ HttpInstallConfigs::~HttpInstallConfigs() = default;
 
 async::Task<Result<Config>> HttpInstallConfigs::resolve(TenantId tenant, std::string extension) {
   const std::shared_ptr<State> state = state_;
-  if (Config config = state->find(tenant.str() + '\n' + extension)) co_return config;
+  if (Config config = state->find(tenant, extension)) co_return config;
   // Nobody may put a line break or a kilobyte into the key of a cache.
   if (!is_identifier(extension)) {
     co_return fail(Kind::not_found, "install.not_found", "no such install");

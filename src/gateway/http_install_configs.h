@@ -17,8 +17,10 @@ namespace alga::gateway {
 /// Install-config from the control plane of another process. While the feed of changes holds, an
 /// answer is served until a change is seen; without it for at most one lease, counted from the
 /// moment the question was asked; and never past half the life of its grant or envelope. So a
-/// request that begins after the acknowledgement of a change sees it. What may not be served and
-/// cannot be asked for is refused. Concurrent questions for one install are one, except where the
+/// request that begins after the acknowledgement of a change sees it. What has used two thirds of
+/// its time is asked for again while it serves, so that requests neither wait for that nor notice a
+/// control plane that is away for a moment. What may not be served and cannot be asked for is
+/// refused. Concurrent questions for one install are one, except where the
 /// answer holds a broker token: that is asked for with each request and never kept. Bounded.
 /// Thread-safe.
 class HttpInstallConfigs final : public domain::InstallConfigs {

@@ -4,6 +4,7 @@
 
 #include <atomic>
 #include <boost/json/serialize.hpp>
+#include <functional>
 #include <mutex>
 #include <set>
 #include <thread>
@@ -95,6 +96,16 @@ class HttpInstallConfigsTest : public ::testing::Test {
   std::string resolve(const std::string& extension = "e1") {
     const auto config = async::block_on(configs_->resolve(*TenantId::parse("t1"), extension));
     return config ? (*config)->config_version : std::string(config.error().code);
+  }
+
+  /// Whether it comes true while an answer travels.
+  static bool soon(const std::function<bool()>& is_true) {
+    const auto deadline = std::chrono::steady_clock::now() + std::chrono::seconds{30};
+    while (!is_true()) {
+      if (std::chrono::steady_clock::now() > deadline) return false;
+      std::this_thread::sleep_for(std::chrono::milliseconds(1));
+    }
+    return true;
   }
 
   /// The feed holds for a second from now, under this epoch.
@@ -213,6 +224,58 @@ TEST_F(HttpInstallConfigsTest, ServesNothingOnceItCannotAsk) {
   EXPECT_EQ(resolve(), "install.unavailable");
   server_.reset();
   EXPECT_EQ(resolve(), "install.unavailable");
+}
+
+TEST_F(HttpInstallConfigsTest, AsksAheadAndServesMeanwhile) {
+  hold(1);
+  EXPECT_EQ(resolve(), "c1");
+  generation_ = 2;
+  clock_.advance(std::chrono::milliseconds(19'999));
+  hold(1);
+  EXPECT_EQ(resolve(), "c1");
+  EXPECT_EQ(questions_, 1);
+  clock_.advance(std::chrono::milliseconds(1));
+  hold(1);
+  stalled_ = true;
+  for (int i = 0; i < 3; ++i) EXPECT_EQ(resolve(), "c1") << "nobody waits for the answer";
+  released_ = true;
+  EXPECT_TRUE(soon([&] { return resolve() == "c2"; }));
+  EXPECT_EQ(questions_, 2) << "and one of them asked";
+  clock_.advance(std::chrono::seconds(19));
+  hold(1);
+  EXPECT_EQ(resolve(), "c2");
+  EXPECT_EQ(questions_, 2) << "its time begins anew";
+}
+
+TEST_F(HttpInstallConfigsTest, OutlivesAControlPlaneThatIsAwayForAMoment) {
+  hold(1);
+  EXPECT_EQ(resolve(), "c1");
+  clock_.advance(std::chrono::seconds(20));
+  status_ = 503;
+  for (int second = 0; second < 10; ++second) {
+    hold(1);
+    EXPECT_TRUE(soon([&] { return resolve() == "c1" && questions_ == 2 + second; }))
+        << "it asks once a second";
+    EXPECT_EQ(resolve(), "c1");
+    EXPECT_EQ(questions_, 2 + second);
+    clock_.advance(std::chrono::seconds(1));
+  }
+  hold(1);
+  EXPECT_EQ(resolve(), "install.unavailable") << "half the life of the grant is over";
+  status_ = 200;
+  generation_ = 2;
+  EXPECT_TRUE(soon([&] { return resolve() == "c2"; }));
+}
+
+TEST_F(HttpInstallConfigsTest, DropsAnInstallThatIsGoneWhenItAsksAhead) {
+  hold(1);
+  EXPECT_EQ(resolve(), "c1");
+  clock_.advance(std::chrono::seconds(20));
+  hold(1);
+  status_ = 404;
+  EXPECT_EQ(resolve(), "c1");
+  EXPECT_TRUE(soon([&] { return configs_->entries() == 0; }));
+  EXPECT_EQ(resolve(), "install.not_found");
 }
 
 TEST_F(HttpInstallConfigsTest, DropsAnInstallThatIsGone) {

@@ -12,6 +12,7 @@
 #include <vector>
 
 #include "base/clock.h"
+#include "base/metrics.h"
 #include "base/result.h"
 #include "base/secret.h"
 #include "sql/listener.h"
@@ -42,6 +43,10 @@ class Executor {
   virtual Result<std::uint64_t> execute(std::string_view sql, const std::vector<Value>& params) = 0;
   /// Several statements without parameters, for migrations.
   virtual Status script(std::string_view sql) = 0;
+  /// What a SELECT ends with so that its rows are locked until the transaction ends.
+  [[nodiscard]] std::string_view row_lock() const {
+    return dialect() == Dialect::postgres ? " FOR UPDATE" : "";
+  }
 
   [[nodiscard]] Result<Rows> query(std::string_view sql, Params params = {}) {
     return query(sql, std::vector<Value>(params));
@@ -61,9 +66,18 @@ class Executor {
 /// (`no`).
 enum class Durable : bool { no, yes };
 
+/// What a transaction that writes sees of those beside it. `serializable`: as if it were alone; who
+/// loses against another runs again. `read_committed`: each statement sees what is committed when
+/// it begins, rows that it changes or locks (`Executor::row_lock`) are waited for, and nobody runs
+/// again, so work that many do to the same rows at once goes on. For work that locks whatever it
+/// decides on; those who lock several rows do it in one order. SQLite has one writer at a time and
+/// knows no difference.
+enum class Isolation : bool { serializable, read_committed };
+
 struct WriteOptions {
   SteadyTime deadline = within(std::chrono::seconds{10});
   Durable durable = Durable::yes;
+  Isolation isolation = Isolation::serializable;
 };
 
 /// A pool of connections to one database. Thread-safe. Every call blocks the calling thread.
@@ -86,9 +100,11 @@ class Database {
     return lend<Body>(body, [&](Work work) { return run_read(deadline, std::move(work)); });
   }
 
-  /// Runs `body` in a serialisable transaction: commits when it succeeds, rolls back when it fails.
-  /// A transaction that loses against another one runs again until the deadline, so `body` must be
-  /// repeatable. `sql.commit_unknown`: the connection broke during the commit.
+  /// Runs `body` in a transaction, a serialisable one unless told otherwise: commits when it
+  /// succeeds, rolls back when it fails. A transaction that loses against another one runs again
+  /// until the deadline, so `body` must be repeatable. PostgreSQL ends one that has been idle for
+  /// as long as it may take, with its locks: its process may be frozen, or its host away.
+  /// `sql.commit_unknown`: the connection broke during the commit.
   template <class Body>
   auto write(Body&& body, WriteOptions options = {}) -> std::invoke_result_t<Body&, Executor&> {
     return lend<Body>(body, [&](Work work) { return run_write(options, std::move(work)); });
@@ -122,6 +138,9 @@ struct OpenOptions {
   std::function<Result<Secret>()> password;
   /// PostgreSQL: when the server ends a statement that nobody may be waiting for any more.
   std::chrono::milliseconds statement_timeout{60'000};
+  /// PostgreSQL: counts transactions that lost against another one and run again; null: nobody
+  /// does.
+  Counter* repeats = nullptr;
 };
 
 /// Whether the address could be opened, as far as its text says. Error: `sql.invalid_address`,

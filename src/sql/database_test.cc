@@ -3,8 +3,13 @@
 #include <gmock/gmock.h>
 #include <sys/stat.h>
 
+#include <atomic>
+#include <future>
+#include <latch>
 #include <thread>
+#include <utility>
 
+#include "base/testing_metrics.h"
 #include "sql/sqlite.h"
 #include "sql/testing/databases.h"
 
@@ -156,6 +161,32 @@ TEST_P(DatabaseContract, LosesNoIncrementUnderContention) {
   threads.clear();
   auto row = database_->read([](Executor& sql) { return sql.find("SELECT number FROM item"); });
   EXPECT_EQ(row.value()->at<std::int64_t>(0), 100);
+}
+
+TEST_P(DatabaseContract, WaitsForARowThatIsLockedInsteadOfRunningAgain) {
+  ASSERT_TRUE(insert("a", 0));
+  std::atomic<int> runs = 0;
+  const auto increment_locked = [&](Executor& sql) -> Status {
+    ++runs;
+    TRY(auto row, sql.find("SELECT number FROM item WHERE id = 'a'" + std::string(sql.row_lock())));
+    std::this_thread::sleep_for(std::chrono::milliseconds{1});
+    TRY_VOID(
+        sql.execute("UPDATE item SET number = $1 WHERE id = 'a'", {row->at<std::int64_t>(0) + 1}));
+    return {};
+  };
+  std::vector<std::jthread> threads;
+  for (int t = 0; t < 4; ++t) {
+    threads.emplace_back([&] {
+      for (int i = 0; i < 25; ++i) {
+        Status done = database_->write(increment_locked, {.isolation = Isolation::read_committed});
+        EXPECT_TRUE(done) << done.error().message;
+      }
+    });
+  }
+  threads.clear();
+  auto row = database_->read([](Executor& sql) { return sql.find("SELECT number FROM item"); });
+  EXPECT_EQ(row.value()->at<std::int64_t>(0), 100);
+  EXPECT_EQ(runs, 100);
 }
 
 TEST_P(DatabaseContract, AllowsNoWriteSkew) {
@@ -324,6 +355,68 @@ TEST(PostgresDatabase, RepeatsWorkWhoseConnectionDiedBeforeTheCommit) {
   EXPECT_LE(attempts, 3);
   auto rows = (*database)->read([](Executor& sql) { return sql.query("SELECT a FROM t"); });
   EXPECT_EQ(rows.value().size(), 1U);
+}
+
+TEST(PostgresDatabase, FreesWhatATransactionHoldsThatNobodyWaitsForAnyMore) {
+  auto server = testing::PostgresServer::start();
+  if (!server) GTEST_SKIP() << "no PostgreSQL on this machine";
+  auto database = *open_database(server->address(), OpenOptions{});
+  ASSERT_TRUE(database->write([](Executor& sql) {
+    return sql.script("CREATE TABLE item (id INT PRIMARY KEY); INSERT INTO item VALUES (1)");
+  }));
+  const auto lock_row = [](Executor& sql) -> Status {
+    TRY_VOID(sql.query("SELECT id FROM item FOR UPDATE"));
+    return {};
+  };
+  std::promise<void> locked, over;
+  // As if its process were frozen in the middle: it neither goes on nor closes the connection.
+  std::jthread frozen([&] {
+    Status done = database->write(
+        [&](Executor& sql) -> Status {
+          TRY_VOID(lock_row(sql));
+          locked.set_value();
+          over.get_future().wait();
+          return {};
+        },
+        {.deadline = within(std::chrono::seconds{1}), .isolation = Isolation::read_committed});
+    EXPECT_FALSE(done) << "what it held was another's in between";
+  });
+  locked.get_future().wait();
+  Status next = database->write(lock_row, {.deadline = within(std::chrono::seconds{30}),
+                                           .isolation = Isolation::read_committed});
+  EXPECT_TRUE(next) << next.error().message;
+  over.set_value();
+}
+
+TEST(PostgresDatabase, CountsTransactionsThatRunAgain) {
+  auto server = testing::PostgresServer::start();
+  if (!server) GTEST_SKIP() << "no PostgreSQL on this machine";
+  alga::testing::CountingMetrics metrics;
+  auto database =
+      *open_database(server->address(), OpenOptions{.repeats = &metrics.counter("repeats", "")});
+  ASSERT_TRUE(database->write([](Executor& sql) {
+    return sql.script("CREATE TABLE item (id INT PRIMARY KEY); INSERT INTO item VALUES (1)");
+  }));
+  std::latch both(2);
+  int runs = 0;
+  const auto change = [&](bool last) {
+    bool first = true;
+    Status done = database->write([&](Executor& sql) -> Status {
+      TRY_VOID(sql.query("SELECT id FROM item"));
+      if (std::exchange(first, false)) both.arrive_and_wait();
+      if (last) std::this_thread::sleep_for(std::chrono::milliseconds{200});
+      if (last) ++runs;
+      TRY_VOID(sql.execute("UPDATE item SET id = id + 1"));
+      return {};
+    });
+    EXPECT_TRUE(done) << done.error().message;
+  };
+  {
+    std::jthread one(change, false);
+    std::jthread two(change, true);
+  }
+  EXPECT_EQ(runs, 2) << "the other one changed what it had read";
+  EXPECT_EQ(metrics.count("repeats"), 1);
 }
 
 TEST(OpenDatabase, RefusesAnAddressItDoesNotKnow) {

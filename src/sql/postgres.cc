@@ -1,5 +1,6 @@
 #include "sql/postgres.h"
 
+#include <fmt/format.h>
 #include <libpq-fe.h>
 
 #include <algorithm>
@@ -178,16 +179,25 @@ class PostgresDatabase final : public Database {
       // spoken; with the winner's row in sight the work can say what it means.
       if (is_unique_violation(status.error()) && std::exchange(again_for_rival, false)) continue;
       if (!is_contention(status.error())) return status;
+      if (options_.repeats != nullptr) options_.repeats->add();
       if (!backoff.pause(options.deadline)) return status;
     }
   }
 
  private:
+  /// How a transaction begins. Idle for longer than anybody waits for it, it holds its locks in
+  /// vain.
+  static std::string beginning(const WriteOptions& options) {
+    const auto left = std::chrono::ceil<std::chrono::milliseconds>(
+        options.deadline - std::chrono::steady_clock::now());
+    return fmt::format(
+        "BEGIN ISOLATION LEVEL {}; SET LOCAL idle_in_transaction_session_timeout = {}{}",
+        options.isolation == Isolation::serializable ? "SERIALIZABLE" : "READ COMMITTED",
+        std::clamp<std::int64_t>(left.count(), 1'000, 60'000),
+        options.durable == Durable::yes ? "" : "; SET LOCAL synchronous_commit = off");
+  }
   static Status try_write(PostgresConnection& connection, const WriteOptions& options, Work& work) {
-    TRY_VOID(connection.script(
-        options.durable == Durable::yes
-            ? "BEGIN ISOLATION LEVEL SERIALIZABLE"
-            : "BEGIN ISOLATION LEVEL SERIALIZABLE; SET LOCAL synchronous_commit = off"));
+    TRY_VOID(connection.script(beginning(options)));
     Status status = work(connection);
     if (status) {
       status = connection.commit();

@@ -90,8 +90,6 @@ class Reader:
 
     def _step(self, server, kind, text):
         if kind == "stop":
-            if server is self.fleet.server:
-                self.world.ask_anew()
             expect_equal(server.stop(), 0, f"exit status of {server.folder.name}")
         elif kind == "server":
             expect_equal(text.split(), ["algad", "serve", "--config", f"{server.role}/alga.toml"], "how the page starts it")
@@ -118,21 +116,9 @@ class World:
         self.install = fleet.install(self.tenant, self.slug)
         fleet.publish(self.publisher, name="later", component=PLAIN)  # that nobody has installed
         self.kept = fleet.folder / "signed by the former key"
-        self.asked = 0
 
     def call(self, slug=None, client=None):
         return self.fleet.call(self.tenant, slug or self.slug, "/", client=client)
-
-    def ask_anew(self):
-        """Has every gateway ask for the configuration. Without the control plane gateways go on for half a minute after they
-        asked last (docs/operations/failures.md), and a stop under load takes up to ten seconds: if those were the last ones of
-        the half minute, calls would fail for a reason that is not the exchange."""
-        self.asked += 1
-        place = f"/api/v1/installs/{self.install['id']}/config"
-        answer = self.fleet.operator.request("PATCH", place, body={"set": {"asked": str(self.asked)}}, headers={"x-tenant-id": self.tenant})
-        expect_equal(answer.status, 200, f"a change ({answer.text()})")
-        for client in self.fleet.gateway_clients():
-            expect_equal(self.call(client=client).status, 200, "a call after it")
 
     def shared(self):
         """Where the bundle store has what was compiled of the installed extension."""
@@ -148,7 +134,6 @@ def starts_by_itself(world, reader, callers, left):
     """The control plane starts again in the middle of the exchange, before and after the runners were told of the new key."""
     if not any("--use" in text for _, _, text in left):
         return
-    world.ask_anew()
     expect_equal(world.fleet.server.stop(), 0, "exit status")
     world.fleet.restart(world.fleet.server)
     signs = world.fleet.server.logged("compiles")[-1]["artefact_key"]
