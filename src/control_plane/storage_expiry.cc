@@ -94,7 +94,12 @@ Result<StorageSweep> StorageRecords::sweep() {
     Result<std::uint64_t> gone = 0;
     do {
       gone = core_.db().write(
-          [&](sql::Executor& sql) { return forget_expired(sql, {*tenant_id, *install_id}, now); });
+          [&](sql::Executor& sql) -> Result<std::uint64_t> {
+            const domain::StorageScope scope{*tenant_id, *install_id};
+            TRY_VOID(take_turn(sql, scope));
+            return forget_expired(sql, scope, now);
+          },
+          {.isolation = sql::Isolation::read_committed});
       swept.records += gone.value_or(0);
       swept.more |= swept.records >= kLongestSweep;
     } while (gone && *gone == most_forgotten && swept.records < kLongestSweep);

@@ -142,6 +142,14 @@ std::size_t longest_bulk_write(const StorageLimits& limits) {
   return std::max(longest_write(limits), kEscaped * limits.bulk_bytes + records + kFrame);
 }
 
+Status take_turn(sql::Executor& sql, const domain::StorageScope& scope) {
+  TRY_VOID(sql.query(fmt::format("SELECT 1 FROM tenant_extension_install WHERE tenant = $1 AND id "
+                                 "= $2{}",
+                                 sql.row_lock()),
+                     {scope.tenant, scope.install}));
+  return {};
+}
+
 /// What an install keeps is a quota, what one request brings a size. Several limits share a code:
 /// the message says which one it was by the name of its setting.
 std::unexpected<Error> StorageRecords::over(domain::Limit limit, std::uint64_t most) const {
@@ -214,6 +222,7 @@ Result<std::vector<StoredRecord>> StorageRecords::put_all(const domain::StorageS
   std::optional<std::int64_t> checked_by;
   bool schema_changed = false;
   auto body = [&](sql::Executor& sql) -> Result<std::vector<StoredRecord>> {
+    TRY_VOID(take_turn(sql, scope));
     TRY(const auto active, active_schema(sql, scope, writes.front().ns));
     schema_changed = active != checked_by;
     if (schema_changed) {
@@ -232,7 +241,7 @@ Result<std::vector<StoredRecord>> StorageRecords::put_all(const domain::StorageS
   for (int attempts = 0; attempts < kAttempts; ++attempts) {
     // Outside of the transaction, which looks again whether it is still the active one.
     TRY(checked_by, check_schemas(core_, scope, writes));
-    stored = core_.db().write(body);
+    stored = core_.db().write(body, {.isolation = sql::Isolation::read_committed});
     if (!schema_changed) break;
   }
   if (!stored && stored.error().code == "sql.foreign_key_violation") {
@@ -319,7 +328,8 @@ Status StorageRecords::erase(sql::Executor& sql, const domain::StorageScope& sco
 Status StorageRecords::remove(const domain::StorageScope& scope, const std::string& ns,
                               const std::string& key, const domain::WriteCondition& condition) {
   TRY_VOID(check_names(ns, key));
-  return core_.db().write([&](sql::Executor& sql) -> Status {
+  const auto body = [&](sql::Executor& sql) -> Status {
+    TRY_VOID(take_turn(sql, scope));
     TRY(auto present, find_record(sql, scope, ns, key, core_.now()));
     if (!present) {
       if (condition.kind == domain::WriteCondition::Kind::revision) {
@@ -335,7 +345,8 @@ Status StorageRecords::remove(const domain::StorageScope& scope, const std::stri
                     "AND namespace = $3 AND keys_count = 0",
                     {scope.tenant, scope.install, ns}));
     return {};
-  });
+  };
+  return core_.db().write(body, {.isolation = sql::Isolation::read_committed});
 }
 
 Result<StorageListing> StorageRecords::list(const domain::StorageScope& scope,

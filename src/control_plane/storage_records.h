@@ -67,6 +67,11 @@ struct StorageLimits {
 [[nodiscard]] std::size_t longest_write(const StorageLimits& limits);
 [[nodiscard]] std::size_t longest_bulk_write(const StorageLimits& limits);
 
+/// Lets those who change what an install stores take turns: locks the install's row until the
+/// transaction ends. Without it they would count the same quota, lose against each other and run
+/// again. That there is no such install shows later.
+Status take_turn(sql::Executor& sql, const domain::StorageScope& scope);
+
 /// The records of extensions in SQL. Keys are compared byte by byte; an expired record does not
 /// exist for anybody; quotas are counted in the transaction of the write, so no race gets past
 /// them. Thread-safe; blocks. Errors: `storage.missing`, `storage.conflict`, `storage.invalid`,

@@ -131,6 +131,7 @@ Result<NamespaceSchema> StorageSchemas::put(const Caller& caller, const domain::
     TRY_VOID(parse_schema(*document));
   }
   auto stored = core_.db().write([&](sql::Executor& sql) -> Result<NamespaceSchema> {
+    TRY_VOID(take_turn(sql, scope));
     TRY(auto all, read_all(sql, scope, ns));
     const auto known = std::ranges::find(all, version, &NamespaceSchema::version);
     if (known == all.end() && !document) return no_schema();
@@ -178,6 +179,7 @@ Result<std::vector<NamespaceSchema>> StorageSchemas::list(const domain::StorageS
 Status StorageSchemas::remove(const Caller& caller, const domain::StorageScope& scope,
                               const std::string& ns, std::int64_t version) {
   return core_.db().write([&](sql::Executor& sql) -> Status {
+    TRY_VOID(take_turn(sql, scope));
     TRY(std::uint64_t removed,
         sql.execute("DELETE FROM ext_storage_schemas WHERE tenant = $1 AND install_id = $2 AND "
                     "namespace = $3 AND schema_version = $4",

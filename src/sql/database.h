@@ -45,7 +45,7 @@ class Executor {
   virtual Status script(std::string_view sql) = 0;
   /// What a SELECT ends with so that its rows are locked until the transaction ends.
   [[nodiscard]] std::string_view row_lock() const {
-    return dialect() == Dialect::postgres ? " FOR UPDATE" : "";
+    return dialect() == Dialect::postgres ? " FOR NO KEY UPDATE" : "";
   }
 
   [[nodiscard]] Result<Rows> query(std::string_view sql, Params params = {}) {
