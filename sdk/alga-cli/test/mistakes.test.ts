@@ -37,6 +37,23 @@ describe('likely mistakes are answered with what, where and what to do', () => {
     },
   );
 
+  test.each([
+    [{ ...MANIFEST, api: { endpoints: [{ method: 'GET', path: '/' }] } }, 'pack.not_built'],
+    [{ ...MANIFEST, api: undefined, ui: undefined }, 'pack.nothing'],
+  ])('a bundle of a project that was never built', async (manifest, code) => {
+    await writeProject(beside.folder, {
+      'manifest.json': JSON.stringify(manifest),
+      'src/index.ts': 'export default () => 1;',
+    });
+    for (const command of [['pack'], ['publish', '--no-build']]) {
+      const said = await alga(command);
+      expect(said.code).toBe(1);
+      expect(said.err).toContain(`[${code}]`);
+      expect(said.err).toContain('alga build');
+    }
+    expect(existsSync(join(beside.folder, 'bundle.tar.zst'))).toBe(false);
+  });
+
   test('a misspelt capability, at its place in the manifest', async () => {
     await project({ ...MANIFEST, capabilities: ['cap:secret.get'] });
     const { code, err } = await alga(['build']);

@@ -63,6 +63,13 @@ export async function packProject(project: Project): Promise<PackedBundle> {
       },
     );
   }
+  if (entries.length === 1) {
+    throw new Failure(
+      'pack.nothing',
+      'the bundle would hold manifest.json alone: there is neither dist/main.wasm nor a page',
+      { hint: 'run: alga build' },
+    );
+  }
   const sbom = project.manifest.sbom;
   if (sbom !== undefined) {
     entries.push({ name: sbom, content: await readFile(join(project.root, sbom)) });
