@@ -32,8 +32,15 @@ constexpr std::uint64_t kTrustedBody = 64U << 10U;
 constexpr std::array<double, 12> kSeconds{0.001, 0.0025, 0.005, 0.01, 0.025, 0.05,
                                           0.1,   0.25,   0.5,   1,    5,     30};
 
-constexpr auto kOutcomes = std::to_array<std::string_view>(
-    {"ok", "upstream_error", "error", "timeout", "replayed", "policy_denied", "unavailable"});
+constexpr auto kOutcomes =
+    std::to_array<std::string_view>({"ok", "upstream_refusal", "upstream_error", "error", "timeout",
+                                     "replayed", "policy_denied", "unavailable"});
+
+/// What a call counts as: an extension that answers 4xx refused its caller and did not fail.
+std::string_view outcome_of(const Ending& ending) {
+  const bool refused = ending.status == "upstream_error" && ending.response.status < 500;
+  return refused ? std::string_view("upstream_refusal") : ending.status;
+}
 
 /// What follows `/api/ext/<extension>` in the path, encoded as it came; at least `/`.
 std::string guest_path(std::string_view path) {
@@ -401,7 +408,7 @@ async::Task<httpd::Response> Gateway::serve(Surface surface, httpd::Request requ
   httpd::Response response;
   if (ending) {
     response = std::move(ending->response);
-    count(ending->status, begin);
+    count(outcome_of(*ending), begin);
   } else {
     response = refusal(ending.error(), request.request_id);
     count(http_status(ending.error().kind) < 500 ? "policy_denied" : "unavailable", begin);

@@ -317,6 +317,12 @@ TEST_F(GatewayTest, DeliversErrorsOfTheGuestAsTheyAre) {
   EXPECT_EQ(response.status, 422);
   EXPECT_EQ(response.body, "not like this");
   EXPECT_EQ(log_.finished.at(0).status, "upstream_error");
+  EXPECT_EQ(metrics_.count("alga_gateway_requests_total{upstream_refusal}"), 1);
+  EXPECT_EQ(metrics_.count("alga_gateway_requests_total{upstream_error}"), 0);
+  runner_.answer.status = 500;
+  EXPECT_EQ(ask({}).status, 500);
+  EXPECT_EQ(log_.finished.at(1).status, "upstream_error");
+  EXPECT_EQ(metrics_.count("alga_gateway_requests_total{upstream_error}"), 1);
 }
 
 TEST_F(GatewayTest, RefusesImpossibleStatusesAndBodiesThatMayNotBe) {

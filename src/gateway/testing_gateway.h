@@ -9,6 +9,7 @@
 #include <utility>
 
 #include "async/spawn.h"
+#include "base/testing_metrics.h"
 #include "gateway/gateway.h"
 #include "gateway/memory_idempotency.h"
 #include "gateway/testing.h"
@@ -124,7 +125,7 @@ class GatewayTest : public ::testing::Test {
   FakeExecutionLog log_;
   SystemClock clock_;
   SystemRandom random_;
-  NoMetrics metrics_;
+  alga::testing::CountingMetrics metrics_;
   MemoryIdempotency idempotency_{{}, clock_};
   httpd::Router router_;
   std::unique_ptr<Gateway> gateway_;
