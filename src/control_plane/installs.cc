@@ -239,13 +239,19 @@ Result<InstallRow> Installs::change_grants(const Caller& caller, const TenantId&
 }
 
 Status Installs::remove(const Caller& caller, const TenantId& tenant, const std::string& ref) {
-  TRY_VOID(core_.db().write([&](sql::Executor& sql) -> Status {
+  const auto body = [&](sql::Executor& sql) -> Status {
     TRY(InstallRow install, find_install(sql, tenant, ref));
+    // What it stores goes with it: whoever is writing that comes first, and nobody after this.
+    TRY_VOID(sql.query("SELECT 1 FROM tenant_extension_install WHERE tenant = $1 AND id = $2" +
+                           std::string(sql.row_lock()),
+                       {tenant, install.id}));
+    TRY(install, find_install(sql, tenant, install.id));
     TRY_VOID(sql.execute("DELETE FROM tenant_extension_install WHERE tenant = $1 AND id = $2",
                          {tenant, install.id}));
     TRY_VOID(mark_change(sql));
     return append_audit(sql, core_, caller, event_of(install, "install.removed", {}));
-  }));
+  };
+  TRY_VOID(core_.db().write(body, {.isolation = sql::Isolation::read_committed}));
   changes_.announce();
   return {};
 }

@@ -58,8 +58,8 @@ class QuotaGate {
 
 /// What the executions of one transaction used, by the rows that count it: each is written once, so
 /// that a row which everybody writes is held for as short as can be. To wait for nobody in a
-/// circle, every transaction writes executions first, by their ids, then tenants by their names,
-/// then installs.
+/// circle, every transaction writes executions that are there first, by their ids, then tenants by
+/// their names, then installs.
 class UsageTally {
  public:
   explicit UsageTally(QuotaPeriod period) : period_(period) {}

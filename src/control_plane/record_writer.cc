@@ -307,11 +307,18 @@ void RecordWriter::settle(std::vector<Item>& batch, const std::vector<Status>& v
 }
 
 void RecordWriter::write_singly(std::vector<Item>& batch) {
+  std::vector<Item> rest;
   for (Item& item : batch) {
     std::vector<Item> one;
     one.push_back(std::move(item));
     std::vector<Status> verdict;
     if (Status stored = store(one, verdict); !stored) {
+      // The database has troubles of its own now; a start is told of it, a record waits.
+      const bool starts = std::holds_alternative<Starting>(one.front());
+      if (!starts && is_trouble_of_the_database(stored.error())) {
+        rest.push_back(std::move(one.front()));
+        continue;
+      }
       dropped_.add();
       core_.log().error("a record was refused", {{"code", stored.error().code}});
       answer(one.front(), stored);
@@ -319,6 +326,7 @@ void RecordWriter::write_singly(std::vector<Item>& batch) {
     }
     settle(one, verdict);
   }
+  if (!rest.empty()) write(std::move(rest));
 }
 
 }  // namespace alga::control_plane

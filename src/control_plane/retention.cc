@@ -16,7 +16,7 @@ Result<std::uint64_t> Retention::sweep() {
   auto erase = [&](std::string_view table, std::string_view column, WallTime before) -> Status {
     const std::string which = "WHERE " + std::string(column) + " < $1 LIMIT $2";
     const std::string text = "DELETE FROM " + std::string(table) + " WHERE " +
-                             is_one_of(core_.db().dialect(), table, which);
+                             is_one_of(core_.db().dialect(), table, which, Held::skipped);
     while (true) {
       TRY(std::uint64_t rows, core_.db().write([&](sql::Executor& sql) {
         return sql.execute(text, {before, kRowsAtOnce});
@@ -49,7 +49,7 @@ Status Retention::write_off() {
       "end_class WHEN 'ok' THEN 'ok' WHEN 'wall_limit' THEN 'timeout' WHEN 'cpu_limit' THEN "
       "'timeout' ELSE 'error' END WHERE " +
       is_one_of(core_.db().dialect(), "extension_execution_log",
-                "WHERE status = 'started' AND started_at < $2 LIMIT $3");
+                "WHERE status = 'started' AND started_at < $2 LIMIT $3", Held::skipped);
   while (true) {
     TRY(const std::uint64_t rows, core_.db().write([&](sql::Executor& sql) {
       return sql.execute(text, {now, now - core_.options().retention.unfinished, kRowsAtOnce});

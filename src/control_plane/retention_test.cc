@@ -2,6 +2,7 @@
 
 #include "control_plane/retention.h"
 
+#include <latch>
 #include <thread>
 
 #include "control_plane/core.h"
@@ -114,6 +115,39 @@ TEST_P(Retained, WritesOffWhatNoGatewayFinishes) {
   log.finish({.id = "x-late", .tenant = "t1", .at = p().clock().wall(), .status = "ok"});
   execution("t1", "x-behind");
   EXPECT_EQ(of("x-late", "status") + " " + of("x-late", "error"), "ok ");
+}
+
+TEST_P(Retained, WaitsForNobodyWhoHoldsARow) {
+  for (const char* id : {"x-held", "x-free"}) execution("t1", id);
+  const auto status_of = [&](const std::string& id) {
+    return p()
+        .call("GET", "/api/v1/executions?request=request-" + id, admins_["t1"])
+        .string("/executions/0/status");
+  };
+  // SQLite has one writer at a time: nobody can hold a row while another one sweeps.
+  const bool can_be_held = GetParam() == sql::Dialect::postgres;
+  std::latch held(can_be_held ? 1 : 0);
+  std::latch swept(1);
+  auto database = open();
+  std::jthread holder([&] {
+    if (!can_be_held) return;
+    Status done = database->write(
+        [&](sql::Executor& sql) -> Status {
+          auto row = sql.find("SELECT id FROM extension_execution_log WHERE id = 'x-held'" +
+                              std::string(sql.row_lock()));
+          held.count_down();
+          swept.wait();
+          return row ? Status{} : fail(std::move(row).error());
+        },
+        {.isolation = sql::Isolation::read_committed});
+    EXPECT_TRUE(done) << done.error().message;
+  });
+  held.wait();
+  sweep([&] { return status_of("x-free") != "started"; },
+        [](Options& options) { options.retention.unfinished = -std::chrono::minutes{60}; });
+  EXPECT_EQ(status_of("x-free"), "error");
+  EXPECT_EQ(status_of("x-held"), can_be_held ? "started" : "error");
+  swept.count_down();
 }
 
 TEST_P(Retained, TrimsTheOldestLinesOfATenantThatLogsTooMuch) {

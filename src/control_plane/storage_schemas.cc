@@ -130,7 +130,7 @@ Result<NamespaceSchema> StorageSchemas::put(const Caller& caller, const domain::
   if (document) {
     TRY_VOID(parse_schema(*document));
   }
-  auto stored = core_.db().write([&](sql::Executor& sql) -> Result<NamespaceSchema> {
+  const auto body = [&](sql::Executor& sql) -> Result<NamespaceSchema> {
     TRY_VOID(take_turn(sql, scope));
     TRY(auto all, read_all(sql, scope, ns));
     const auto known = std::ranges::find(all, version, &NamespaceSchema::version);
@@ -164,7 +164,8 @@ Result<NamespaceSchema> StorageSchemas::put(const Caller& caller, const domain::
          schema.created_by, schema.created}));
     TRY_VOID(append_audit(sql, core_, caller, event_of(scope, ns, version, "storage.schema_set")));
     return schema;
-  });
+  };
+  auto stored = core_.db().write(body, {.isolation = sql::Isolation::read_committed});
   if (!stored && stored.error().code == "sql.foreign_key_violation") {
     return fail(Kind::denied, "storage.denied", "there is no such install");
   }
@@ -178,7 +179,7 @@ Result<std::vector<NamespaceSchema>> StorageSchemas::list(const domain::StorageS
 
 Status StorageSchemas::remove(const Caller& caller, const domain::StorageScope& scope,
                               const std::string& ns, std::int64_t version) {
-  return core_.db().write([&](sql::Executor& sql) -> Status {
+  const auto body = [&](sql::Executor& sql) -> Status {
     TRY_VOID(take_turn(sql, scope));
     TRY(std::uint64_t removed,
         sql.execute("DELETE FROM ext_storage_schemas WHERE tenant = $1 AND install_id = $2 AND "
@@ -186,7 +187,8 @@ Status StorageSchemas::remove(const Caller& caller, const domain::StorageScope& 
                     {scope.tenant, scope.install, ns, version}));
     if (removed == 0) return no_schema();
     return append_audit(sql, core_, caller, event_of(scope, ns, version, "storage.schema_removed"));
-  });
+  };
+  return core_.db().write(body, {.isolation = sql::Isolation::read_committed});
 }
 
 }  // namespace alga::control_plane

@@ -1,3 +1,4 @@
+#include <atomic>
 #include <memory>
 #include <string>
 #include <thread>
@@ -80,6 +81,33 @@ TEST_P(StorageTurns, NobodyLosesAndCountsAreRight) {
             kThreads * kKeys * 2 / 3);
   EXPECT_EQ(sum("CAST(sum(bytes_used) AS BIGINT) FROM ext_storage_namespaces"),
             sum("CAST(sum(size_bytes) AS BIGINT) FROM ext_storage_records"));
+}
+
+TEST_P(StorageTurns, AnInstallThatStoresAllTheTimeCanBeRemoved) {
+  std::atomic<int> stored = 0;
+  std::vector<std::jthread> threads;
+  for (int thread = 0; thread < 6; ++thread) {
+    threads.emplace_back([this, thread, &stored] {
+      for (int i = 0;; ++i) {
+        const Reply done = op(thread % 2, 0,
+                              {{"operation", "put"},
+                               {"namespace", "n"},
+                               {"key", std::to_string(thread) + "-" + std::to_string(i % 50)},
+                               {"value", i}});
+        if (done.status != 200) {
+          EXPECT_LT(done.status, 500) << done.text;
+          return;
+        }
+        ++stored;
+      }
+    });
+  }
+  while (stored < 100) std::this_thread::yield();
+  const Reply removed = p().call("DELETE", "/api/v1/installs/" + installs_[0], p().admin_of("t1"));
+  EXPECT_LT(removed.status, 300) << removed.text;
+  threads.clear();
+  EXPECT_EQ(sum("count(*) FROM ext_storage_records"), 0);
+  EXPECT_EQ(sum("count(*) FROM ext_storage_namespaces"), 0);
 }
 
 ALGA_ON_EVERY_DATABASE(StorageTurns);

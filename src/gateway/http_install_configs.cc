@@ -191,7 +191,9 @@ struct HttpInstallConfigs::State : std::enable_shared_from_this<State> {
       const auto place = flights.find(key);
       const bool newest = place != flights.end() && place->second == flight;
       if (newest) flights.erase(place);
-      if (brokered) {
+      if (closed) {
+        // Nobody asks any more, and the feed may be gone.
+      } else if (brokered) {
         entries.erase(key);
         if (one_each.size() >= options.max_entries) one_each.clear();
         one_each.insert(key);
@@ -219,7 +221,7 @@ struct HttpInstallConfigs::State : std::enable_shared_from_this<State> {
       std::erase_if(entries, [now](const auto& item) { return item.second.until <= now; });
       if (entries.size() >= options.max_entries) return;  // served, not kept
     }
-    entries.insert_or_assign(key, Entry{config, question, until, now + usable * 2 / 3});
+    entries.insert_or_assign(key, Entry{config, question, until, now + usable / 3});
   }
 
   /// Half of what its grant and its envelope have left: a runner still has to accept them. No grant
@@ -239,6 +241,7 @@ struct HttpInstallConfigs::State : std::enable_shared_from_this<State> {
   const Clock& clock;
   const domain::ChangeFeed* const feed;
   mutable std::mutex mutex;
+  bool closed = false;  ///< the object is gone; a renewal may still be under way
   std::unordered_map<std::string, Entry> entries;
   std::unordered_map<std::string, std::shared_ptr<Flight>> flights;
   std::unordered_set<std::string> one_each;  ///< whose answers hold a broker token
@@ -250,7 +253,10 @@ HttpInstallConfigs::HttpInstallConfigs(Options options, egress::HttpClient& clie
   state_ = std::make_shared<State>(std::move(options), client, clock, feed);
 }
 
-HttpInstallConfigs::~HttpInstallConfigs() = default;
+HttpInstallConfigs::~HttpInstallConfigs() {
+  const std::scoped_lock lock(state_->mutex);
+  state_->closed = true;
+}
 
 async::Task<Result<Config>> HttpInstallConfigs::resolve(TenantId tenant, std::string extension) {
   const std::shared_ptr<State> state = state_;

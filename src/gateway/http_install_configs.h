@@ -17,7 +17,7 @@ namespace alga::gateway {
 /// Install-config from the control plane of another process. While the feed of changes holds, an
 /// answer is served until a change is seen; without it for at most one lease, counted from the
 /// moment the question was asked; and never past half the life of its grant or envelope. So a
-/// request that begins after the acknowledgement of a change sees it. What has used two thirds of
+/// request that begins after the acknowledgement of a change sees it. What has used a third of
 /// its time is asked for again while it serves, so that requests neither wait for that nor notice a
 /// control plane that is away for a moment. What may not be served and cannot be asked for is
 /// refused. Concurrent questions for one install are one, except where the
@@ -34,7 +34,8 @@ class HttpInstallConfigs final : public domain::InstallConfigs {
     std::chrono::milliseconds timeout{5'000};
     std::size_t max_entries = 10'000;
   };
-  /// The others outlive the object and every question to it; without `feed` there are only leases.
+  /// The client and the clock outlive every question, the feed the object; without it there are
+  /// only leases.
   HttpInstallConfigs(Options options, egress::HttpClient& client, const Clock& clock,
                      const domain::ChangeFeed* feed = nullptr);
   ~HttpInstallConfigs() override;

@@ -10,6 +10,7 @@
 #include <utility>
 
 #include "base/testing_metrics.h"
+#include "sql/error.h"
 #include "sql/sqlite.h"
 #include "sql/testing/databases.h"
 
@@ -379,13 +380,21 @@ TEST(PostgresDatabase, FreesWhatATransactionHoldsThatNobodyWaitsForAnyMore) {
           return {};
         },
         {.deadline = within(std::chrono::seconds{1}), .isolation = Isolation::read_committed});
-    EXPECT_FALSE(done) << "what it held was another's in between";
+    ASSERT_FALSE(done) << "what it held was another's in between";
+    EXPECT_EQ(done.error().kind, Kind::unavailable) << done.error().code;
   });
   locked.get_future().wait();
   Status next = database->write(lock_row, {.deadline = within(std::chrono::seconds{30}),
                                            .isolation = Isolation::read_committed});
   EXPECT_TRUE(next) << next.error().message;
   over.set_value();
+}
+
+TEST(PostgresDatabase, SaysUnavailableWhereTheServerEndedTheSession) {
+  for (const char* state : {"08006", "53300", "57P01", "25P03", "25P04"}) {
+    EXPECT_EQ(from_sqlstate(state, "").code, "sql.unavailable") << state;
+  }
+  EXPECT_EQ(from_sqlstate("25P02", "").code, "sql.failed");
 }
 
 TEST(PostgresDatabase, CountsTransactionsThatRunAgain) {

@@ -34,7 +34,9 @@ Meaning meaning_of_sqlstate(std::string_view state) {
   if (state == "42501") return kDenied;
   if (state == "57014") return kTimeout;
   if (state == "53100") return kDiskFull;
-  if (state.starts_with("08") || state.starts_with("53") || state.starts_with("57P")) {
+  // 25P03, 25P04: the server ended a session whose transaction was idle or open for too long.
+  if (state.starts_with("08") || state.starts_with("53") || state.starts_with("57P") ||
+      state == "25P03" || state == "25P04") {
     return kUnavailable;
   }
   if (state.starts_with("XX001") || state.starts_with("XX002")) return kCorrupt;

@@ -179,8 +179,8 @@ class PostgresDatabase final : public Database {
       // spoken; with the winner's row in sight the work can say what it means.
       if (is_unique_violation(status.error()) && std::exchange(again_for_rival, false)) continue;
       if (!is_contention(status.error())) return status;
-      if (options_.repeats != nullptr) options_.repeats->add();
       if (!backoff.pause(options.deadline)) return status;
+      if (options_.repeats != nullptr) options_.repeats->add();
     }
   }
 

@@ -63,10 +63,10 @@ export async function packProject(project: Project): Promise<PackedBundle> {
       },
     );
   }
-  if (entries.length === 1) {
+  if (page === undefined && !existsSync(project.component)) {
     throw new Failure(
       'pack.nothing',
-      'the bundle would hold manifest.json alone: there is neither dist/main.wasm nor a page',
+      'there is nothing to run or show: neither dist/main.wasm nor a page (ui.entry)',
       { hint: 'run: alga build' },
     );
   }
