@@ -34,16 +34,23 @@ std::string_view status_of(const domain::ExecutionRecord& record) {
 /// The gateway's row: the one whose id the record carries, else (a gateway that names none) one of
 /// this request that no runner has completed yet. It is locked, so that of two records of one
 /// request, in two transactions, the second takes another row.
+///
+/// Each question names the columns of one index and no other as they are: of a table that was never
+/// analysed PostgreSQL takes any index that fits, also one that leads through all rows of an
+/// install.
 Result<std::optional<std::string>> open_row(sql::Executor& sql,
                                             const domain::ExecutionRecord& record) {
-  TRY(auto row,
-      sql.find(
-          fmt::format("SELECT id FROM extension_execution_log WHERE tenant = $1 AND install_id = "
-                      "$3 AND (id = $4 OR (request_id = $2 AND record_id IN ('', $4))) ORDER BY "
-                      "CASE WHEN id = $4 THEN 0 ELSE 1 END, record_id DESC, started_at DESC LIMIT "
-                      "1{}",
-                      sql.row_lock()),
-          {record.who.tenant, record.who.request_id, record.who.install, record.id}));
+  const domain::ExecutionIdentity& who = record.who;
+  TRY(auto named, sql.find(fmt::format("SELECT install_id FROM extension_execution_log WHERE "
+                                       "tenant = $1 AND id = $2{}",
+                                       sql.row_lock()),
+                           {who.tenant, record.id}));
+  if (named && named->at<std::string>(0) == who.install) return std::optional{record.id};
+  TRY(auto row, sql.find(fmt::format("SELECT id FROM extension_execution_log WHERE tenant = $1 AND "
+                                     "request_id = $2 AND install_id || '' = $3 AND record_id IN "
+                                     "('', $4) ORDER BY record_id DESC, started_at DESC LIMIT 1{}",
+                                     sql.row_lock()),
+                         {who.tenant, who.request_id, who.install, record.id}));
   if (!row) return std::optional<std::string>{};
   return std::optional{row->at<std::string>(0)};
 }

@@ -138,6 +138,10 @@ struct OpenOptions {
   std::function<Result<Secret>()> password;
   /// PostgreSQL: when the server ends a statement that nobody may be waiting for any more.
   std::chrono::milliseconds statement_timeout{60'000};
+  /// PostgreSQL: for how long a connection keeps its prepared statements. A plan that was made
+  /// while a table was nearly empty reads all of a tenant's rows, and is kept until the table has
+  /// been analysed: a minute or more on a new platform, while its tables grow fastest.
+  std::chrono::milliseconds plan_life{10'000};
   /// PostgreSQL: counts transactions that lost against another one and run again; null: nobody
   /// does.
   Counter* repeats = nullptr;

@@ -397,6 +397,27 @@ TEST(PostgresDatabase, SaysUnavailableWhereTheServerEndedTheSession) {
   EXPECT_EQ(from_sqlstate("25P02", "").code, "sql.failed");
 }
 
+TEST(PostgresDatabase, MakesPlansAnewWhenTheirTimeIsOver) {
+  auto server = testing::PostgresServer::start();
+  if (!server) GTEST_SKIP() << "no PostgreSQL on this machine";
+  const auto plans_kept = [&](std::chrono::milliseconds life) {
+    auto database =
+        *open_database(server->address(), OpenOptions{.connections = 1, .plan_life = life});
+    Result<std::int64_t> kept = database->read([](Executor& sql) -> Result<std::int64_t> {
+      for (int i = 0; i < 8; ++i) {
+        TRY_VOID(sql.query("SELECT oid FROM pg_class WHERE relname = $1", {"nothing"}));
+      }
+      TRY(auto row, sql.find("SELECT CAST(coalesce(sum(generic_plans), 0) AS BIGINT) FROM "
+                             "pg_prepared_statements WHERE statement LIKE 'SELECT oid%'"));
+      return row->at<std::int64_t>(0);
+    });
+    return kept.value();
+  };
+  EXPECT_GT(plans_kept(std::chrono::hours{1}), 0)
+      << "five times PostgreSQL plans, then it keeps one";
+  EXPECT_EQ(plans_kept(std::chrono::milliseconds{0}), 0);
+}
+
 TEST(PostgresDatabase, CountsTransactionsThatRunAgain) {
   auto server = testing::PostgresServer::start();
   if (!server) GTEST_SKIP() << "no PostgreSQL on this machine";

@@ -113,6 +113,7 @@ Result<std::unique_ptr<PostgresConnection>> PostgresConnection::open(const std::
 }
 
 Status PostgresConnection::connect(const std::string& address, const OpenOptions& options) {
+  plan_life_ = options.plan_life;
   // statement_timeout ends on the server what a client gave up; the other two free its locks.
   const std::string session =
       "-c statement_timeout=" + std::to_string(options.statement_timeout.count()) +
@@ -232,12 +233,19 @@ Result<PostgresConnection::Answer> PostgresConnection::collect() {
   }
 }
 
+Status PostgresConnection::forget_prepared() {
+  TRY_VOID(script("DEALLOCATE ALL"));
+  prepared_.clear();
+  return {};
+}
+
 Result<std::string> PostgresConnection::prepare(std::string_view sql) {
-  if (auto found = prepared_.find(sql); found != prepared_.end()) return found->second;
-  if (prepared_.size() >= kPreparedStatements) {
-    TRY_VOID(script("DEALLOCATE ALL"));
-    prepared_.clear();
+  if (!prepared_.empty() && std::chrono::steady_clock::now() >= plans_until_) {
+    TRY_VOID(forget_prepared());
   }
+  if (auto found = prepared_.find(sql); found != prepared_.end()) return found->second;
+  if (prepared_.size() >= kPreparedStatements) TRY_VOID(forget_prepared());
+  if (prepared_.empty()) plans_until_ = std::chrono::steady_clock::now() + plan_life_;
   std::string name = "s" + std::to_string(prepared_.size());
   std::string text(sql);
   if (PQsendPrepare(connection_.get(), name.c_str(), text.c_str(), 0, nullptr) == 0) {

@@ -46,6 +46,7 @@ class PostgresConnection final : public Executor {
 
   Status connect(const std::string& address, const OpenOptions& options);
   Result<std::string> prepare(std::string_view sql);
+  Status forget_prepared();
   Result<Answer> run(std::string_view sql, const std::vector<Value>& params);
   Result<Answer> collect();
   Status wait_for(short events);
@@ -54,6 +55,8 @@ class PostgresConnection final : public Executor {
 
   std::unique_ptr<PGconn, Close> connection_;
   std::map<std::string, std::string, std::less<>> prepared_;
+  std::chrono::milliseconds plan_life_{0};
+  SteadyTime plans_until_{};  ///< of those in prepared_
   SteadyTime deadline_;
 };
 
