@@ -1,6 +1,7 @@
 #include "control_plane/record_writer.h"
 
 #include <algorithm>
+#include <iterator>
 #include <map>
 #include <set>
 #include <string_view>
@@ -307,26 +308,25 @@ void RecordWriter::settle(std::vector<Item>& batch, const std::vector<Status>& v
 }
 
 void RecordWriter::write_singly(std::vector<Item>& batch) {
-  std::vector<Item> rest;
-  for (Item& item : batch) {
+  for (std::size_t i = 0; i < batch.size(); ++i) {
     std::vector<Item> one;
-    one.push_back(std::move(item));
+    one.push_back(std::move(batch[i]));
     std::vector<Status> verdict;
-    if (Status stored = store(one, verdict); !stored) {
-      // The database has troubles of its own now; a start is told of it, a record waits.
-      const bool starts = std::holds_alternative<Starting>(one.front());
-      if (!starts && is_trouble_of_the_database(stored.error())) {
-        rest.push_back(std::move(one.front()));
-        continue;
-      }
+    Status stored = store(one, verdict);
+    if (stored) {
+      settle(one, verdict);
+    } else if (is_trouble_of_the_database(stored.error())) {
+      // Not the record's fault, and the next one would fare no better: all of them wait together.
+      std::vector<Item> rest = std::move(one);
+      rest.insert(rest.end(), std::make_move_iterator(batch.begin() + static_cast<long>(i) + 1),
+                  std::make_move_iterator(batch.end()));
+      return write(std::move(rest));
+    } else {
       dropped_.add();
       core_.log().error("a record was refused", {{"code", stored.error().code}});
       answer(one.front(), stored);
-      continue;
     }
-    settle(one, verdict);
   }
-  if (!rest.empty()) write(std::move(rest));
 }
 
 }  // namespace alga::control_plane

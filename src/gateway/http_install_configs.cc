@@ -120,7 +120,7 @@ struct HttpInstallConfigs::State : std::enable_shared_from_this<State> {
     std::unique_lock lock(mutex);
     if (one_each.contains(key)) {
       lock.unlock();
-      return ask_alone(tenant, extension, std::move(done));
+      return ask_alone(tenant, extension, new_question(), std::move(done));
     }
     std::shared_ptr<Flight>& place = flights[key];
     // Who begins after a change does not wait for a question from before it.
@@ -144,8 +144,9 @@ struct HttpInstallConfigs::State : std::enable_shared_from_this<State> {
 
   /// For installs with a broker token: it is minted for one request and belongs to the runner that
   /// redeems it first, so no two requests share an answer.
-  void ask_alone(const TenantId& tenant, const std::string& extension, Done done) {
-    send(tenant, extension, new_question(),
+  void ask_alone(const TenantId& tenant, const std::string& extension, const Question& question,
+                 Done done) {
+    send(tenant, extension, question,
          [self = shared_from_this(), key = key_of(tenant, extension),
           done = std::move(done)](Result<Config> outcome) mutable {
            if (outcome && !is_brokered(*outcome)) {
@@ -185,13 +186,17 @@ struct HttpInstallConfigs::State : std::enable_shared_from_this<State> {
               const std::string& extension, Result<Config> outcome) {
     const bool brokered = outcome && is_brokered(*outcome);
     std::vector<Done> waiting;
+    bool over = false;
+    Question alone;
     {
       const std::scoped_lock lock(mutex);
+      over = closed;
+      if (brokered && !over) alone = new_question();
       waiting = std::move(flight->waiting);
       const auto place = flights.find(key);
       const bool newest = place != flights.end() && place->second == flight;
       if (newest) flights.erase(place);
-      if (closed) {
+      if (over) {
         // Nobody asks any more, and the feed may be gone.
       } else if (brokered) {
         entries.erase(key);
@@ -204,8 +209,10 @@ struct HttpInstallConfigs::State : std::enable_shared_from_this<State> {
       }
     }
     for (std::size_t i = 0; i < waiting.size(); ++i) {
-      if (brokered && i > 0) {
-        ask_alone(tenant, extension, std::move(waiting[i]));
+      if (brokered && i > 0 && over) {
+        waiting[i](unavailable("this gateway stops"));
+      } else if (brokered && i > 0) {
+        ask_alone(tenant, extension, alone, std::move(waiting[i]));
       } else {
         waiting[i](outcome);
       }

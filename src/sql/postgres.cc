@@ -170,7 +170,7 @@ class PostgresDatabase final : public Database {
       TRY(auto connection, pool_.take(options.deadline));
       connection->set_deadline(options.deadline);
       Status status = try_write(*connection, options, work);
-      if (status) return status;
+      if (status || std::chrono::steady_clock::now() >= options.deadline) return status;
       if (connection.stale() && is_connection_lost(status.error())) continue;
       // Nothing was committed (that would be `sql.commit_unknown`): a server that was restarted
       // under the work gets it once more.
