@@ -237,9 +237,10 @@ Status Quotas::set(const Caller& caller, const TenantId& tenant, const Change& c
   boost::json::object details;
   for (std::size_t i = 0; i < change.size(); ++i) {
     std::optional<std::int64_t> column;
-    if (change[i]) {
-      column = change[i]->has_value() ? static_cast<std::int64_t>(**change[i]) : kUnlimited;
-      details[kNames[i]] = shown(*change[i]);
+    if (const auto& wanted = change[i]; wanted.has_value()) {
+      const std::optional<std::uint64_t>& limit = wanted.value();
+      column = limit ? static_cast<std::int64_t>(*limit) : kUnlimited;
+      details[kNames[i]] = shown(limit);
     }
     values.emplace_back(column);
   }

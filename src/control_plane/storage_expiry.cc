@@ -76,6 +76,15 @@ Status StorageRecords::leave_out_expired(sql::Executor& sql, const domain::Stora
   return {};
 }
 
+Result<std::uint64_t> StorageRecords::forget_some(const domain::StorageScope& scope,
+                                                  WallTime now) const {
+  const auto body = [&](sql::Executor& sql) -> Result<std::uint64_t> {
+    TRY_VOID(take_turn(sql, scope));
+    return forget_expired(sql, scope, now);
+  };
+  return core_.db().write(body, {.isolation = sql::Isolation::read_committed});
+}
+
 Result<StorageSweep> StorageRecords::sweep() {
   const WallTime now = core_.now();
   TRY(sql::Rows rows, core_.db().read([&](sql::Executor& sql) {
@@ -93,13 +102,7 @@ Result<StorageSweep> StorageRecords::sweep() {
     if (!tenant_id || !install_id) continue;
     Result<std::uint64_t> gone = 0;
     do {
-      gone = core_.db().write(
-          [&](sql::Executor& sql) -> Result<std::uint64_t> {
-            const domain::StorageScope scope{*tenant_id, *install_id};
-            TRY_VOID(take_turn(sql, scope));
-            return forget_expired(sql, scope, now);
-          },
-          {.isolation = sql::Isolation::read_committed});
+      gone = forget_some({*tenant_id, *install_id}, now);
       swept.records += gone.value_or(0);
       swept.more |= swept.records >= kLongestSweep;
     } while (gone && *gone == most_forgotten && swept.records < kLongestSweep);

@@ -390,6 +390,7 @@ Result<StorageUsage> StorageRecords::usage(const domain::StorageScope& scope) co
         "tenant = $1 AND install_id = $2",
         {scope.tenant, scope.install});
   }));
+  ALGA_CHECK(row.has_value());  // a sum is one row
   auto [namespaces, keys, bytes] = row->as<std::uint64_t, std::uint64_t, std::uint64_t>();
   return StorageUsage{namespaces, keys, bytes};
 }

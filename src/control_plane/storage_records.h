@@ -130,6 +130,8 @@ class StorageRecords {
   /// At most `most_forgotten`, those that expired first; answers how many.
   Result<std::uint64_t> forget_expired(sql::Executor& sql, const domain::StorageScope& scope,
                                        WallTime now) const;
+  /// The same in a transaction of its own.
+  Result<std::uint64_t> forget_some(const domain::StorageScope& scope, WallTime now) const;
 
   const Core& core_;
   StorageLimits limits_;
