@@ -81,6 +81,8 @@ Status World::Parts::build_engine() {
   options.max_executions = static_cast<std::uint32_t>(limits.value(domain::Limit::executions));
   options.max_executions_per_tenant =
       static_cast<std::uint32_t>(limits.value(domain::Limit::executions_per_tenant));
+  options.max_executions_per_install =
+      static_cast<std::uint32_t>(limits.value(domain::Limit::executions_per_install));
   options.cache = data / "artefacts";
   options.cache_bytes = config.size("engine.disk_cache_bytes");
   options.memory_cache_bytes = config.size("engine.memory_cache_bytes");

@@ -49,9 +49,10 @@ enum class Limit : std::uint8_t {
   storage_bytes,
   executions,
   executions_per_tenant,
+  executions_per_install,
   queue_wait,
 };
-inline constexpr std::size_t limit_count = 34;
+inline constexpr std::size_t limit_count = 35;
 
 enum class LimitUnit : std::uint8_t { count, bytes, milliseconds };
 

@@ -82,9 +82,9 @@ struct Outcome {
   domain::HttpResponse response;
   std::string message;
   std::string backtrace;
-  std::uint32_t retry_after_s = 0;    ///< with `overload`
-  bool tenant_busy = false;           ///< with `overload`: the tenant's own share was used up
-  bool stopping = false;              ///< with `overload`: nobody waits for a place any more
+  std::uint32_t retry_after_s = 0;  ///< with `overload`
+  bool tenant_busy = false;         ///< with `overload`: its or its install's own share was used up
+  bool stopping = false;            ///< with `overload`: nobody waits for a place any more
   std::vector<domain::Limit> limits;  ///< that stopped or cut something, each once
   /// `call_us`: by the clock, with everything that the handler waited for; `cpu_us` without.
   std::uint64_t queue_us = 0, instantiate_us = 0, call_us = 0, cpu_us = 0;
@@ -101,9 +101,11 @@ struct Options {
   domain::ServerLimits limits;
   /// Threads that run guests; 0: one for each processor.
   std::uint32_t threads = 0;
-  /// Executions alive at once, in the process and of one tenant (0: a quarter, at least one).
+  /// Executions alive at once: in the process, of one tenant (0: a quarter, at least one) and of
+  /// one install (0: three quarters of the tenant's, at least one).
   std::uint32_t max_executions = 256;
   std::uint32_t max_executions_per_tenant = 0;
+  std::uint32_t max_executions_per_install = 0;
   /// Slots reset their memory by copying, up to `kept_bytes_per_slot`, and keep it, in place of
   /// giving it back to the kernel page by page (docs/adr/0012).
   KeepPages keep_pages = KeepPages::automatic;

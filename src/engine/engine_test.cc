@@ -231,6 +231,36 @@ TEST_F(EngineTest, DeniesStorageThatIsNotThere) {
   EXPECT_EQ(run("storage").response.status, 502);  // storage-error.denied
 }
 
+TEST_F(EngineTest, ServesTheOtherInstallsOfATenantOneOfWhichHasNoPlaceLeft) {
+  options.max_executions = 8;
+  options.max_executions_per_tenant = 8;
+  options.max_executions_per_install = 2;
+  ASSERT_TRUE(options.limits.set_value(Limit::queue_wait, 0));
+  auto component = load("sleep");
+  ASSERT_TRUE(component);
+  const auto of = [&](const std::string& install, const std::string& extension) {
+    Invocation out = invocation();
+    out.who.install = install;
+    out.who.extension = extension;
+    return out;
+  };
+  std::vector<Started> held;
+  for (int i = 0; i < 2; ++i) held.push_back(start(*component, of("full", "one")));
+  Outcome refused = start(*component, of("full", "one")).outcome.get();
+  EXPECT_EQ(refused.end, EndClass::overload);
+  EXPECT_TRUE(refused.tenant_busy);
+  EXPECT_GE(refused.retry_after_s, 1U);
+  EXPECT_EQ(refused.limits, std::vector{Limit::executions_per_install});
+  EXPECT_EQ(metrics.count("alga_limit_hits_total{executions_per_install}"), 1);
+  EXPECT_EQ(run("echo", of("other", "one")).end, EndClass::ok);
+  for (int i = 0; i < 2; ++i) held.push_back(start(*component, of("", "two")));
+  EXPECT_EQ(start(*component, of("", "two")).outcome.get().limits,
+            std::vector{Limit::executions_per_install})
+      << "a request without install counts as its extension's";
+  for (Started& one : held) engine().cancel(one.ticket);
+  for (Started& one : held) EXPECT_EQ(one.outcome.get().end, EndClass::cancelled);
+}
+
 TEST_F(EngineTest, AnswersATenantThatHasNoPlaceLeftAndServesTheOthers) {
   options.max_executions = 8;
   options.max_executions_per_tenant = 2;

@@ -164,15 +164,33 @@ void Execution::refuse(Refusal why) {
   Outcome outcome;
   outcome.end = EndClass::overload;
   outcome.retry_after_s = 1;
-  outcome.tenant_busy = why == Refusal::tenant_full || why == Refusal::tenant_waited;
-  outcome.message = why == Refusal::stopping ? "the server is stopping"
-                    : outcome.tenant_busy    ? "the tenant runs as many executions as it may"
-                                             : "the server runs as many executions as it may";
+  outcome.tenant_busy = true;
+  switch (why) {
+    case Refusal::tenant_full:
+    case Refusal::tenant_waited:
+      outcome.message = "the tenant runs as many executions as it may";
+      break;
+    case Refusal::install_full:
+    case Refusal::install_waited:
+      outcome.message = "the install runs as many executions as it may";
+      break;
+    case Refusal::full:
+    case Refusal::waited:
+      outcome.tenant_busy = false;
+      outcome.message = "the server runs as many executions as it may";
+      break;
+    case Refusal::stopping:
+      outcome.tenant_busy = false;
+      outcome.message = "the server is stopping";
+      break;
+  }
   switch (why) {
     case Refusal::full: hit("executions"); break;
     case Refusal::tenant_full: hit("executions_per_tenant"); break;
+    case Refusal::install_full: hit("executions_per_install"); break;
     case Refusal::waited:
     case Refusal::tenant_waited:
+    case Refusal::install_waited:
       outcome.message += ", and no place became free in time";
       hit("queue_wait");
       break;

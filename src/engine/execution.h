@@ -55,6 +55,10 @@ class Execution final : public Job {
   ~Execution() override;
 
   [[nodiscard]] const std::string& tenant() const override { return invocation_.tenant.str(); }
+  /// Of a request that names none: the extension.
+  [[nodiscard]] const std::string& install() const override {
+    return invocation_.who.install.empty() ? invocation_.who.extension : invocation_.who.install;
+  }
   bool start(std::chrono::microseconds queued) override;
   Step step() override;
   void end(domain::EndClass reason) override;

@@ -217,8 +217,10 @@ TEST_F(HostCallsTest, WhoIsNotAdmittedIsToldByWhichLimit) {
   const std::vector<std::tuple<Job::Refusal, bool, std::string_view>> refusals{
       {Job::Refusal::full, false, "limit.executions"},
       {Job::Refusal::tenant_full, true, "limit.executions_per_tenant"},
+      {Job::Refusal::install_full, true, "limit.executions_per_install"},
       {Job::Refusal::waited, false, "limit.queue_wait"},
       {Job::Refusal::tenant_waited, true, "limit.queue_wait"},
+      {Job::Refusal::install_waited, true, "limit.queue_wait"},
       {Job::Refusal::stopping, false, ""}};
   for (const auto& [why, tenant_busy, code] : refusals) {
     reset();
@@ -231,7 +233,8 @@ TEST_F(HostCallsTest, WhoIsNotAdmittedIsToldByWhichLimit) {
   }
   EXPECT_EQ(metrics.count("alga_limit_hits_total{executions}"), 1);
   EXPECT_EQ(metrics.count("alga_limit_hits_total{executions_per_tenant}"), 1);
-  EXPECT_EQ(metrics.count("alga_limit_hits_total{queue_wait}"), 2);
+  EXPECT_EQ(metrics.count("alga_limit_hits_total{executions_per_install}"), 1);
+  EXPECT_EQ(metrics.count("alga_limit_hits_total{queue_wait}"), 3);
 }
 
 // ---- a handler that fails for want of an egress rule -------------------------------------------

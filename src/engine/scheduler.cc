@@ -31,10 +31,26 @@ std::chrono::nanoseconds processor_time() {
 
 thread_local std::chrono::nanoseconds charged_until{0};
 
+enum class Waited : bool { no, yes };
+
+Job::Refusal refusal(Admission::Answer obstacle, Waited waited) {
+  const bool late = waited == Waited::yes;
+  switch (obstacle) {
+    case Admission::Answer::tenant_full:
+      return late ? Job::Refusal::tenant_waited : Job::Refusal::tenant_full;
+    case Admission::Answer::install_full:
+      return late ? Job::Refusal::install_waited : Job::Refusal::install_full;
+    default: return late ? Job::Refusal::waited : Job::Refusal::full;
+  }
+}
+
 }  // namespace
 
 Scheduler::Scheduler(Options options, std::function<void()> tick, std::function<void(Load)> watch)
-    : options_(options), tick_(std::move(tick)), watch_(std::move(watch)) {
+    : options_(options),
+      tick_(std::move(tick)),
+      watch_(std::move(watch)),
+      admission_(options.places) {
   for (std::uint32_t i = 0; i < std::max(1U, options_.threads); ++i) {
     threads_.emplace_back([this] {
       pthread_setname_np(pthread_self(), "alga-engine");
@@ -61,27 +77,18 @@ void Scheduler::submit(std::shared_ptr<Job> job) {
     std::unique_lock lock(mutex_);
     job->submitted_ = now();
     if (!closed_) {
-      Tenant& tenant = tenants_[job->tenant()];
-      if (running_ < options_.max_running && tenant.running < options_.max_running_per_tenant &&
-          tenant.waiting.empty()) {
-        admit(job, tenant);
-        hurry(tenant);
+      const bool may_wait = options_.queue_wait.count() > 0 && !queue_closed_;
+      const Admission::Answer answer = admission_.ask(job, may_wait);
+      if (answer == Admission::Answer::admitted) {
+        hurry(admit(job));
         return announce(lock);
       }
-      bool tenant_busy = tenant.waiting.size() >= options_.max_waiting_per_tenant;
-      const bool may_wait = options_.queue_wait.count() > 0 && !queue_closed_;
-      if (!tenant_busy && waiting_ < options_.max_waiting && may_wait) {
-        if (tenant.waiting.empty()) wait_ring_.push_back(job->tenant());
-        tenant.waiting.push_back(job);
-        job->waiting_ = true;
+      if (answer == Admission::Answer::waits) {
         job->timer_ = timers_.emplace(job->submitted_ + options_.queue_wait, job);
         job->has_timer_ = true;
-        ++waiting_;
         return announce(lock);
       }
-      tenant_busy = tenant_busy || tenant.running >= options_.max_running_per_tenant;
-      if (!queue_closed_) why = tenant_busy ? Job::Refusal::tenant_full : Job::Refusal::full;
-      if (tenant.running == 0 && tenant.waiting.empty()) tenants_.erase(job->tenant());
+      if (!queue_closed_) why = refusal(answer, Waited::no);
     }
     job->state_ = Job::State::gone;
   }
@@ -90,7 +97,7 @@ void Scheduler::submit(std::shared_ptr<Job> job) {
 
 void Scheduler::wake(Job& job) {
   std::unique_lock lock(mutex_);
-  if (job.state_ == Job::State::idle && !job.waiting_) {
+  if (job.state_ == Job::State::idle && !admission_.waits(job)) {
     make_runnable(job.shared_from_this());
     hurry(tenants_[job.tenant()]);
     announce(lock);
@@ -122,15 +129,11 @@ void Scheduler::announce(std::unique_lock<std::mutex>& lock, bool wanted) {
 void Scheduler::request_end(Job& job, domain::EndClass reason) {
   if (job.state_ == Job::State::gone || job.end_reason_) return;
   job.end_reason_ = reason;
-  if (job.waiting_) {
+  if (admission_.waits(job)) {
     // It is admitted for a moment so that it ends like the others, on an engine thread.
-    Tenant& tenant = tenants_[job.tenant()];
     JobPtr self = job.shared_from_this();
-    tenant.waiting.remove(self);
-    if (tenant.waiting.empty()) std::erase(wait_ring_, job.tenant());
-    --waiting_;
-    job.waiting_ = false;
-    admit(self, tenant);
+    admission_.squeeze_in(self);
+    (void)admit(self);
   } else if (job.state_ == Job::State::idle) {
     make_runnable(job.shared_from_this());
   } else if (job.state_ == Job::State::running) {
@@ -140,7 +143,7 @@ void Scheduler::request_end(Job& job, domain::EndClass reason) {
 
 Scheduler::Load Scheduler::load() const {
   std::lock_guard lock(mutex_);
-  return {running_, waiting_};
+  return {admission_.running(), admission_.waiting()};
 }
 
 void Scheduler::make_runnable(const JobPtr& job) {
@@ -155,7 +158,7 @@ void Scheduler::make_runnable(const JobPtr& job) {
   }
 }
 
-Scheduler::JobPtr Scheduler::take_next() {
+JobPtr Scheduler::take_next() {
   const auto next = std::ranges::min_element(ring_, {}, &Tenant::served);
   Tenant& tenant = **next;
   virtual_time_ = std::max(virtual_time_, tenant.served);
@@ -178,48 +181,35 @@ void Scheduler::charge(const Job& job) {
   virtual_time_ += spent / (ring_.size() + busy_threads_);
 }
 
-void Scheduler::admit(const JobPtr& job, Tenant& tenant) {
-  if (job->has_timer_) {
-    timers_.erase(job->timer_);
-    job->has_timer_ = false;
-  }
-  ++running_;
-  ++tenant.running;
-  job->self_ = job;
-  make_runnable(job);
+void Scheduler::stop_timer(Job& job) {
+  if (std::exchange(job.has_timer_, false)) timers_.erase(job.timer_);
 }
 
-void Scheduler::admit_waiting() {
-  for (std::size_t turns = wait_ring_.size(); turns > 0 && running_ < options_.max_running;
-       --turns) {
-    std::string name = std::move(wait_ring_.front());
-    wait_ring_.pop_front();
-    Tenant& tenant = tenants_[name];
-    if (tenant.running < options_.max_running_per_tenant) {
-      JobPtr job = std::move(tenant.waiting.front());
-      tenant.waiting.pop_front();
-      --waiting_;
-      job->waiting_ = false;
-      admit(job, tenant);
-    }
-    if (!tenant.waiting.empty()) wait_ring_.push_back(std::move(name));
-  }
+Scheduler::Tenant& Scheduler::admit(const JobPtr& job) {
+  stop_timer(*job);
+  Tenant& tenant = tenants_[job->tenant()];
+  ++tenant.admitted;
+  job->self_ = job;
+  make_runnable(job);
+  return tenant;
+}
+
+void Scheduler::forget(const std::string& tenant) {
+  const auto found = tenants_.find(tenant);
+  // What a tenant was served stays while somebody of it waits.
+  if (found == tenants_.end() || found->second.admitted > 0 || found->second.in_ring) return;
+  if (!admission_.anybody_waits(tenant)) tenants_.erase(found);
 }
 
 void Scheduler::retire(const JobPtr& job) {
   job->state_ = Job::State::gone;
   job->self_.reset();
-  if (job->has_timer_) {
-    timers_.erase(job->timer_);
-    job->has_timer_ = false;
-  }
-  --running_;
-  auto found = tenants_.find(job->tenant());
-  Tenant& tenant = found->second;
-  --tenant.running;
-  admit_waiting();
-  if (tenant.running == 0 && tenant.waiting.empty() && !tenant.in_ring) tenants_.erase(found);
-  if (running_ == 0) idle_.notify_all();
+  stop_timer(*job);
+  --tenants_[job->tenant()].admitted;
+  admission_.leave(*job);
+  if (const JobPtr next = admission_.next()) (void)admit(next);
+  forget(job->tenant());
+  if (admission_.running() == 0) idle_.notify_all();
 }
 
 void Scheduler::run_thread() {
@@ -299,31 +289,25 @@ void Scheduler::expire(Refused& refused, SteadyTime at) {
     timers_.erase(timers_.begin());
     if (!job) continue;
     job->has_timer_ = false;
-    if (!job->waiting_) {
+    if (!admission_.waits(*job)) {
       request_end(*job, domain::EndClass::wall_limit);
       continue;
     }
-    auto found = tenants_.find(job->tenant());
-    found->second.waiting.remove(job);
-    --waiting_;
-    job->waiting_ = false;
     job->state_ = Job::State::gone;
-    const bool tenant_full = found->second.running >= options_.max_running_per_tenant;
-    if (found->second.waiting.empty()) std::erase(wait_ring_, job->tenant());
-    if (found->second.running == 0 && found->second.waiting.empty()) tenants_.erase(found);
-    refused.emplace_back(std::move(job),
-                         tenant_full ? Job::Refusal::tenant_waited : Job::Refusal::waited);
+    const Job::Refusal why = refusal(admission_.give_up(job), Waited::yes);
+    forget(job->tenant());
+    refused.emplace_back(std::move(job), why);
   }
 }
 
 bool Scheduler::tell_load(std::unique_lock<std::mutex>& lock) {
   if (!watch_) return true;
-  const Load seen{running_, waiting_};
+  const Load seen{admission_.running(), admission_.waiting()};
   const std::uint64_t taken = taken_;
   lock.unlock();
   watch_(seen);
   lock.lock();
-  return seen == Load{running_, waiting_} && taken == taken_;
+  return seen == Load{admission_.running(), admission_.waiting()} && taken == taken_;
 }
 
 void Scheduler::pulse_thread() {
@@ -331,7 +315,7 @@ void Scheduler::pulse_thread() {
   SteadyTime busy_at = now();
   SteadyTime told_at{}, ticked_at = busy_at;
   std::optional<std::uint64_t> waited;  // taken_ when the last turn saw jobs wait
-  while (!stopping_ || running_ > 0) {
+  while (!stopping_ || admission_.running() > 0) {
     SteadyTime at = now();
     if (busy_threads_ > 0) busy_at = at;
     Refused refused;
@@ -378,18 +362,12 @@ void Scheduler::refuse_waiting() {
   {
     std::lock_guard lock(mutex_);
     queue_closed_ = true;
-    for (auto& [name, tenant] : tenants_) {
-      for (JobPtr& job : tenant.waiting) {
-        job->waiting_ = false;
-        job->state_ = Job::State::gone;
-        if (job->has_timer_) timers_.erase(job->timer_);
-        job->has_timer_ = false;
-        refused.push_back(std::move(job));
-      }
-      tenant.waiting.clear();
+    refused = admission_.give_up_all();
+    for (const JobPtr& job : refused) {
+      job->state_ = Job::State::gone;
+      stop_timer(*job);
+      forget(job->tenant());
     }
-    waiting_ = 0;
-    wait_ring_.clear();
   }
   for (const JobPtr& job : refused) job->refuse(Job::Refusal::stopping);
 }
@@ -403,7 +381,7 @@ void Scheduler::stop(SteadyTime deadline) {
   refuse_waiting();
   {
     std::unique_lock lock(mutex_);
-    idle_.wait_until(lock, deadline, [this] { return running_ == 0; });
+    idle_.wait_until(lock, deadline, [this] { return admission_.running() == 0; });
     cancelling_ = true;
     // What has started has a timer: end every one of them now.
     auto timers = std::exchange(timers_, {});
@@ -414,7 +392,7 @@ void Scheduler::stop(SteadyTime deadline) {
       request_end(*job, domain::EndClass::cancelled);
     }
     work_.notify_all();
-    idle_.wait(lock, [this] { return running_ == 0; });
+    idle_.wait(lock, [this] { return admission_.running() == 0; });
     stopping_ = true;
     work_.notify_all();
     pulse_.notify_all();

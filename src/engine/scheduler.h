@@ -5,11 +5,9 @@
 #include <cstdint>
 #include <deque>
 #include <functional>
-#include <list>
 #include <map>
 #include <memory>
 #include <mutex>
-#include <optional>
 #include <string>
 #include <thread>
 #include <unordered_map>
@@ -18,53 +16,16 @@
 
 #include "base/clock.h"
 #include "domain/end_class.h"
+#include "engine/admission.h"
+#include "engine/job.h"
 
 namespace alga::engine {
-
-/// Something that the engine threads drive: an execution. The scheduler calls these one at a time
-/// (never two at once for one job), on any of its threads, without holding its lock.
-class Job : public std::enable_shared_from_this<Job> {
- public:
-  enum class Step : std::uint8_t { again, wait, finished };
-  /// Why a job is not admitted: no place in the process or in the tenant's share, neither of which
-  /// it may or could wait for; or it did wait, for as long as one may; or the scheduler stops.
-  enum class Refusal : std::uint8_t { full, tenant_full, waited, tenant_waited, stopping };
-  virtual ~Job() = default;
-  [[nodiscard]] virtual const std::string& tenant() const = 0;
-  /// Admitted: prepares. False when it has already ended.
-  virtual bool start(std::chrono::microseconds queued) = 0;
-  /// Runs for at most one slice. After `finished` it is not called again.
-  virtual Step step() = 0;
-  /// Ends it from outside: a deadline, a cancellation. Not called after `finished`.
-  virtual void end(domain::EndClass reason) = 0;
-  /// Tells the outcome to whoever waits for it and then gives back what the job holds, which may
-  /// take as long as a short execution. Called once, after start(), step() or end() brought the
-  /// end.
-  virtual void conclude() = 0;
-  /// It was never admitted.
-  virtual void refuse(Refusal why) = 0;
-  /// When its wall time is over; asked after start().
-  [[nodiscard]] virtual SteadyTime deadline() const = 0;
-
- private:
-  friend class Scheduler;
-  enum class State : std::uint8_t { idle, queued, running, running_woken, gone };
-  std::shared_ptr<Job> self_;  // from admission to the end: an idle job has no other owner
-  State state_ = State::idle;  // under the scheduler's lock
-  std::optional<domain::EndClass> end_reason_;  // likewise
-  bool waiting_ = false;                        // in the admission queue
-  bool started_ = false;
-  bool had_slice_ = false;  // and was not done then
-  SteadyTime submitted_{};
-  std::multimap<SteadyTime, std::weak_ptr<Job>>::iterator timer_{};
-  bool has_timer_ = false;
-};
 
 /// Runs jobs on a few threads, fairly between tenants: each tenant has its own queue, and the next
 /// slice goes to the tenant that the threads have served least (fair queueing by processor time).
 /// Who comes, or comes back, begins at the virtual time: nobody saves up by resting, and however
 /// many come with something brief, who needs longer has a share. Admission is bounded in the
-/// process and per tenant; who has to wait waits in the tenant's order, for a bounded time.
+/// process, per tenant and per install; who has to wait does so in turn, for a bounded time.
 ///
 /// A job that comes while a thread concludes another waits for that thread and not for one that
 /// sleeps: it then gets the memory that the processor still has in its caches. Not for longer than
@@ -78,10 +39,7 @@ class Scheduler {
  public:
   struct Options {
     std::uint32_t threads = 1;
-    std::uint32_t max_running = 64;
-    std::uint32_t max_running_per_tenant = 16;
-    std::uint32_t max_waiting = 1024;
-    std::uint32_t max_waiting_per_tenant = 256;
+    Admission::Bounds places;
     std::chrono::milliseconds queue_wait{1000};
     std::chrono::milliseconds slice{1};
   };
@@ -113,11 +71,9 @@ class Scheduler {
   void stop(SteadyTime deadline);
 
  private:
-  using JobPtr = std::shared_ptr<Job>;
   struct Tenant {
     std::deque<JobPtr> runnable;
-    std::list<JobPtr> waiting;
-    std::uint32_t running = 0;
+    std::uint32_t admitted = 0;    ///< and not retired
     std::uint32_t long_steps = 0;  ///< threads with a job of it that had a slice before
     bool in_ring = false;
     std::chrono::nanoseconds served{0};  ///< on the scale of virtual_time_
@@ -141,10 +97,13 @@ class Scheduler {
   JobPtr take_next();
   /// The calling engine thread's processor time since it charged somebody last is this job's.
   void charge(const Job& job);
-  void admit(const JobPtr& job, Tenant& tenant);
-  void admit_waiting();
+  /// It has a place. The tenant is the job's.
+  Tenant& admit(const JobPtr& job);
   void conclude(std::unique_lock<std::mutex>& lock, const JobPtr& job);
   void retire(const JobPtr& job);
+  /// Lets go of a tenant that has no jobs here.
+  void forget(const std::string& tenant);
+  void stop_timer(Job& job);
   using Refused = std::vector<std::pair<JobPtr, Job::Refusal>>;
   void expire(Refused& refused, SteadyTime now);
   void request_end(Job& job, domain::EndClass reason);
@@ -161,9 +120,8 @@ class Scheduler {
   /// What a tenant would have had that competed all the time, or a little less: it goes on by each
   /// one's share of what is served, and is never behind the least served of those who compete.
   std::chrono::nanoseconds virtual_time_{0};
-  std::deque<std::string> wait_ring_;  ///< tenants with waiting jobs, in turn
+  Admission admission_;
   std::multimap<SteadyTime, std::weak_ptr<Job>> timers_;
-  std::uint32_t running_ = 0, waiting_ = 0;
   std::uint32_t runnable_ = 0;  ///< jobs in the queues of the tenants of the ring
   std::uint64_t taken_ = 0;     ///< jobs that left them, ever
   std::uint32_t busy_threads_ = 0, idle_threads_ = 0;

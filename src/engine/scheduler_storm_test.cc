@@ -30,9 +30,10 @@ struct Faults {
 /// Does as its random numbers say, and watches how it is treated.
 class MoodyJob final : public Job {
  public:
-  MoodyJob(std::string tenant, std::uint32_t seed, Faults& faults)
-      : tenant_(std::move(tenant)), random_(seed), faults_(faults) {}
+  MoodyJob(std::string tenant, std::string install, std::uint32_t seed, Faults& faults)
+      : tenant_(std::move(tenant)), install_(std::move(install)), random_(seed), faults_(faults) {}
   [[nodiscard]] const std::string& tenant() const override { return tenant_; }
+  [[nodiscard]] const std::string& install() const override { return install_; }
 
   bool start(microseconds) override {
     const Turn turn(*this);
@@ -90,7 +91,7 @@ class MoodyJob final : public Job {
     if (over_.exchange(true)) ++faults_.ended_twice;
   }
 
-  const std::string tenant_;
+  const std::string tenant_, install_;
   std::minstd_rand random_;  // not locked: TSan tells when two calls overlap
   Faults& faults_;
   std::atomic<bool> busy_{false}, over_{false};
@@ -105,14 +106,17 @@ TEST_P(SchedulerStorm, EachJobIsToldItsEndOnce) {
   Faults faults;
   Scheduler::Options options;
   options.threads = 3;
-  options.max_running = 12;
-  options.max_running_per_tenant = 5;
-  options.max_waiting = 40;
-  options.max_waiting_per_tenant = 20;
+  options.places = {.running = 12,
+                    .running_per_tenant = 5,
+                    .running_per_install = 2,
+                    .waiting = 40,
+                    .waiting_per_tenant = 20,
+                    .waiting_per_install = 8};
   options.queue_wait = milliseconds{5};
   std::vector<std::shared_ptr<MoodyJob>> jobs;
   for (std::uint32_t i = 0; i < threads * jobs_each; ++i) {
-    jobs.push_back(std::make_shared<MoodyJob>("tenant-" + std::to_string(i % 4), i + 1, faults));
+    jobs.push_back(std::make_shared<MoodyJob>("tenant-" + std::to_string(i % 4),
+                                              "install-" + std::to_string(i % 3), i + 1, faults));
   }
   std::atomic<std::size_t> submitted = 0;
   {

@@ -24,6 +24,7 @@ class ScriptedJob final : public Job {
   ScriptedJob(std::string tenant, std::function<Step()> script, std::function<void()> over = {})
       : tenant_(std::move(tenant)), script_(std::move(script)), over_(std::move(over)) {}
   [[nodiscard]] const std::string& tenant() const override { return tenant_; }
+  [[nodiscard]] const std::string& install() const override { return tenant_; }
   bool start(std::chrono::microseconds) override {
     deadline_ = std::chrono::steady_clock::now() + wall;
     return true;
@@ -65,10 +66,7 @@ class ScriptedJob final : public Job {
 Scheduler::Options small() {
   Scheduler::Options options;
   options.threads = 1;
-  options.max_running = 2;
-  options.max_running_per_tenant = 1;
-  options.max_waiting = 2;
-  options.max_waiting_per_tenant = 1;
+  options.places = {.running = 2, .running_per_tenant = 1, .waiting = 2, .waiting_per_tenant = 1};
   options.queue_wait = std::chrono::milliseconds{30};
   return options;
 }
@@ -287,8 +285,8 @@ TEST(Scheduler, TheTenantsShareIsABoundAndTheWaitToo) {
 
 TEST(Scheduler, WhoWaitsForAPlaceInTheProcessIsToldThatItWaited) {
   Scheduler::Options options = small();
-  options.max_running = 1;
-  options.max_waiting = 1;
+  options.places.running = 1;
+  options.places.waiting = 1;
   std::latch refused(2);
   Scheduler scheduler(options, [] {});
   auto running = std::make_shared<ScriptedJob>("t", [] { return Job::Step::wait; });
@@ -308,8 +306,8 @@ TEST(Scheduler, WhoWaitsForAPlaceInTheProcessIsToldThatItWaited) {
 TEST(Scheduler, StopTellsAllWhoWaitAtOnceAndLetsWhatRunsEnd) {
   Scheduler::Options options;
   options.threads = 2;
-  options.max_running = 2;
-  options.max_running_per_tenant = 1;
+  options.places.running = 2;
+  options.places.running_per_tenant = 1;
   options.queue_wait = std::chrono::seconds{60};
   auto scheduler = std::make_unique<Scheduler>(options, [] {});
   std::latch started(2);
@@ -379,8 +377,7 @@ void burn(std::chrono::microseconds time) {
 int steps_of_hog_beside(std::chrono::microseconds step_of_neighbour) {
   Scheduler::Options options;
   options.threads = 1;
-  options.max_running = 64;
-  options.max_running_per_tenant = 32;
+  options.places = {.running = 64, .running_per_tenant = 32, .running_per_install = 32};
   std::atomic<bool> stop{false};
   std::atomic<int> hog_steps{0};
   std::latch over(21);
@@ -431,7 +428,7 @@ TEST(Scheduler, WhoNeedsLittleIsServedBeforeWhoHadMuch) {
 TEST(Scheduler, HoweverManyComeWithSomethingBriefWhoNeedsLongerHasAShare) {
   Scheduler::Options options;
   options.threads = 1;
-  options.max_running = 64;
+  options.places.running = 64;
   constexpr int steps_needed = 20, most_brief = 2000, at_once = 3;
   std::atomic<int> brief{0}, brief_at_end{0};
   std::atomic<bool> stop{false};

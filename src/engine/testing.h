@@ -151,6 +151,7 @@ inline Options small_options(const fs::path& folder) {
   options.threads = 2;
   options.max_executions = 32;
   options.max_executions_per_tenant = 32;
+  options.max_executions_per_install = 32;
   options.cache = folder / "artefacts";
   options.preload_time = std::chrono::milliseconds{0};
   options.self = "/proc/self/exe";  // this test program is its own compile worker
