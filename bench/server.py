@@ -27,6 +27,8 @@ cold_wait = "2m"
 compile_processes = 1
 keep_pages = "{keep_pages}"
 """
+# One install may take all places of its tenant, as many as the most callers.
+ALL_PLACES = "[limits]\nexecutions_per_install = 64\n"
 # Stages in the order in which a request passes them; the last two are not in the line of an execution.
 STAGES = ("grant", "cold", "queue", "instantiate", "call")
 NAMES = {"cold": "artefact"}
@@ -61,7 +63,7 @@ end
 class Server:
     """A lone runner that believes grants, with whatever bundles a benchmark adds."""
 
-    def __init__(self, folder, more="", keep_pages="on"):
+    def __init__(self, folder, more=ALL_PLACES, keep_pages="on"):
         self.folder = Path(folder)
         self.folder.mkdir(parents=True, exist_ok=True)
         self.signer = Signer(self.folder)

@@ -124,7 +124,7 @@ def slope(points):
 
 def waiting(folder, component, count, seconds=8):
     """`count` guests that wait for a slow API at once."""
-    more = f"[limits]\nexecutions = {count + 8}\nexecutions_per_tenant = {count + 8}\nqueue_wait = \"30s\"\n"
+    more = f"[limits]\nexecutions = {count + 8}\nexecutions_per_tenant = {count + 8}\nexecutions_per_install = {count + 8}\nqueue_wait = \"30s\"\n"
     more += f"[egress]\nmax_in_flight = {count + 8}\nconnections_per_partition = {count + 8}\n"
     # As shipped: so many slots keep their pages only on a machine with memory for all of them.
     with SlowUpstream(seconds) as upstream, Server(folder, more, keep_pages="auto") as server:
@@ -163,7 +163,7 @@ DEMANDS = {"saturating": 0, "within its share": 10}
 
 def hogs(folder, victim, hog, count=200, seconds=4, rounds=5):
     """p99 of another tenant, alone and beside a tenant with `count` endless loops, by turns: the median of the rounds' ratios."""
-    with Server(folder, '[limits]\ncpu_time = "1s"\nqueue_wait = "1s"\n') as server:
+    with Server(folder, '[limits]\nexecutions_per_install = 64\ncpu_time = "1s"\nqueue_wait = "1s"\n') as server:
         quiet, greedy = server.add(victim, "quiet"), server.add(hog, "greedy")
         server.warm(quiet, "quiet")
         server.warm(greedy, "greedy", "/echo", 1)

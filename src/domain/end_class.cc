@@ -28,7 +28,7 @@ constexpr std::array<EndClassInfo, 17> table{{
      "rebuild against interfaces that this server offers; the message names them"},
     {"cancelled", "engine.cancelled", Fault::caller, 499, 499, "the caller went away"},
     {"overload", "engine.overload", Fault::operator_or_tenant, 503, 503,
-     "try again later; the server or the tenant runs as many executions as it may"},
+     "try again later; the server, the tenant or the install runs as many executions as it may"},
     {"capability_denied", "engine.capability_denied", Fault::operator_or_tenant, 500, 502,
      "declare the capability in the manifest and have it granted"},
     {"egress_denied", "engine.egress_denied", Fault::operator_or_tenant, 500, 502,

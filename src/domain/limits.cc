@@ -84,12 +84,13 @@ constexpr std::array<LimitInfo, limit_count> table{{
     {Limit::executions, "executions", count, 256, 1, 20'000, "limit.executions",
      "executions at once in this process, those included that wait for an answer; four times as "
      "many may wait for a place, of one tenant a quarter of those, of one install three quarters "
-     "of "
-     "its tenant's"},
+     "of its tenant's, rounded up"},
     {Limit::executions_per_tenant, "executions_per_tenant", count, 64, 1, 20'000,
      "limit.executions_per_tenant", "executions at once of one tenant in this process"},
-    {Limit::executions_per_install, "executions_per_install", count, 48, 1, 20'000,
-     "limit.executions_per_install", "executions at once of one install in this process"},
+    {Limit::executions_per_install, "executions_per_install", count, 0, 0, 20'000,
+     "limit.executions_per_install",
+     "executions at once of one install in this process; 0: three quarters of its tenant's, "
+     "rounded up"},
     {Limit::queue_wait, "queue_wait", ms, 1 * second, 0, 60 * second, "limit.queue_wait",
      "time a request may wait for a place"},
 }};

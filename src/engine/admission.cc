@@ -29,10 +29,12 @@ Admission::Answer Admission::ask(const JobPtr& job, bool may_wait) {
   if (tenant.waiting >= bounds_.waiting_per_tenant) {
     answer = Answer::tenant_full;
   } else if (install.waiting.size() >= bounds_.waiting_per_install) {
-    answer = Answer::install_full;
+    if (answer != Answer::tenant_full) answer = Answer::install_full;
   } else if (may_wait && waiting_ < bounds_.waiting) {
-    if (tenant.waiting == 0) turns_.push_back(job->tenant());
-    if (install.waiting.empty()) tenant.turns.push_back(job->install());
+    if (tenant.waiting == 0) tenant.turn = turns_.insert(turns_.end(), job->tenant());
+    if (install.waiting.empty()) {
+      install.turn = tenant.turns.insert(tenant.turns.end(), job->install());
+    }
     job->in_line_ = install.waiting.insert(install.waiting.end(), job);
     job->waiting_ = true;
     ++tenant.waiting;
@@ -93,8 +95,8 @@ Admission::Answer Admission::give_up(const JobPtr& job) {
   Install& install = tenant.installs.find(job->install())->second;
   const Answer answer = obstacle(tenant, install);
   take_out(*job, tenant, install);
-  if (install.waiting.empty()) tenant.turns.remove(job->install());
-  if (tenant.waiting == 0) turns_.remove(job->tenant());
+  if (install.waiting.empty()) tenant.turns.erase(install.turn);
+  if (tenant.waiting == 0) turns_.erase(tenant.turn);
   tidy(*job);
   return answer == Answer::admitted ? Answer::full : answer;
 }

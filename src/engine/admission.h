@@ -26,8 +26,9 @@ class Admission {
   explicit Admission(Bounds bounds) : bounds_(bounds) {}
 
   enum class Answer : std::uint8_t { admitted, waits, full, tenant_full, install_full };
-  /// Gives the job a place, or lets it wait for one if it may, or neither. The bound that is named
-  /// is the widest of those that are used up by its own tenant.
+  /// Gives the job a place, or lets it wait for one if it may, or neither. Of the bounds of places
+  /// and of lines that are used up the one named is the tenant's, else the install's, else the
+  /// process's.
   [[nodiscard]] Answer ask(const JobPtr& job, bool may_wait);
   /// The place of an admitted job is free.
   void leave(const Job& job);
@@ -45,15 +46,19 @@ class Admission {
   [[nodiscard]] bool anybody_waits(const std::string& tenant) const;
   [[nodiscard]] std::uint32_t running() const { return running_; }
   [[nodiscard]] std::uint32_t waiting() const { return waiting_; }
+  /// Tenants with a job that runs or waits.
+  [[nodiscard]] std::size_t tenants() const { return tenants_.size(); }
 
  private:
   struct Install {
     std::list<JobPtr> waiting;
+    std::list<std::string>::iterator turn{};  ///< while jobs wait
     std::uint32_t running = 0;
   };
   struct Tenant {
     std::map<std::string, Install> installs;
     std::list<std::string> turns;  ///< installs with waiting jobs, in turn
+    std::list<std::string>::iterator turn{};
     std::uint32_t running = 0, waiting = 0;
   };
 

@@ -50,8 +50,10 @@ TEST(Admission, AnInstallThatWaitsHoldsUpNobodyElseOfItsTenant) {
 }
 
 TEST(Admission, TheFloodOfAnInstallLeavesRoomToWaitToTheOthersOfItsTenant) {
-  Admission places({.running_per_tenant = 1, .waiting_per_tenant = 3, .waiting_per_install = 2});
-  EXPECT_EQ(places.ask(job("t", "flood"), true), Answer::admitted);
+  Admission places(
+      {.running = 1, .running_per_tenant = 2, .waiting_per_tenant = 3, .waiting_per_install = 2});
+  const JobPtr runs = job("t", "flood");
+  EXPECT_EQ(places.ask(runs, true), Answer::admitted);
   std::vector<JobPtr> waiting;
   for (int i = 0; i < 2; ++i) {
     waiting.push_back(job("t", "flood"));
@@ -65,6 +67,16 @@ TEST(Admission, TheFloodOfAnInstallLeavesRoomToWaitToTheOthersOfItsTenant) {
   EXPECT_EQ(places.give_up_all(), waiting);
   EXPECT_EQ(places.waiting(), 0U);
   EXPECT_EQ(places.running(), 1U);
+  places.leave(*runs);
+  EXPECT_EQ(places.tenants(), 0U);
+}
+
+TEST(Admission, WhereTheTenantHasNoPlaceLeftThatIsWhatIsSaid) {
+  Admission places({.running_per_tenant = 1, .running_per_install = 1, .waiting_per_install = 1});
+  ASSERT_EQ(places.ask(job("t", "x"), true), Answer::admitted);
+  ASSERT_EQ(places.ask(job("t", "x"), true), Answer::waits);
+  EXPECT_EQ(places.ask(job("t", "x"), true), Answer::tenant_full) << "its line is full as well";
+  EXPECT_EQ(places.ask(job("t", "y"), false), Answer::tenant_full);
 }
 
 TEST(Admission, PlacesGoRoundTheTenantsThatWaitAndRoundTheInstallsOfEach) {
@@ -172,6 +184,7 @@ TEST(Admission, NobodyWaitsWhomTheBoundsAllowAndNobodyIsLost) {
   for (const JobPtr& one : crowd.running) places.leave(*one);
   for (const JobPtr& one : places.give_up_all()) ASSERT_EQ(std::erase(crowd.waiting, one), 1U);
   EXPECT_TRUE(crowd.waiting.empty());
+  EXPECT_EQ(places.tenants(), 0U) << "nothing is kept of those who are gone";
 }
 
 }  // namespace

@@ -205,15 +205,15 @@ class WasmEngine final : public Engine {
     Scheduler::Options out;
     out.threads =
         options.threads != 0 ? options.threads : std::max(1U, std::thread::hardware_concurrency());
-    const auto share = [](std::uint32_t asked, std::uint32_t otherwise) {
+    const auto or_else = [](std::uint32_t asked, std::uint32_t otherwise) {
       return asked != 0 ? asked : std::max(1U, otherwise);
     };
     const auto most_of = [](std::uint32_t all) { return all - all / 4; };
     Admission::Bounds& places = out.places;
     places.running = options.max_executions;
-    places.running_per_tenant = share(options.max_executions_per_tenant, places.running / 4);
+    places.running_per_tenant = or_else(options.max_executions_per_tenant, places.running / 4);
     places.running_per_install =
-        share(options.max_executions_per_install, most_of(places.running_per_tenant));
+        or_else(options.max_executions_per_install, most_of(places.running_per_tenant));
     places.waiting = options.max_executions * 4;
     places.waiting_per_tenant = std::max(1U, places.waiting / 4);
     places.waiting_per_install = most_of(places.waiting_per_tenant);

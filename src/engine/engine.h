@@ -102,7 +102,7 @@ struct Options {
   /// Threads that run guests; 0: one for each processor.
   std::uint32_t threads = 0;
   /// Executions alive at once: in the process, of one tenant (0: a quarter, at least one) and of
-  /// one install (0: three quarters of the tenant's, at least one).
+  /// one install (0: three quarters of the tenant's, rounded up).
   std::uint32_t max_executions = 256;
   std::uint32_t max_executions_per_tenant = 0;
   std::uint32_t max_executions_per_install = 0;

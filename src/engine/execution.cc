@@ -168,16 +168,16 @@ void Execution::refuse(Refusal why) {
   switch (why) {
     case Refusal::tenant_full:
     case Refusal::tenant_waited:
-      outcome.message = "the tenant runs as many executions as it may";
+      outcome.message = "the tenant runs, or has waiting, as many executions as it may";
       break;
     case Refusal::install_full:
     case Refusal::install_waited:
-      outcome.message = "the install runs as many executions as it may";
+      outcome.message = "the install runs, or has waiting, as many executions as it may";
       break;
     case Refusal::full:
     case Refusal::waited:
       outcome.tenant_busy = false;
-      outcome.message = "the server runs as many executions as it may";
+      outcome.message = "the server runs, or has waiting, as many executions as it may";
       break;
     case Refusal::stopping:
       outcome.tenant_busy = false;

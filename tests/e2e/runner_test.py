@@ -2,12 +2,13 @@
 """A lone runner under pressure: bounded places, a drain, answers that say when to come back."""
 
 import base64
+import contextlib
 import json
 import sys
 import tempfile
 import threading
 
-from harness.lone_runner import KNOWN, OTHER_TENANT, TENANT, LoneRunner, execution
+from harness.lone_runner import INSTALL, KNOWN, OTHER_TENANT, TENANT, LoneRunner, execution
 from harness.platform import loopback_rules
 from harness.server import fixture
 from harness.tap import eventually, expect, expect_equal, expect_in, main, test
@@ -15,6 +16,7 @@ from harness.upstream import Upstream
 
 TENANTS = (TENANT, OTHER_TENANT)
 MORE_TENANTS = ("initech", "globex", "hooli")
+OTHER_INSTALL = "5e3a1f52-90a4-4b6c-8d6d-0d5b6f1c2a77"
 DRAIN_SECONDS = 20
 
 
@@ -48,8 +50,22 @@ response_body = "12MiB"
         config.write_text(config.read_text().replace("200ms", queue_wait))
         self.server.start()
 
-    def body(self, path, query=None, payload=None, tenant=TENANT):
+    @contextlib.contextmanager
+    def install_bound(self):
+        """Meanwhile a tenant may run two, an install of it one, and nobody waits."""
+        config = self.server.config
+        usual = config.read_text()
+        self.server.stop()
+        config.write_text(usual.replace("executions_per_tenant = 1", "executions_per_tenant = 2\nexecutions_per_install = 1").replace("200ms", "0ms"))
+        self.server.start()
+        yield
+        self.server.stop()
+        config.write_text(usual)
+        self.server.start()
+
+    def body(self, path, query=None, payload=None, tenant=TENANT, install=INSTALL):
         body = execution(self.hash, path, "GET" if payload is None else "POST", query, payload, tenant)
+        body["context"]["install_id"] = install
         return {**body, "providers": ["cap:http.fetch"]}
 
     def execute(self, *arguments, headers=None, **more):
@@ -142,6 +158,15 @@ def server_waited(world):
     for _ in lets_run(world, [world.held(tenant=tenant) for tenant in TENANTS], 2):
         told_to_come_back(world, world.execute("/echo", tenant=MORE_TENANTS[0]), 503, "limit.queue_wait")
     expect_equal(world.execute("/echo", tenant=MORE_TENANTS[0]).json()["status"], 200, "afterwards")
+
+
+@test("an install that has all of its places leaves those of its tenant to the others: it is told 429, they are served")
+def install_full(world):
+    with world.install_bound():
+        world.hold()
+        for _ in lets_run(world, [world.held()], 1):
+            told_to_come_back(world, world.execute("/echo"), 429, "limit.executions_per_install")
+            expect_equal(world.execute("/echo", install=OTHER_INSTALL).json()["status"], 200, "another install of the tenant meanwhile")
 
 
 @test("two requests with one idempotency key at once run once")
