@@ -98,12 +98,7 @@ class MoodyJob final : public Job {
   SteadyTime deadline_{};
 };
 
-class SchedulerStorm : public ::testing::TestWithParam<bool> {};
-
-TEST_P(SchedulerStorm, EachJobIsToldItsEndOnce) {
-  constexpr std::size_t threads = 3, jobs_each = 400;
-  const bool stops_early = GetParam();
-  Faults faults;
+Scheduler::Options narrow() {
   Scheduler::Options options;
   options.threads = 3;
   options.places = {.running = 12,
@@ -113,6 +108,15 @@ TEST_P(SchedulerStorm, EachJobIsToldItsEndOnce) {
                     .waiting_per_tenant = 20,
                     .waiting_per_install = 8};
   options.queue_wait = milliseconds{5};
+  return options;
+}
+
+class SchedulerStorm : public ::testing::TestWithParam<bool> {};
+
+TEST_P(SchedulerStorm, EachJobIsToldItsEndOnce) {
+  constexpr std::size_t threads = 3, jobs_each = 400;
+  const bool stops_early = GetParam();
+  Faults faults;
   std::vector<std::shared_ptr<MoodyJob>> jobs;
   for (std::uint32_t i = 0; i < threads * jobs_each; ++i) {
     jobs.push_back(std::make_shared<MoodyJob>("tenant-" + std::to_string(i % 4),
@@ -120,7 +124,7 @@ TEST_P(SchedulerStorm, EachJobIsToldItsEndOnce) {
   }
   std::atomic<std::size_t> submitted = 0;
   {
-    Scheduler scheduler(options, [] {}, [](Scheduler::Load) {});
+    Scheduler scheduler(narrow(), [] {}, [](Scheduler::Load) {});
     std::vector<std::thread> crowd;
     for (std::size_t t = 0; t < threads; ++t) {
       crowd.emplace_back([&, t] {
