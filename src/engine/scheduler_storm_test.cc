@@ -9,6 +9,7 @@
 #include <chrono>
 #include <memory>
 #include <random>
+#include <span>
 #include <string>
 #include <thread>
 #include <vector>
@@ -113,6 +114,22 @@ Scheduler::Options narrow() {
 
 class SchedulerStorm : public ::testing::TestWithParam<bool> {};
 
+/// Submits the jobs and now and then ends or wakes some of them.
+void stir(Scheduler& scheduler, std::span<const std::shared_ptr<MoodyJob>> jobs, std::size_t seed,
+          std::atomic<std::size_t>& submitted) {
+  std::minstd_rand random(static_cast<std::uint32_t>(seed) + 77);
+  for (std::size_t i = 0; i < jobs.size(); ++i) {
+    scheduler.submit(jobs[i]);
+    ++submitted;
+    const auto recent = [&]() -> Job& {
+      return *jobs[i - random() % std::min<std::size_t>(i + 1, 8)];
+    };
+    if (random() % 2 == 0) scheduler.end(recent(), EndClass::cancelled);
+    for (std::uint32_t wakes = random() % 3; wakes > 0; --wakes) scheduler.wake(recent());
+    if (random() % 3 == 0) std::this_thread::sleep_for(microseconds{random() % 300});
+  }
+}
+
 TEST_P(SchedulerStorm, EachJobIsToldItsEndOnce) {
   constexpr std::size_t threads = 3, jobs_each = 400;
   const bool stops_early = GetParam();
@@ -128,17 +145,7 @@ TEST_P(SchedulerStorm, EachJobIsToldItsEndOnce) {
     std::vector<std::thread> crowd;
     for (std::size_t t = 0; t < threads; ++t) {
       crowd.emplace_back([&, t] {
-        std::minstd_rand random(static_cast<std::uint32_t>(t) + 77);
-        for (std::size_t i = 0; i < jobs_each; ++i) {
-          scheduler.submit(jobs[t * jobs_each + i]);
-          ++submitted;
-          const auto recent = [&]() -> Job& {
-            return *jobs[t * jobs_each + i - random() % std::min<std::size_t>(i + 1, 8)];
-          };
-          if (random() % 2 == 0) scheduler.end(recent(), EndClass::cancelled);
-          for (std::uint32_t wakes = random() % 3; wakes > 0; --wakes) scheduler.wake(recent());
-          if (random() % 3 == 0) std::this_thread::sleep_for(microseconds{random() % 300});
-        }
+        stir(scheduler, std::span(jobs).subspan(t * jobs_each, jobs_each), t, submitted);
       });
     }
     if (stops_early) {
