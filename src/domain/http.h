@@ -34,6 +34,12 @@ using Headers = std::vector<Header>;
   return std::nullopt;
 }
 
+/// The most fields of a message, and the most bytes of their names and values together.
+struct HeaderLimits {
+  std::uint32_t fields = 100;
+  std::uint64_t bytes = 64U << 10U;
+};
+
 /// A request as a guest sends or receives it. `url` is path and query for an incoming request, an
 /// absolute URL for an outgoing one. An absent body differs from an empty one.
 struct HttpRequest {

@@ -38,13 +38,15 @@ constexpr std::array<LimitInfo, limit_count> table{{
     {Limit::response_body, "response_body", bytes, 10 * MiB, 0, 64 * MiB, "limit.response_body",
      "body of a guest's response"},
     {Limit::header_count, "header_count", count, 100, 1, 400, "limit.header_count",
-     "header fields of a request or response"},
+     "header fields of a request or response, of handlers and of `http.fetch`"},
     {Limit::header_bytes, "header_bytes", bytes, 64 * KiB, 1 * KiB, 256 * KiB, "limit.header_bytes",
-     "names and values of all header fields of a request or response"},
+     "names and values of all header fields of a request or response, of handlers and of "
+     "`http.fetch`"},
     {Limit::fetch_calls, "fetch_calls", count, 50, 0, 1'000, "limit.fetch_calls",
      "outgoing requests of one execution, calls to routes of the host application included"},
     {Limit::fetch_response, "fetch_response", bytes, 10 * MiB, 0, 64 * MiB, "limit.fetch_response",
-     "body of an outgoing request's response, after decompression, or of a route's"},
+     "body of an outgoing request's response, as it travels (compressed bodies stay compressed), "
+     "or of a route's"},
     {Limit::fetch_time, "fetch_time", ms, 30 * second, 1, 120 * second, "limit.fetch_time",
      "time of one outgoing request"},
     {Limit::ui_payload, "ui_payload", bytes, 10 * MiB, 0, 64 * MiB, "limit.ui_payload",
@@ -85,8 +87,10 @@ constexpr std::array<LimitInfo, limit_count> table{{
      "executions at once in this process, those included that wait for an answer; four times as "
      "many may wait for a place, of one tenant a quarter of those, of one install three quarters "
      "of its tenant's, rounded up"},
-    {Limit::executions_per_tenant, "executions_per_tenant", count, 64, 1, 20'000,
-     "limit.executions_per_tenant", "executions at once of one tenant in this process"},
+    {Limit::executions_per_tenant, "executions_per_tenant", count, 0, 0, 20'000,
+     "limit.executions_per_tenant",
+     "executions at once of one tenant in this process; 0: a quarter of `executions`, at least "
+     "one"},
     {Limit::executions_per_install, "executions_per_install", count, 0, 0, 20'000,
      "limit.executions_per_install",
      "executions at once of one install in this process; 0: three quarters of its tenant's, "

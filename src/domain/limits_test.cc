@@ -70,7 +70,7 @@ constexpr auto promised = std::to_array<Promised>({
     {Limit::storage_keys, 5'120, {}},
     {Limit::storage_bytes, 256 * MiB, {}},
     {Limit::executions, 256, {}},
-    {Limit::executions_per_tenant, 256 / 4, {}},
+    {Limit::executions_per_tenant, 0, {}},
     {Limit::executions_per_install, 0, {}},
     {Limit::queue_wait, 1 * seconds, {}},
 });

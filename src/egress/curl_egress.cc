@@ -55,7 +55,7 @@ std::uint64_t CurlEgress::fetch(domain::EgressRequest request,
 Result<TransferSpec> CurlEgress::judge(domain::EgressRequest request) const {
   TRY(std::string method, outgoing_method(request.http.method));
   TRY(domain::EgressPolicy::Target target, request.policy->judge(method, request.http.url));
-  TRY(domain::Headers headers, outgoing_headers(request.http.headers));
+  TRY(domain::Headers headers, outgoing_headers(request.http.headers, request.header_limits));
   headers.push_back({std::string(domain::depth_header), std::to_string(request.depth)});
   if (request.http.body) {
     if (request.http.body->size() > options_.max_request_bytes) {
@@ -71,7 +71,7 @@ Result<TransferSpec> CurlEgress::judge(domain::EgressRequest request) const {
                       .body = std::move(request.http.body),
                       .deadline = request.deadline,
                       .max_response_bytes = request.max_response_bytes,
-                      .max_response_headers = request.max_response_headers,
+                      .header_limits = request.header_limits,
                       .policy = std::move(request.policy),
                       .own_addresses = own_addresses_,
                       .tls = {.authorities_file = options_.authorities_file},

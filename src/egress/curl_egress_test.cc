@@ -142,10 +142,24 @@ TEST_F(CurlEgressTest, RefusesInjectedHeadersAndMethods) {
     sent.http.method = method;
     EXPECT_EQ(client_.code(std::move(sent)), "egress.invalid_request") << method;
   }
-  EgressRequest many = request();
-  many.http.headers.assign(101, {"X-A", "b"});
-  EXPECT_EQ(client_.code(std::move(many)), "egress.invalid_request");
   EXPECT_EQ(hits, 0);
+}
+
+TEST_F(CurlEgressTest, SendsAsManyHeadersAsTheLimitsSay) {
+  const auto sent = [&](std::size_t fields, std::size_t bytes, domain::HeaderLimits limits) {
+    EgressRequest out = request();
+    out.http.headers.assign(fields, {"X-A", std::string(bytes, 'b')});
+    out.header_limits = limits;
+    return client_.code(std::move(out));
+  };
+  EXPECT_EQ(sent(101, 1, {}), "egress.too_many_headers");
+  EXPECT_EQ(sent(3, 1, {.fields = 2}), "egress.too_many_headers");
+  EXPECT_EQ(sent(10, 37, {.bytes = 399}), "egress.headers_too_large");
+  EXPECT_EQ(sent(1, 70'000, {}), "egress.headers_too_large");
+  EXPECT_EQ(hits, 0);
+  EXPECT_EQ(sent(10, 37, {.fields = 10, .bytes = 400}), "ok");
+  EXPECT_EQ(sent(101, 1, {.fields = 101}), "ok");
+  EXPECT_EQ(hits, 2);
 }
 
 TEST_F(CurlEgressTest, DeniesWithoutARuleOrAPolicy) {

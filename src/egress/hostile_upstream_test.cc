@@ -71,23 +71,23 @@ TEST_F(Hostile, CompressedBodiesStayCompressed) {
 TEST_F(Hostile, HeadersAreCappedInNumberAndBytes) {
   std::string many = "HTTP/1.1 200 OK\r\n";
   for (int i = 0; i < 101; ++i) many += "x-" + std::to_string(i) + ": 1\r\n";
-  EXPECT_EQ(fetch_text(many + "Content-Length: 0\r\n\r\n").error().code, "egress.too_large");
+  EXPECT_EQ(fetch_text(many + "Content-Length: 0\r\n\r\n").error().code, "egress.too_many_headers");
   EXPECT_EQ(
       fetch_text("HTTP/1.1 200 OK\r\nx: " + std::string(70'000, 'x') + "\r\n\r\n").error().code,
-      "egress.too_large");
+      "egress.headers_too_large");
   auto interim = [](TestingUpstream::Connection& connection) {
     if (!connection.read_head()) return;
     while (connection.write("HTTP/1.1 102 Processing\r\nx-a: 1\r\n\r\n")) {
     }
   };
-  EXPECT_EQ(fetch(interim).error().code, "egress.too_large");
+  EXPECT_EQ(fetch(interim).error().code, "egress.headers_too_large");
   auto trailers = [](TestingUpstream::Connection& connection) {
     if (!connection.read_head()) return;
     connection.write("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n1\r\na\r\n0\r\n");
     while (connection.write("x-trailer: " + std::string(100, 'x') + "\r\n")) {
     }
   };
-  EXPECT_EQ(fetch(trailers).error().code, "egress.too_large");
+  EXPECT_EQ(fetch(trailers).error().code, "egress.headers_too_large");
 }
 
 TEST_F(Hostile, InterimAnswersAndTrailersAreNotTheAnswer) {

@@ -26,7 +26,7 @@ HttpClient::~HttpClient() {
 
 Result<TransferSpec> HttpClient::prepare(ClientRequest request) {
   TRY(std::string method, outgoing_method(request.method));
-  TRY(domain::Headers headers, outgoing_headers(request.headers));
+  TRY(domain::Headers headers, outgoing_headers(request.headers, {}));
   // A guest may not say how deep it stands; these requests are ours, and have to.
   if (const auto depth = domain::find_header(request.headers, domain::depth_header)) {
     if (!domain::is_header_value(*depth)) {

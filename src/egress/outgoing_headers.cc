@@ -8,9 +8,6 @@
 namespace alga::egress {
 namespace {
 
-constexpr std::size_t kMaxFields = 100;
-constexpr std::size_t kMaxBytes = 64U << 10U;
-
 std::unexpected<Error> invalid(std::string message) {
   return fail(Kind::invalid, "egress.invalid_request", std::move(message));
 }
@@ -41,18 +38,25 @@ std::vector<std::string> connection_names(const domain::Headers& headers) {
 
 }  // namespace
 
-Result<domain::Headers> outgoing_headers(const domain::Headers& headers) {
-  if (headers.size() > kMaxFields) return invalid("too many header fields");
+Result<domain::Headers> outgoing_headers(const domain::Headers& headers,
+                                         domain::HeaderLimits limits) {
+  if (headers.size() > limits.fields) {
+    return fail(Kind::too_large, "egress.too_many_headers",
+                "the request has more header fields than the limit");
+  }
   const std::vector<std::string> named = connection_names(headers);
   domain::Headers result;
-  std::size_t bytes = 0;
+  std::uint64_t bytes = 0;
   for (const domain::Header& field : headers) {
     if (!domain::is_http_token(field.name)) return invalid("a header has a malformed name");
     if (!domain::is_header_value(field.value)) {
       return invalid("the header " + field.name.substr(0, 64) + " has a malformed value");
     }
-    bytes += field.name.size() + field.value.size() + 4;
-    if (bytes > kMaxBytes) return invalid("the header fields are too large");
+    bytes += field.name.size() + field.value.size();
+    if (bytes > limits.bytes) {
+      return fail(Kind::too_large, "egress.headers_too_large",
+                  "the header fields of the request are larger than the limit");
+    }
     if (is_ours(field.name)) continue;
     if (std::ranges::find(named, to_lower(field.name)) != named.end()) continue;
     result.push_back(field);

@@ -252,7 +252,7 @@ std::size_t Transfer::on_body(char* data, std::size_t size, std::size_t count, v
   transfer.in_body_ = true;
   transfer.body_bytes_ += length;
   if (transfer.body_bytes_ > transfer.spec_.max_response_bytes) {
-    transfer.too_large_ = true;
+    transfer.excess_ = Excess::body;
     return CURL_WRITEFUNC_ERROR;
   }
   if (!transfer.feeds_sink()) {
@@ -269,8 +269,8 @@ std::size_t Transfer::on_header(char* data, std::size_t size, std::size_t count,
   auto& transfer = *static_cast<Transfer*>(self);
   const std::size_t length = size * count;
   transfer.header_bytes_ += length;
-  if (transfer.header_bytes_ > transfer.spec_.max_header_bytes) {
-    transfer.too_large_ = true;
+  if (transfer.header_bytes_ > transfer.spec_.header_limits.bytes) {
+    transfer.excess_ = Excess::header_bytes;
     return 0;
   }
   return transfer.take_header({data, length}) ? length : 0;
@@ -299,8 +299,8 @@ bool Transfer::take_header(std::string_view line) {
     malformed_ = true;
     return false;
   }
-  if (response_.headers.size() >= spec_.max_response_headers) {
-    too_large_ = true;
+  if (response_.headers.size() >= spec_.header_limits.fields) {
+    excess_ = Excess::header_fields;
     return false;
   }
   response_.headers.push_back({std::string(name), std::string(value)});
@@ -309,8 +309,17 @@ bool Transfer::take_header(std::string_view line) {
 
 Result<domain::HttpResponse> Transfer::finish(CURL* easy, CURLcode code) {
   if (sink_error_) return fail(std::move(*sink_error_));
-  if (too_large_ || code == CURLE_FILESIZE_EXCEEDED) {
-    return fail(Kind::too_large, "egress.too_large", "the answer is larger than the limit");
+  if (code == CURLE_FILESIZE_EXCEEDED) excess_ = Excess::body;
+  switch (excess_) {
+    case Excess::none: break;
+    case Excess::body:
+      return fail(Kind::too_large, "egress.too_large", "the answer is larger than the limit");
+    case Excess::header_fields:
+      return fail(Kind::too_large, "egress.too_many_headers",
+                  "the answer has more header fields than the limit");
+    case Excess::header_bytes:
+      return fail(Kind::too_large, "egress.headers_too_large",
+                  "the header fields of the answer are larger than the limit");
   }
   if (denied_ && !dialled_) {
     return fail(Kind::denied, "egress.denied", "the address of the host is not allowed");

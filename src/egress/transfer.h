@@ -37,8 +37,7 @@ struct TransferSpec {
   std::string body_file;  ///< instead of `body`; read on the thread that runs the transfer
   SteadyTime deadline;
   std::uint64_t max_response_bytes = 0;
-  std::uint32_t max_response_headers = 100;
-  std::uint64_t max_header_bytes = 64U << 10U;  ///< interim answers and trailers count as well
+  domain::HeaderLimits header_limits;  ///< of the answer; interim ones and trailers count as well
   /// Judges every address that is connected to. Null: our own request, any address.
   std::shared_ptr<const domain::EgressPolicy> policy;
   /// Addresses of this machine, which only a `cidr:` rule of the policy opens. May be null.
@@ -107,7 +106,8 @@ class Transfer {
   bool status_line_next_ = true;
   bool interim_ = false;  // these are the fields of a 1xx answer
   bool in_body_ = false;  // what looks like a header from now on is a trailer
-  bool too_large_ = false;
+  enum class Excess : std::uint8_t { none, body, header_fields, header_bytes };
+  Excess excess_ = Excess::none;
   bool denied_ = false;   // an address was refused …
   bool dialled_ = false;  // … and another one was not
   bool connected_ = false;

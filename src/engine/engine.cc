@@ -66,7 +66,8 @@ std::shared_ptr<Shared> share(Options options, Dependencies use) {
   shared->max_host_bytes = limits.value(Limit::host_bytes);
   shared->max_fetches = limits.value(Limit::fetch_calls);
   shared->max_fetch_response = limits.value(Limit::fetch_response);
-  shared->max_fetch_headers = limits.value(Limit::header_count);
+  shared->fetch_header_limits = {.fields = shared->limits.response_headers,
+                                 .bytes = limits.value(Limit::header_bytes)};
   shared->max_fetch_time = std::chrono::milliseconds{limits.value(Limit::fetch_time)};
   shared->max_ui_payload = limits.value(Limit::ui_payload);
   shared->options = std::move(options);

@@ -25,7 +25,8 @@ struct Shared {
   Histogram* drop_seconds = nullptr;
   Histogram* peak_memory = nullptr;
   std::uint64_t max_host_calls = 0, max_host_bytes = 0, max_fetches = 0;
-  std::uint64_t max_fetch_response = 0, max_fetch_headers = 0;
+  std::uint64_t max_fetch_response = 0;
+  domain::HeaderLimits fetch_header_limits;
   std::chrono::milliseconds max_fetch_time{};
   std::uint64_t max_ui_payload = 0;
   void count_denial(std::string_view reason) const;

@@ -177,13 +177,16 @@ TEST_F(HostCallsTest, TheBytesOfTheLogAreALimitOfTheirOwn) {
 }
 
 TEST_F(HostCallsTest, LimitsOfRequestsAreNamedThoughTheHandlerWentOn) {
-  ASSERT_TRUE(options.limits.set_value(Limit::fetch_calls, 2));
-  for (const char* code : {"egress.too_large", "egress.timeout", "egress.timeout"}) {
+  ASSERT_TRUE(options.limits.set_value(Limit::fetch_calls, 4));
+  for (const char* code : {"egress.too_large", "egress.timeout", "egress.too_many_headers",
+                           "egress.headers_too_large", "egress.timeout"}) {
     egress.answer = fail(Kind::unavailable, code, "why");
     answered(AB_OP_HTTP_FETCH);
   }
   EXPECT_EQ(end_with(AB_END_OK).end, domain::EndClass::ok);
-  EXPECT_EQ(limits_hit(), "limit.fetch_calls limit.fetch_response limit.fetch_time");
+  EXPECT_EQ(limits_hit(),
+            "limit.header_count limit.header_bytes limit.fetch_calls limit.fetch_response "
+            "limit.fetch_time");
 }
 
 TEST_F(HostCallsTest, WhatTheBridgeStopsIsNamedToo) {

@@ -53,10 +53,21 @@ ab_err http_error(std::string_view code) {
   if (code == "egress.denied") return AB_ERR_DENIED;
   if (code == "egress.invalid_url" || code == "egress.invalid_request") return AB_ERR_INVALID;
   if (code == "egress.timeout") return AB_ERR_TIMEOUT;
-  if (code == "egress.too_large") return AB_ERR_TOO_LARGE;
+  if (code == "egress.too_large" || code == "egress.too_many_headers" ||
+      code == "egress.headers_too_large") {
+    return AB_ERR_TOO_LARGE;
+  }
   if (code == "egress.transport" || code == "egress.cancelled") return AB_ERR_TRANSPORT;
   if (code == "egress.overloaded") return AB_ERR_LIMIT;
   return AB_ERR_INTERNAL;
+}
+
+/// The limit that a request ran into, empty for none.
+std::string_view limit_of_fetch(std::string_view code) {
+  if (code == "egress.too_large") return "fetch_response";
+  if (code == "egress.too_many_headers") return "header_count";
+  if (code == "egress.headers_too_large") return "header_bytes";
+  return code == "egress.timeout" ? "fetch_time" : "";
 }
 
 ab_err storage_error(std::string_view code) {
@@ -425,7 +436,7 @@ void Execution::fetch(ab_call* call, const ab_http_request& request) {
       invocation_.tenant.str() + '/' + invocation_.who.install + '/' + invocation_.egress->digest();
   out.deadline = std::min(deadline_, std::chrono::steady_clock::now() + shared_.max_fetch_time);
   out.max_response_bytes = shared_.max_fetch_response;
-  out.max_response_headers = static_cast<std::uint32_t>(shared_.max_fetch_headers);
+  out.header_limits = shared_.fetch_header_limits;
   out.depth = invocation_.request.depth + 1;
   ledger_->egress_bytes += out.http.body ? out.http.body->size() : 0;
 
@@ -437,8 +448,9 @@ void Execution::fetch(ab_call* call, const ab_http_request& request) {
       if (answer.error().code == "egress.denied") {
         self->note_denial("egress_denied", target, answer.error().message);
       }
-      if (answer.error().code == "egress.too_large") self->hit("fetch_response");
-      if (answer.error().code == "egress.timeout") self->hit("fetch_time");
+      if (const std::string_view limit = limit_of_fetch(answer.error().code); !limit.empty()) {
+        self->hit(limit);
+      }
       return ab_call_err(call, http_error(answer.error().code));
     }
     std::uint64_t bytes = answer->body ? answer->body->size() : 0;

@@ -141,6 +141,8 @@ TEST_F(HostCallsTest, ARequestGoesOutUnderThePolicyOfItsInstall) {
   EXPECT_EQ(sent.partition, "acme/install/" + policy->digest());
   EXPECT_EQ(sent.depth, 3U) << "one more than the request that it serves";
   EXPECT_EQ(sent.max_response_bytes, options.limits.value(Limit::fetch_response));
+  EXPECT_EQ(sent.header_limits.fields, options.limits.value(Limit::header_count));
+  EXPECT_EQ(sent.header_limits.bytes, options.limits.value(Limit::header_bytes));
   EXPECT_EQ(call->number, 204U);
   EXPECT_EQ(call->text, "body");
   EXPECT_THAT(call->pairs, ElementsAre(std::pair("x", "y")));
@@ -148,10 +150,16 @@ TEST_F(HostCallsTest, ARequestGoesOutUnderThePolicyOfItsInstall) {
 
 TEST_F(HostCallsTest, EveryFailureOfARequestHasACaseOfItsOwn) {
   const std::vector<std::pair<std::string_view, ab_err>> wanted{
-      {"egress.denied", AB_ERR_DENIED},       {"egress.invalid_url", AB_ERR_INVALID},
-      {"egress.timeout", AB_ERR_TIMEOUT},     {"egress.too_large", AB_ERR_TOO_LARGE},
-      {"egress.transport", AB_ERR_TRANSPORT}, {"egress.cancelled", AB_ERR_TRANSPORT},
-      {"egress.overloaded", AB_ERR_LIMIT},    {"egress.invalid_request", AB_ERR_INVALID},
+      {"egress.denied", AB_ERR_DENIED},
+      {"egress.invalid_url", AB_ERR_INVALID},
+      {"egress.timeout", AB_ERR_TIMEOUT},
+      {"egress.too_large", AB_ERR_TOO_LARGE},
+      {"egress.transport", AB_ERR_TRANSPORT},
+      {"egress.cancelled", AB_ERR_TRANSPORT},
+      {"egress.overloaded", AB_ERR_LIMIT},
+      {"egress.invalid_request", AB_ERR_INVALID},
+      {"egress.too_many_headers", AB_ERR_TOO_LARGE},
+      {"egress.headers_too_large", AB_ERR_TOO_LARGE},
       {"egress.unheard_of", AB_ERR_INTERNAL}};
   for (const auto& [code, error] : wanted) {
     egress.answer = fail(Kind::unavailable, code, "why");

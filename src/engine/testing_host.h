@@ -147,7 +147,9 @@ class HostCallsTest : public ::testing::Test {
     shared->max_host_bytes = limits.value(domain::Limit::host_bytes);
     shared->max_fetches = limits.value(domain::Limit::fetch_calls);
     shared->max_fetch_response = limits.value(domain::Limit::fetch_response);
-    shared->max_fetch_headers = limits.value(domain::Limit::header_count);
+    shared->fetch_header_limits = {
+        .fields = static_cast<std::uint32_t>(limits.value(domain::Limit::header_count)),
+        .bytes = limits.value(domain::Limit::header_bytes)};
     shared->max_fetch_time = std::chrono::milliseconds{limits.value(domain::Limit::fetch_time)};
     shared->max_ui_payload = limits.value(domain::Limit::ui_payload);
     execution_ = std::make_shared<Execution>(shared, nullptr, invocation,

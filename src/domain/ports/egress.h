@@ -19,13 +19,14 @@ struct EgressRequest {
   std::string partition;
   SteadyTime deadline;
   std::uint64_t max_response_bytes = 10U << 20U;
-  std::uint32_t max_response_headers = 100;
+  HeaderLimits header_limits;  ///< of the request and of its answer
   std::uint32_t depth = 1;  ///< sent as `x-alga-depth`
 };
 
 /// The one way out for guests. Judges the URL and the address of each connection by the policy.
 /// Errors: `egress.invalid_url`, `egress.denied`, `egress.transport`, `egress.timeout`,
-/// `egress.too_large`, `egress.cancelled`. Redirects are returned, not followed.
+/// `egress.too_large`, `egress.too_many_headers`, `egress.headers_too_large`, `egress.cancelled`.
+/// Redirects are returned, not followed.
 class Egress {
  public:
   virtual ~Egress() = default;
