@@ -354,10 +354,11 @@ void add_control_plane(std::vector<Setting>& all) {
       "lease", second, 100, second,
       "How long this gateway serves an install's configuration without asking, and how long a "
       "change may wait for it when it does not answer");
-  t.flag("remote_gateways", false,
-         "Gateways run in other processes: changes are acknowledged when all of them have "
-         "confirmed, or "
-         "their leases have run out");
+  t.flag(
+      "remote_gateways", false,
+      "Gateways of another kind, which ask over HTTP and confirm nothing, serve too: changes are "
+      "acknowledged when their leases have run out. Always so on PostgreSQL and without a gateway "
+      "in this process. Gateways that confirm are waited for in any case");
   t.flag(
       "storage_without_grant", false,
       "Runners reach the storage of every install with `runner.storage.token` alone, as those of "
@@ -415,7 +416,8 @@ void add_gateway(std::vector<Setting>& all) {
   t.list("allowed_origins", "",
          "Origins (`https://app.example.com`) whose pages may call; compared exactly",
          {{"EXT_PROXY_ALLOWED_ORIGINS"}, {"EXT_GATEWAY_ALLOWED_ORIGINS"}});
-  t.duration("timeout", 30 * second, 1, 120 * second, "Wall time of a guest",
+  t.duration("timeout", 30 * second, 1, 120 * second,
+             "Wall time of a guest whose install was granted none of its own",
              {{"EXT_GATEWAY_TIMEOUT_MS"}});
   t.duration("grace", 10 * second, 0, 120 * second,
              "What queue, cold compile and the way to the runner may add before 504");

@@ -215,11 +215,16 @@ class Gateway::Call {
                                    .traceparent = trace_.header(),
                                    .config_version = install.config_version,
                                    .secrets_version = install.secrets_version};
-    const auto ours = static_cast<std::uint64_t>(use_.options.timeout.count());
     request.execution_id = std::move(execution_id);
     request.depth = depth_;
-    request.limits.timeout_ms = std::min(request.limits.timeout_ms.value_or(ours), ours);
+    request.limits.timeout_ms = static_cast<std::uint64_t>(time_limit().count());
     return request;
+  }
+
+  /// The install's own, which its control plane has held to the server's maximum, else ours.
+  [[nodiscard]] std::chrono::milliseconds time_limit() const {
+    const std::optional<std::uint64_t>& own = access().install->limits.timeout_ms;
+    return own ? std::chrono::milliseconds{*own} : use_.options.timeout;
   }
 
   [[nodiscard]] domain::IdempotencyScope scope() const {
@@ -245,7 +250,7 @@ class Gateway::Call {
 
   async::Task<Result<Ending>> execute_once() {
     const std::string request_digest = digest();
-    const auto lease = use_.options.timeout + use_.options.grace;
+    const auto lease = time_limit() + use_.options.grace;
     auto claim = co_await use_.idempotency->claim(scope(), request_digest, lease);
     if (!claim) co_return fail(claim.error());
     using Claim = domain::IdempotencyClaim::Kind;
@@ -297,7 +302,7 @@ class Gateway::Call {
     }
     const SteadyTime begin = use_.clock->steady();
     const SteadyTime deadline =
-        std::chrono::steady_clock::now() + use_.options.timeout + use_.options.grace;
+        std::chrono::steady_clock::now() + time_limit() + use_.options.grace;
     auto outcome = co_await async::with_deadline(run(use_.runner, make_request(id)), deadline);
     Ending ending = outcome ? conclude(std::move(*outcome), request_.request_id)
                             : conclude_failure(outcome.error());

@@ -26,7 +26,8 @@ namespace alga::gateway {
 struct Options {
   /// Origins (`https://app.example.com`) whose pages may call the gateway. Compared exactly.
   std::vector<std::string> allowed_origins;
-  /// Wall time a guest may take, sent as its limit (`EXT_GATEWAY_TIMEOUT_MS`).
+  /// Wall time of a guest whose install has no limit of its own, sent as its limit
+  /// (`EXT_GATEWAY_TIMEOUT_MS`).
   std::chrono::milliseconds timeout{30'000};
   /// What queueing, a cold component and the way to the runner may add before 504.
   std::chrono::milliseconds grace{10'000};

@@ -271,6 +271,19 @@ TEST_F(GatewayTest, GivesUpOnARunnerThatDoesNotAnswer) {
   EXPECT_EQ(log_.finished.at(0).status, "timeout");
 }
 
+TEST_F(GatewayTest, GivesAnInstallTheTimeThatItWasGrantedMoreOrLessThanUsual) {
+  for (const std::uint64_t granted : {120'000U, 5U}) {
+    install_->limits.timeout_ms = granted;
+    EXPECT_EQ(summary(ask({})).substr(0, 3), "200");
+    EXPECT_EQ(runner_.requests.back().limits.timeout_ms, granted);
+  }
+  // And waits for its answer as long.
+  make({.timeout = std::chrono::milliseconds(10), .grace = std::chrono::milliseconds(20)});
+  install_->limits.timeout_ms = 10'000;
+  runner_.before = [this] { return async::sleep_for(&clock_, std::chrono::milliseconds(300)); };
+  EXPECT_EQ(summary(ask({})).substr(0, 3), "200");
+}
+
 TEST_F(GatewayTest, WritesAnExecutionOffThoughTheServerStops) {
   boost::asio::io_context context(1);
   boost::asio::cancellation_signal stop;
