@@ -61,8 +61,10 @@ Status World::Parts::build_control_plane() {
   options.retention.guest_log_bytes_per_tenant = config.size("records.guest_log_bytes");
   options.quotas = quota_policy(config);
   options.lease = config.duration("control_plane.lease");
-  // Without a gateway of its own, all of them are in other processes.
-  options.remote_gateways = config.flag("control_plane.remote_gateways") || !roles.gateway;
+  // Without a gateway of its own, all of them are in other processes; and beside one on a database
+  // of several hosts there may be a second process that has both roles.
+  options.remote_gateways = config.flag("control_plane.remote_gateways") || !roles.gateway ||
+                            database->dialect() == sql::Dialect::postgres;
   options.storage_without_grant = config.flag("control_plane.storage_without_grant");
   options.envelope_life =
       std::chrono::duration_cast<std::chrono::seconds>(config.duration("secrets.envelope_life"));

@@ -128,7 +128,9 @@ struct Options {
   /// execution log, idempotency keys. No routes, no keys, no housekeeping, no migration; neither
   /// bundles, keys, inspector, compiler nor sealer are needed.
   bool gateway_only = false;
-  /// True when other processes hold leases: a change is then acknowledged when they have run out.
+  /// True when processes that do not confirm changes may hold leases, a gateway inside another
+  /// control plane on the same database for one: a change is then acknowledged when a lease has run
+  /// out. Gateways that confirm are waited for in any case.
   bool remote_gateways = false;
   /// Whoever has the token of the storage API reaches the storage of every install, as in the
   /// earlier system; otherwise a runner shows the grant of the execution that asks.

@@ -83,7 +83,6 @@ Result<bool> LeaseHolders::confirmed(std::int64_t seq) const {
 }
 
 async::Task<void> LeaseHolders::settle() const {
-  if (!core_.options().remote_gateways) co_return;
   constexpr milliseconds longest_pause{40};
   const SystemClock real;
   const SteadyTime began = core_.steady();

@@ -1,6 +1,8 @@
 #include "control_plane/record_writer.h"
 
 #include <algorithm>
+#include <array>
+#include <functional>
 #include <iterator>
 #include <map>
 #include <set>
@@ -151,27 +153,38 @@ RecordWriter::RecordWriter(const Core& core, Bounds bounds)
 
 RecordWriter::~RecordWriter() { stop(sql::within(kPatience)); }
 
-bool RecordWriter::has_room(const std::string& tenant) const {
-  if (notes_.items.size() >= bounds_.queue) return false;
-  const auto its = noted_.find(tenant);
-  return its == noted_.end() || its->second < std::max(bounds_.queue / 4, std::size_t{1});
+RecordWriter::Lane RecordWriter::lane_of(const Item& item) {
+  if (std::holds_alternative<domain::GuestLogLine>(item)) return lines;
+  return std::holds_alternative<domain::CapabilityEvent>(item) ? events : rows;
+}
+
+bool RecordWriter::is_empty() const {
+  return std::ranges::all_of(queues_, [](const Queue& queue) { return queue.items.empty(); });
+}
+
+bool RecordWriter::has_room(const Queue& queue, const std::string* tenant) const {
+  if (queue.items.size() >= bounds_.queue) return false;
+  if (tenant == nullptr) return true;
+  const auto its = queue.shares.find(*tenant);
+  return its == queue.shares.end() || its->second < std::max(bounds_.queue / 4, std::size_t{1});
 }
 
 void RecordWriter::show_unwritten() {
-  unwritten_.set(static_cast<double>(rows_.unsettled() + notes_.unsettled()));
+  std::uint64_t unsettled = 0;
+  for (const Queue& queue : queues_) unsettled += queue.unsettled();
+  unwritten_.set(static_cast<double>(unsettled));
 }
 
 bool RecordWriter::take(Item item) noexcept {
   {
     std::lock_guard lock(mutex_);
     const std::string* tenant = tenant_of_note(item);
-    Queue& queue = tenant != nullptr ? notes_ : rows_;
-    const bool room = tenant != nullptr ? has_room(*tenant) : queue.items.size() < bounds_.queue;
-    if (stopping_ || !room) {
+    Queue& queue = queues_[lane_of(item)];
+    if (stopping_ || !has_room(queue, tenant)) {
       dropped_.add();
       return false;
     }
-    if (tenant != nullptr) ++noted_[*tenant];
+    if (tenant != nullptr) ++queue.shares[*tenant];
     queue.items.push_back(std::move(item));
     ++queue.taken;
     show_unwritten();
@@ -200,9 +213,11 @@ async::Task<Status> RecordWriter::start(domain::StartedExecution execution) {
 
 bool RecordWriter::flush(SteadyTime deadline) {
   std::unique_lock lock(mutex_);
-  const std::uint64_t rows = rows_.taken, notes = notes_.taken;
-  return idle_.wait_until(lock, deadline,
-                          [&] { return rows_.settled >= rows && notes_.settled >= notes; });
+  std::array<std::uint64_t, 3> taken{};
+  std::ranges::transform(queues_, taken.begin(), &Queue::taken);
+  return idle_.wait_until(lock, deadline, [&] {
+    return std::ranges::equal(queues_, taken, std::ranges::greater_equal{}, &Queue::settled);
+  });
 }
 
 void RecordWriter::stop(SteadyTime deadline) {
@@ -215,20 +230,27 @@ void RecordWriter::stop(SteadyTime deadline) {
   if (thread_.joinable()) thread_.join();
 }
 
-/// What somebody waits for first; the notes have a quarter of it whenever there are so many.
+void RecordWriter::fill(std::vector<Item>& batch, Queue& queue, std::size_t until) {
+  for (auto& items = queue.items; !items.empty() && batch.size() < until;) {
+    if (const std::string* tenant = tenant_of_note(items.front())) {
+      const auto its = queue.shares.find(*tenant);
+      if (--its->second == 0) queue.shares.erase(its);
+    }
+    batch.push_back(std::move(items.front()));
+    items.pop_front();
+  }
+}
+
+/// What somebody waits for first; events and lines have an eighth of it each whenever there are so
+/// many.
 std::vector<RecordWriter::Item> RecordWriter::next_batch() {
   std::vector<Item> batch;
-  const std::size_t reserved = std::min(notes_.items.size(), bounds_.batch / 4);
-  for (auto& rows = rows_.items; !rows.empty() && batch.size() + reserved < bounds_.batch;) {
-    batch.push_back(std::move(rows.front()));
-    rows.pop_front();
-  }
-  for (auto& notes = notes_.items; !notes.empty() && batch.size() < bounds_.batch;) {
-    const auto its = noted_.find(*tenant_of_note(notes.front()));
-    if (--its->second == 0) noted_.erase(its);
-    batch.push_back(std::move(notes.front()));
-    notes.pop_front();
-  }
+  const auto reserved = [this](Lane lane) {
+    return std::min(queues_[lane].items.size(), bounds_.batch / 8);
+  };
+  fill(batch, queues_[rows], bounds_.batch - reserved(events) - reserved(lines));
+  fill(batch, queues_[events], bounds_.batch - reserved(lines));
+  fill(batch, queues_[lines], bounds_.batch);
   return batch;
 }
 
@@ -236,17 +258,14 @@ void RecordWriter::run() {
   async::name_this_thread("records");
   while (true) {
     std::vector<Item> batch;
-    std::size_t notes = 0;
+    std::array<std::size_t, 3> took{};
     {
       std::unique_lock lock(mutex_);
-      const auto nothing = [this] { return rows_.items.empty() && notes_.items.empty(); };
-      wake_.wait(lock, [&] { return stopping_ || !nothing(); });
-      if (nothing()) return;
-      notes = notes_.items.size();
+      wake_.wait(lock, [this] { return stopping_ || !is_empty(); });
+      if (is_empty()) return;
       batch = next_batch();
-      notes -= notes_.items.size();
+      for (const Item& item : batch) ++took[lane_of(item)];
     }
-    const std::size_t rows = batch.size() - notes;
     // Somebody waits for a start to be on record, and for nothing else.
     if (comes_late() && std::ranges::none_of(batch, [](const auto& item) {
           return std::holds_alternative<Starting>(item);
@@ -256,8 +275,7 @@ void RecordWriter::run() {
     write(std::move(batch));
     {
       std::lock_guard lock(mutex_);
-      rows_.settled += rows;
-      notes_.settled += notes;
+      for (const Lane lane : {rows, events, lines}) queues_[lane].settled += took[lane];
       show_unwritten();
     }
     idle_.notify_all();

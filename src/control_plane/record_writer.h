@@ -1,5 +1,6 @@
 #pragma once
 
+#include <array>
 #include <condition_variable>
 #include <cstdint>
 #include <deque>
@@ -24,12 +25,13 @@ namespace alga::control_plane {
 /// record and counts it; a started row is never dropped, its caller is told instead. Records that a
 /// database refuses for what they are (not for its own trouble) are dropped one by one and counted.
 ///
-/// What guests can make many of, log lines and events of capabilities, waits in a queue of its own,
-/// of which one tenant has a quarter at most: it keeps no execution of anybody from its start.
+/// What guests can make many of waits in queues of its own, log lines in one and events of
+/// capabilities, which become rows of the audit trail, in another; one tenant has a quarter of each
+/// at most. So it keeps no execution of anybody from its start, and no line drives out an event.
 class RecordWriter final : public domain::RecordSink, public domain::ExecutionLog {
  public:
   struct Bounds {
-    std::size_t queue = 20'000;  ///< records of each of the two queues
+    std::size_t queue = 20'000;  ///< records of each of the three queues
     std::size_t batch = 1'000;   ///< records of one transaction
   };
   explicit RecordWriter(const Core& core) : RecordWriter(core, Bounds{}) {}
@@ -56,9 +58,22 @@ class RecordWriter final : public domain::RecordSink, public domain::ExecutionLo
                             domain::GuestLogLine, domain::CapabilityEvent>;
 
  private:
+  /// Starts, ends and executions; events of capabilities; lines that guests logged.
+  enum Lane : std::uint8_t { rows, events, lines };
+  struct Queue {
+    std::deque<Item> items;
+    std::uint64_t taken = 0, settled = 0;
+    /// Of the items, by tenant; only of what guests can make many of.
+    std::unordered_map<std::string, std::size_t> shares;
+    [[nodiscard]] std::uint64_t unsettled() const { return taken - settled; }
+  };
+
+  [[nodiscard]] static Lane lane_of(const Item& item);
   bool take(Item item) noexcept;
-  /// For one more note of this tenant.
-  [[nodiscard]] bool has_room(const std::string& tenant) const;
+  [[nodiscard]] bool is_empty() const;
+  [[nodiscard]] bool has_room(const Queue& queue, const std::string* tenant) const;
+  /// Moves items to the batch until it has so many.
+  static void fill(std::vector<Item>& batch, Queue& queue, std::size_t until);
   void show_unwritten();
   std::vector<Item> next_batch();
   void run();
@@ -77,14 +92,7 @@ class RecordWriter final : public domain::RecordSink, public domain::ExecutionLo
   std::mutex mutex_;
   std::condition_variable wake_;
   std::condition_variable idle_;
-  struct Queue {
-    std::deque<Item> items;
-    std::uint64_t taken = 0, settled = 0;
-    [[nodiscard]] std::uint64_t unsettled() const { return taken - settled; }
-  };
-  Queue rows_;                                          ///< starts, ends and executions
-  Queue notes_;                                         ///< log lines, events of capabilities
-  std::unordered_map<std::string, std::size_t> noted_;  ///< of notes_, by tenant
+  std::array<Queue, 3> queues_;  ///< by Lane
   bool stopping_ = false;
   SteadyTime give_up_{};
   std::thread thread_;

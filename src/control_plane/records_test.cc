@@ -233,6 +233,8 @@ TEST_P(Records, WhatOneTenantsGuestsWriteKeepsNobodyFromItsStart) {
   held.wait();
   for (int i = 0; i < 25'000; ++i) line("t1", "flood");
   line("t2", "of the neighbour");
+  p().plane().records().capability(
+      {.who = who("flood"), .at = p().clock().wall(), .kind = "secret_read", .target = "api_key"});
   auto started = std::async(std::launch::async, [&] { return start("id-3", "r3"); });
   std::this_thread::sleep_for(std::chrono::milliseconds{50});
   flooded.count_down();
@@ -252,6 +254,11 @@ TEST_P(Records, WhatOneTenantsGuestsWriteKeepsNobodyFromItsStart) {
   EXPECT_EQ(count("t2"), 1);
   // A quarter of the queue, and the batch that the writer had taken before.
   EXPECT_LE(count("t1"), 6'000);
+  const auto audited = p().database().read([](sql::Executor& sql) {
+    return sql.find("SELECT count(*) FROM extension_audit_log WHERE action = 'guest.secret_read'");
+  });
+  EXPECT_EQ(audited.value()->at<std::int64_t>(0), 1)
+      << "a guest that logs much cannot hide what it read";
 }
 
 TEST_P(Records, SealsTheAuditTrailAndFindsEveryAlteration) {
