@@ -3,15 +3,20 @@
 says about it. Runners refuse grants by name, whoever is off; a gateway that is off serves on; no request is given what
 it should not have; a line of the log names the difference; and everything recovers when the clock is right again."""
 
+import base64
+import json
 import sys
 import tempfile
 
 from harness.authority import Authority
 from harness.clock import MovedClock
-from harness.fleet import Fleet
+from harness.fleet import RUNNER_TOKEN, Fleet
+from harness.repeated import Repeated
 from harness.tap import eventually, expect, expect_equal, main, test, unless_skipped
 
 HOUR, DAY = 3600, 86400
+#: A grant key that was rotated signs, and its successor waits, for so long; then it verifies for as long again.
+KEY_OVERLAP = 300
 #: A gateway may go on with what it holds for half a minute; grants live for one, and runners look at the clock of the
 #: control plane twice in it. A busy machine gets four times as long.
 PATIENCE = 240
@@ -156,6 +161,57 @@ def start_off(world):
         world.named(server, ahead=True)
     finally:
         world.fleet.clocks["gateway-0"].move(0)
+    world.recovers()
+
+
+def trusted_grant_keys(fleet):
+    """Ids of the keys that runners are told to believe."""
+    answer = fleet.internal(fleet.server, "GET", "/internal/grant-keys", headers={"x-runner-auth": RUNNER_TOKEN}, identity="runner")
+    return {key["kid"] for key in answer.json()["keys"]}
+
+
+def signer(world):
+    """Id of the key that signs grants now."""
+    grant = world.fleet.install_config(TENANTS[0], world.installs[TENANTS[0]]["id"]).json()["grant"]
+    payload = grant.partition(".")[0]
+    return json.loads(base64.urlsafe_b64decode(payload + "=" * (-len(payload) % 4)))["kid"]
+
+
+@test("a grant key that is rotated: the former one signs until every runner knows the new one, then the new one does, and the former is believed no more")
+def grant_key(world):
+    fleet, clocks, seen = world.fleet, world.fleet.clocks, set()
+
+    def everywhere(seconds):
+        for clock in clocks.values():
+            clock.move(seconds)
+
+    def call():
+        seen.add(world.ask()[1])
+
+    world.recovers()
+    former = signer(world)
+    expect_equal(trusted_grant_keys(fleet), {former}, "keys before")
+    try:
+        with Repeated(call):
+            rotated = fleet.operator.post("/api/v1/grant-keys/rotate", {})
+            expect_equal(rotated.status, 201, f"the rotation ({rotated.text()})")
+            new = rotated.json()["kid"]
+            expect_equal((signer(world), trusted_grant_keys(fleet)), (former, {former, new}), "who signs, and who is believed, during the overlap")
+            # A runner compares clocks when it asks for the keys: once it names a difference, it has asked since.
+            clocks["runner-0"].move(KEY_OVERLAP + 1)
+            world.named(fleet.runners[0], ahead=True)
+            everywhere(KEY_OVERLAP + 1)
+            expect_equal(signer(world), new, "who signs after the overlap")
+            (taken,) = fleet.warm_up(TENANTS[0], world.installs[TENANTS[0]])
+            expect_equal(taken.status, 200, f"what the runner says to a grant by the new key ({taken.text()})")
+            # Grants live for a minute: what the former key signed is over by the runner's clock.
+            world.recovers()
+            everywhere(2 * KEY_OVERLAP + 2)
+            expect_equal((signer(world), trusted_grant_keys(fleet)), (new, {new}), "who signs, and who is believed, after another overlap")
+            world.recovers()
+        expect(not seen & {"grant.unknown_key", "grant.bad_signature"}, f"a runner met a grant by a key that it did not know: {seen}")
+    finally:
+        everywhere(0)
     world.recovers()
 
 
