@@ -78,6 +78,15 @@ class World:
             limits={"timeout_ms": WALL_MS, "memory_mb": MEMORY_MB},
         )
 
+    def key(self, **account):
+        """The API key of a new account."""
+        return self.platform.operator.post("/api/v1/api-keys", {"label": "admin of a test", **account}).json()["key"]
+
+    def administrator(self, name):
+        """Somebody at `alga` with the token of the tenant's administrator."""
+        token = self.key(role="tenant_admin", tenant=self.shop.TENANT)
+        return Author(self.author.folder / name, self.platform.server.origin, token, self.shop.TENANT)
+
     def not_awaited(self, extension, route):
         """Calls a route that answers 200, and gives what its log says of promises that nobody awaited."""
         answer = self.author.json("invoke", extension, route)
@@ -255,15 +264,45 @@ def source_map(world):
 
 @test("an account that may not read the source map gets the message and a hint, never a wrong line")
 def without_map(world):
-    answer = world.platform.operator.post(
-        "/api/v1/api-keys", {"label": "admin of a test", "role": "tenant_admin", "tenant": world.shop.TENANT}
-    )
-    admin = Author(world.author.folder / "admin", world.platform.server.origin, answer.json()["key"], world.shop.TENANT)
+    admin = world.administrator("admin")
     # In the author's folder, whose own dist/main.js.map must not be taken for the published one.
     error = admin.json("invoke", EXTENSION, "/throw", cwd=world.project, expect=1)["error"]
     expect_equal(error["message"], "OutOfLuckError: no luck", "message")
     expect("location" not in error, f"a place without a map: {error.get('location')}")
-    expect_in("publisher", error["hint"], "hint")
+    expect_in("alga login --maps", error["hint"], "hint")
+
+
+@test("a tenant's administrator with a publisher's token beside it reads the author's own line, from a file and from a login")
+def two_accounts(world):
+    admin = world.administrator("developer")
+    token = admin.folder / "publisher.key"
+    token.write_text(world.key(role="publisher", publisher="example") + "\n")
+    where = marked("throw", "new OutOfLuckError")
+    error = admin.json("invoke", EXTENSION, "/throw", "--maps-token-file", token, expect=1)["error"]
+    expect_equal(error["location"], where, "place, by the token in a file")
+    expect_frame(error["frame"], where)
+    expect_in("admin of a test (tenant_admin)", admin.run("login", feed=admin.env["ALGA_TOKEN"]).out, "the account")
+    refused = admin.json("login", "--maps", feed=admin.env["ALGA_TOKEN"], expect=4)["error"]
+    expect_equal(refused["code"], "credentials.no_maps", "a token that reads no maps")
+    expect_in("(publisher)", admin.run("login", "--maps", "--token-file", token).out, "the account for source maps")
+    error = admin.json("invoke", EXTENSION, "/throw", expect=1)["error"]
+    expect_equal(error["location"], where, "place, by the token that is remembered")
+    lines = admin.json("logs", "failures", "--level", "error", "--limit", "500")["lines"]
+    places = [line["author_error"]["location"] for line in lines if "OutOfLuckError" in line["message"]]
+    expect(where in places and set(map(str, places)) == {str(where)}, f"places in the log: {places}")
+    # The second token opens nothing but maps: it is not the one that calls and reads logs.
+    reader = Author(world.author.folder / "reader", world.platform.server.origin, token.read_text().strip(), world.shop.TENANT)
+    expect_equal(reader.json("logs", "--limit", "1", expect=4)["ok"], False, "logs for a publisher")
+
+
+@test("a token of another publisher is no way to the author's line")
+def another_publisher(world):
+    expect_equal(world.platform.operator.post("/api/v1/publishers", {"name": "elsewhere"}).status, 201, "publisher")
+    admin = world.administrator("stranger")
+    admin.env["ALGA_MAPS_TOKEN"] = world.key(role="publisher", publisher="elsewhere")
+    error = admin.json("invoke", EXTENSION, "/throw", expect=1)["error"]
+    expect("location" not in error, f"a place with the map of another publisher: {error.get('location')}")
+    expect_in("is not one of that publisher", error["hint"], "hint")
 
 
 def run():

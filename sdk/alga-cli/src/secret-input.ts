@@ -9,7 +9,7 @@ export interface SecretSource {
   /** File that holds the value. */
   file?: string;
   /** The option that names the file. */
-  option?: '--file' | '--token-file';
+  option?: '--file' | '--token-file' | '--maps-token-file';
 }
 
 /** What the server accepts as a secret; read no further. */

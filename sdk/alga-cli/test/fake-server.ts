@@ -11,6 +11,10 @@ import type { Extension, Install, LogLine } from '../src/server/types.js';
  */
 export class FakeServer {
   readonly token = 'alga_boot_test-token';
+  /** What the account of `token` is; another one than an operator may not read source maps. */
+  role: 'operator' | 'tenant_admin' = 'operator';
+  /** Of the publisher of all extensions, who may read source maps and nothing that is a tenant's. */
+  readonly publisherToken = 'alga_publisher_test-token';
   readonly requests: { method: string; path: string; tenant: string | undefined }[] = [];
   readonly extensions: Extension[] = [];
   readonly installs: Install[] = [];
@@ -66,7 +70,8 @@ export class FakeServer {
       send(response, 200, {});
       return;
     }
-    if (request.headers.authorization !== `Bearer ${this.token}`) {
+    const byPublisher = request.headers.authorization === `Bearer ${this.publisherToken}`;
+    if (!byPublisher && request.headers.authorization !== `Bearer ${this.token}`) {
       send(response, 401, { error: { code: 'auth.bad_token', message: 'unknown token' } });
       return;
     }
@@ -76,14 +81,15 @@ export class FakeServer {
     const route = `${method} ${url.pathname}`;
     const parts = url.pathname.split('/').slice(1).map(decodeURIComponent);
     if (route === 'GET /api/v1/whoami') {
-      const principal = {
-        id: 'p1',
-        roles: ['operator'],
-        tenant: null,
-        publisher: null,
-        label: 'Op',
-      };
+      const principal = byPublisher
+        ? { id: 'p2', roles: ['publisher'], tenant: null, publisher: 'example', label: 'Pub' }
+        : { id: 'p1', roles: [this.role], tenant: null, publisher: null, label: 'Op' };
       send(response, 200, { principal });
+      return;
+    }
+    const forMaps = parts[2] === 'extensions' && parts[6] === 'source-map';
+    if (byPublisher ? !forMaps || tenant !== undefined : forMaps && this.role !== 'operator') {
+      send(response, 403, { error: { code: 'auth.forbidden', message: 'not for this account' } });
       return;
     }
     if (route === 'POST /api/v1/tenants' || route === 'POST /api/v1/publishers') {
@@ -112,7 +118,7 @@ export class FakeServer {
       send(response, 200, { extensions: this.extensions });
       return;
     }
-    if (parts[2] === 'extensions' && parts[6] === 'source-map') {
+    if (forMaps) {
       const map = this.sourceMaps.get(`${parts[3] ?? ''}@${parts[5] ?? ''}`);
       if (map === undefined) notFound(response);
       else sendText(response, 200, map);

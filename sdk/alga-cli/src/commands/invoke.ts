@@ -10,7 +10,7 @@ import { gatewayRefusal, refusalExitCode, refusalHint } from '../server/gateway-
 import { SourceMaps } from '../server/source-maps.js';
 import { readBounded } from '../read-bounded.js';
 import { reasonOf } from '../system-failure.js';
-import { addServerCommand, append, findInstall } from './server-command.js';
+import { addServerCommand, append, findInstall, MAPS_OPTION } from './server-command.js';
 
 interface InvokeOptions {
   method?: string;
@@ -76,7 +76,8 @@ export function registerInvoke(program: Command, environment: Environment): void
     .option('-X, --method <method>', 'HTTP method (default: GET, or POST with --data)')
     .option('-d, --data <json>', 'request body; @file reads it from a file')
     .option('-H, --header <name:value>', 'request header (repeatable)', append)
-    .option('-i, --include', 'print the response headers too');
+    .option('-i, --include', 'print the response headers too')
+    .option(...MAPS_OPTION);
 }
 
 /**

@@ -13,7 +13,7 @@ import { readEvents } from '../server/events.js';
 import type { ApiClient } from '../server/client.js';
 import { SourceMaps } from '../server/source-maps.js';
 import type { LogLine } from '../server/types.js';
-import { addServerCommand, findInstall } from './server-command.js';
+import { addServerCommand, findInstall, MAPS_OPTION } from './server-command.js';
 
 interface LogOptions {
   follow?: boolean;
@@ -65,7 +65,8 @@ export function registerLogs(program: Command, environment: Environment): void {
       ]),
     )
     .option('--request <id>', 'only lines of one request')
-    .option('-n, --limit <count>', 'how many past lines to show, 1 to 1000', count(1, 1000), 100);
+    .option('-n, --limit <count>', 'how many past lines to show, 1 to 1000', count(1, 1000), 100)
+    .option(...MAPS_OPTION);
 }
 
 /**

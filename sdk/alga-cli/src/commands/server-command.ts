@@ -35,6 +35,12 @@ export function addServerCommand<Options = object>(
     .option('--tenant <id>', 'tenant, for accounts that see several (default: ALGA_TENANT_ID)');
 }
 
+/** Option of the commands that show errors at the author's own lines. */
+export const MAPS_OPTION = [
+  '--maps-token-file <file>',
+  "publisher's token, to read source maps with (default: ALGA_MAPS_TOKEN, then alga login --maps)",
+] as const;
+
 /**
  * Whether an argument names an extension: by id, by slug (`publisher.name`), or by the name alone,
  * as it stands in the manifest.

@@ -1,6 +1,7 @@
 import { ExitCode, Failure } from '../failure.js';
 import type { Environment } from '../environment.js';
 import type { Waiting } from '../output.js';
+import { readSecretValue } from '../secret-input.js';
 import { readCredentials } from './credentials.js';
 import { unreachableReason } from './reason.js';
 
@@ -8,6 +9,8 @@ import { unreachableReason } from './reason.js';
 export interface ServerOptions {
   url?: string;
   tenant?: string;
+  /** File with a token that may read source maps. */
+  mapsTokenFile?: string;
 }
 
 export interface Target {
@@ -16,6 +19,8 @@ export interface Target {
   assumed?: boolean;
   token: string | undefined;
   tenant: string | undefined;
+  /** Of an account that may read source maps, where that of the other requests may not. */
+  mapsToken?: string | undefined;
 }
 
 export const DEFAULT_URL = 'http://127.0.0.1:8080';
@@ -48,7 +53,16 @@ export async function resolveTarget(
       nonEmpty(variables['ALGA_TENANT_ID']) ??
       nonEmpty(variables['ALGA_TENANT']) ??
       known?.tenant,
+    mapsToken:
+      options.mapsTokenFile === undefined
+        ? (nonEmpty(variables['ALGA_MAPS_TOKEN']) ?? known?.maps_token)
+        : await readMapsToken(environment, options.mapsTokenFile),
   };
+}
+
+function readMapsToken(environment: Environment, file: string): Promise<string> {
+  const source = { file, option: '--maps-token-file' as const };
+  return readSecretValue(environment, source, 'token for source maps');
 }
 
 function nonEmpty(value: string | undefined): string | undefined {
@@ -116,6 +130,14 @@ export class ApiClient {
 
   get tenant(): string | undefined {
     return this.#target.tenant;
+  }
+
+  /** A client of the same server with the account for source maps, where there is one. */
+  forMaps(): ApiClient | undefined {
+    const { mapsToken: token, ...target } = this.#target;
+    if (token === undefined) return undefined;
+    // The registry is no tenant's, and a publisher may name none.
+    return new ApiClient({ ...target, token, tenant: undefined }, this.#output);
   }
 
   /** A request that must succeed; the answer's JSON, or undefined for an empty one. */

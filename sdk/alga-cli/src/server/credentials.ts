@@ -10,9 +10,12 @@ import { writeFile } from '../write-file.js';
 
 /** What the command knows about one server. */
 export interface ServerCredentials {
-  token: string;
+  /** Left out where only source maps are read with a remembered account. */
+  token?: string;
   /** Tenant that an operator's commands are about. */
   tenant?: string;
+  /** Token that source maps are read with. */
+  maps_token?: string;
 }
 
 interface CredentialsFile {

@@ -62,9 +62,6 @@ const NEVER_SETTLED = {
   change: 'look for a promise whose resolve is never called; every path must call it',
 };
 
-const NO_MAP =
-  'the line is known to the publisher of the extension: log in with an account of the publisher';
-
 interface Execution {
   request_id: string;
   end_class: string;
@@ -133,7 +130,7 @@ async function findThrown(
     if (!message.startsWith('Uncaught ')) continue;
     const [head = ''] = message.slice('Uncaught '.length).split(/\n {4}at /);
     const unmapped = { error: { message: head, stack: message }, ended: false };
-    return map === undefined ? { ...unmapped, hint: NO_MAP } : unmapped;
+    return map === undefined ? { ...unmapped, hint: maps.hint } : unmapped;
   }
   return undefined;
 }
