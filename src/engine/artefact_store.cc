@@ -122,8 +122,21 @@ std::string ArtefactStore::statement(const ContentHash& bundle, std::string_view
 
 Result<std::optional<File>> ArtefactStore::find(const ContentHash& bundle) {
   TRY(std::optional<File> here, find_here(bundle));
-  if (here || !options_.shared || !adopt(bundle)) return here;
-  return find_here(bundle);
+  if (!here && options_.shared && adopt(bundle)) {
+    TRY(here, find_here(bundle));
+  }
+  if (here) note_use(bundle, std::chrono::steady_clock::now());
+  return here;
+}
+
+void ArtefactStore::note_use(const ContentHash& bundle, SteadyTime when) const {
+  // A file that is gone, or a time that cannot be set, costs nothing but order.
+  std::error_code ignored;
+  fs::last_write_time(
+      path_of(bundle),
+      fs::file_time_type::clock::now() - std::chrono::duration_cast<fs::file_time_type::duration>(
+                                             std::chrono::steady_clock::now() - when),
+      ignored);
 }
 
 Result<bool> ArtefactStore::is_offered(const ContentHash& bundle) const {
@@ -207,7 +220,6 @@ Result<std::optional<File>> ArtefactStore::find_here(const ContentHash& bundle) 
     fs::remove(path.string() + ".sig", ignored);
     return std::nullopt;
   }
-  (void)::futimens(file.fd(), nullptr);  // its last use, for eviction; a failure costs order only
   return file;
 }
 

@@ -9,6 +9,7 @@
 #include <string>
 #include <vector>
 
+#include "base/clock.h"
 #include "base/ids.h"
 #include "base/log.h"
 #include "base/metrics.h"
@@ -48,9 +49,10 @@ class ArtefactStore {
                                                                    Metrics& metrics, Logger log);
 
   /// A verified artefact, or none when there is none (any more), neither here nor among the shared
-  /// ones.
+  /// ones. Counts as a use.
   [[nodiscard]] Result<std::optional<File>> find(const ContentHash& bundle);
-  /// The same without a look at the shared ones: waits for the disk, and for nobody else.
+  /// The same without a look at the shared ones, and no use: waits for the disk, and for nobody
+  /// else.
   [[nodiscard]] Result<std::optional<File>> find_here(const ContentHash& bundle);
 
   /// Whether there is an artefact whose signature names a trusted key: among the shared ones where
@@ -66,6 +68,9 @@ class ArtefactStore {
   Status withdraw(const ContentHash& bundle, const std::string& engine);
   /// SharedArtefacts::fingerprint() of this engine.
   [[nodiscard]] std::string engine() const { return SharedArtefacts::fingerprint(options_.compat); }
+
+  /// An artefact that is here was last used then, by somebody who had it in memory.
+  void note_use(const ContentHash& bundle, SteadyTime when) const;
 
   /// Bundles that have an artefact for this engine, most recently used first.
   [[nodiscard]] std::vector<ContentHash> recent() const;

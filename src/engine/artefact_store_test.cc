@@ -39,16 +39,20 @@ class ArtefactStoreTest : public ::testing::Test {
     std::string pattern = (fs::temp_directory_path() / "alga-store-XXXXXX").string();
     EXPECT_NE(::mkdtemp(pattern.data()), nullptr);
     folder_ = pattern;
+    open_for(1);
+  }
+  ~ArtefactStoreTest() override { fs::remove_all(folder_); }
+
+  void open_for(std::uint64_t artefacts) {
     store_ = *ArtefactStore::open({.directory = folder_,
                                    .max_bytes = 1U << 20U,
-                                   .max_artefacts = 1,
+                                   .max_artefacts = artefacts,
                                    .compat = std::string(64, 'e'),
                                    .signer = key_,
                                    .trusted = {key_->public_key()},
                                    .shared = nullptr},
                                   random_, metrics_, Logger(log_, "engine"));
   }
-  ~ArtefactStoreTest() override { fs::remove_all(folder_); }
 
   Status keep(const ContentHash& bundle, const std::string& code) {
     TRY(ArtefactStore::Draft draft, store_->draft());
@@ -139,6 +143,20 @@ TEST_F(ArtefactStoreTest, WhatFailsIsRemovedWithItsSignature) {
   ASSERT_TRUE(there);
   EXPECT_TRUE(*there);
   EXPECT_EQ(tampered(), 1);
+}
+
+TEST_F(ArtefactStoreTest, WhatIsLoadedOutlivesWhatWasMadeAfterIt) {
+  open_for(2);
+  const auto second = *ContentHash::parse(std::string(64, 'b'));
+  const auto third = *ContentHash::parse(std::string(64, 'c'));
+  ASSERT_TRUE(keep(bundle_, "first"));
+  fs::last_write_time(only(".cwasm"), fs::file_time_type::clock::now() - std::chrono::hours{2});
+  ASSERT_TRUE(keep(second, "second"));
+  ASSERT_TRUE(*store_->find(bundle_));
+  EXPECT_EQ(store_->recent(), (std::vector{bundle_, second}));
+  ASSERT_TRUE(keep(third, "third"));
+  EXPECT_TRUE(*store_->find(bundle_));
+  EXPECT_FALSE(*store_->find(second));
 }
 
 }  // namespace

@@ -109,15 +109,36 @@ ComponentCache::~ComponentCache() {
   for (Loaded& done : waiting) {
     done(fail(Kind::unavailable, "engine.unavailable", "the engine is stopping"));
   }
+  note_uses();  // the next start makes ready what was used last
 }
 
 std::shared_ptr<Component> ComponentCache::find_ready(const ContentHash& bundle) {
+  const SteadyTime now = std::chrono::steady_clock::now();
   std::lock_guard lock(mutex_);
   auto found = by_hash_.find(bundle);
   if (found == by_hash_.end()) return nullptr;
   order_.splice(order_.begin(), order_, found->second);
   hits_.add();
-  return found->second->component;
+  Entry& entry = *found->second;
+  entry.used = now;
+  if (!noting_ && now - entry.noted >= options_.note_uses_every) {
+    noting_ = true;
+    loader_.post([this] { note_uses(); });
+  }
+  return entry.component;
+}
+
+void ComponentCache::note_uses() {
+  std::vector<std::pair<ContentHash, SteadyTime>> uses;
+  {
+    const std::scoped_lock lock(mutex_);
+    noting_ = false;
+    for (Entry& entry : order_) {
+      if (entry.used > entry.noted) uses.emplace_back(entry.bundle, entry.used);
+      entry.noted = entry.used;
+    }
+  }
+  for (const auto& [bundle, used] : uses) store_->note_use(bundle, used);
 }
 
 void ComponentCache::load(const ContentHash& bundle, std::filesystem::path wasm,
@@ -193,7 +214,7 @@ void ComponentCache::finish(const ContentHash& bundle, Result<std::shared_ptr<Co
     std::lock_guard lock(mutex_);
     flight = std::move(flights_.extract(bundle).mapped());
     if (outcome) {
-      keep(bundle, *outcome);
+      keep(bundle, *outcome, std::chrono::steady_clock::now());
     } else {
       remember(bundle, outcome.error());
     }
@@ -225,9 +246,10 @@ void ComponentCache::remember(const ContentHash& bundle, const Error& error) {
   if (failed_.size() < most_failures) failed_[bundle] = {error, now + failure_time};
 }
 
-void ComponentCache::keep(const ContentHash& bundle, std::shared_ptr<Component> component) {
+void ComponentCache::keep(const ContentHash& bundle, std::shared_ptr<Component> component,
+                          SteadyTime used) {
   image_bytes_ += component->image_bytes();
-  order_.push_front({bundle, std::move(component)});
+  order_.push_front({bundle, std::move(component), used, used});
   by_hash_[bundle] = order_.begin();
   while (order_.size() > 1 &&
          (order_.size() > options_.max_components || image_bytes_ > options_.max_image_bytes)) {
@@ -264,7 +286,9 @@ void ComponentCache::preload(SteadyTime deadline) {
     ready.emplace_back(bundle, std::move(*linked));
   }
   const std::scoped_lock lock(mutex_);
-  for (auto& [bundle, component] : std::views::reverse(ready)) keep(bundle, std::move(component));
+  for (auto& [bundle, component] : std::views::reverse(ready)) {
+    keep(bundle, std::move(component), {});
+  }
 }
 
 Result<std::uint64_t> ComponentCache::prepare(const ContentHash& bundle,

@@ -69,6 +69,8 @@ class ComponentCache {
     std::uint64_t max_image_bytes = 0;
     std::uint32_t compile_processes = 1;
     CompileBounds compile;  ///< of one component
+    /// By how much the store's order of last use may lag behind ours.
+    std::chrono::milliseconds note_uses_every{std::chrono::minutes{1}};
   };
   ComponentCache(Options options, ab_engine* engine, std::unique_ptr<ArtefactStore> store,
                  Metrics& metrics, Logger log);
@@ -86,7 +88,8 @@ class ComponentCache {
   void load(const ContentHash& bundle, std::filesystem::path wasm,
             std::shared_ptr<const void> lease, Loaded done);
 
-  /// Null unless it is in memory.
+  /// Null unless it is in memory. Touches no disk: that it was used is noted there by another
+  /// thread, now and then.
   [[nodiscard]] std::shared_ptr<Component> find_ready(const ContentHash& bundle);
 
   /// Verifies and links what was used last and is on the disk, as far as it fits and until
@@ -113,6 +116,8 @@ class ComponentCache {
   struct Entry {
     ContentHash bundle;
     std::shared_ptr<Component> component;
+    SteadyTime used;   ///< the epoch: not since it is here
+    SteadyTime noted;  ///< the last use of which the store knows
   };
   using Order = std::list<Entry>;
   struct Flight {
@@ -136,7 +141,10 @@ class ComponentCache {
   enum class Anew : bool { no, yes };
   Status compile(const ContentHash& bundle, const std::filesystem::path& wasm,
                  Anew anew = Anew::no);
-  void keep(const ContentHash& bundle, std::shared_ptr<Component> component);
+  /// `used`: as of Entry, and noted.
+  void keep(const ContentHash& bundle, std::shared_ptr<Component> component, SteadyTime used);
+  /// Tells the store of the uses that it does not know. Blocks.
+  void note_uses();
   void note_full();
 
   const Options options_;
@@ -156,6 +164,7 @@ class ComponentCache {
   std::unordered_map<ContentHash, Flight> flights_;
   std::unordered_map<ContentHash, Failure> failed_;
   std::uint64_t image_bytes_ = 0;
+  bool noting_ = false;  ///< note_uses() is on its way
   bool said_full_ = false;
   std::stop_source stop_;
   CompileTurns turns_;

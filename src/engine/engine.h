@@ -116,6 +116,8 @@ struct Options {
   std::uint64_t memory_cache_bytes = 2ULL << 30U;
   /// How long create() may verify and map what was used last before a restart.
   std::chrono::milliseconds preload_time{2000};
+  /// By how much the disk's order of last use may lag behind the memory's while the engine is open.
+  std::chrono::milliseconds note_uses_every{std::chrono::minutes{1}};
   /// How long a guest computes before others get their turn.
   std::chrono::milliseconds slice{1};
   /// Compile processes at once, the processor time of one, how long it is waited for (0: four times
