@@ -64,6 +64,13 @@ Status write_synced(const fs::path& path, std::string_view text) {
   return {};
 }
 
+/// What was renamed or removed in it before survives a power cut. A failure costs an artefact then,
+/// which is compiled again.
+void sync_folder(const fs::path& path) {
+  const File folder{::open(path.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC)};
+  if (folder.is_open()) (void)::fsync(folder.fd());
+}
+
 /// Whether this path is that of this very file.
 bool names(const fs::path& path, const File& file) {
   struct stat there{}, ours{};
@@ -313,13 +320,21 @@ Status ArtefactStore::settle(const ContentHash& bundle, const Draft& draft,
     fs::remove(draft_signature, failed);
     return wrote;
   }
-  fs::rename(draft_signature, path.string() + ".sig", failed);
-  if (!failed) fs::rename(draft.path, path, failed);
+  // At no instant is a signature beside an artefact of which it is not.
+  if (fs::remove(path, failed)) sync_folder(options_.directory);
+  if (!failed) fs::rename(draft_signature, path.string() + ".sig", failed);
+  if (!failed) {
+    sync_folder(options_.directory);
+    fs::rename(draft.path, path, failed);
+  }
   if (failed) {
+    std::error_code ignored;
+    fs::remove(draft_signature, ignored);
     discard(draft);
     return fail(Kind::unavailable, "engine.cache_io",
                 "cannot keep an artefact: " + failed.message());
   }
+  sync_folder(options_.directory);
   evict();
   return {};
 }

@@ -29,9 +29,9 @@ namespace alga::engine {
 /// leaves behind.
 ///
 /// Files: `<bundle>-<compat>.cwasm` and beside it `.sig` (docs/contracts/artefact.md). Both are
-/// written to a temporary name and renamed, the signature first, so that a crash leaves either a
-/// whole artefact or something that is swept. Bounded by bytes and number, least recently used
-/// first out. Thread-safe; every call blocks.
+/// written to a temporary name and renamed, the signature first, after what they replace was
+/// removed, so that a crash leaves either a whole artefact or something that is swept. Bounded by
+/// bytes and number, least recently used first out. Thread-safe; every call blocks.
 class ArtefactStore {
  public:
   struct Options {
@@ -91,8 +91,9 @@ class ArtefactStore {
   [[nodiscard]] std::filesystem::path path_of(const ContentHash& bundle) const;
   /// Takes a verified artefact from the shared ones; false when there is none.
   bool adopt(const ContentHash& bundle);
-  /// Writes the signature and gives both their names, the signature first: an artefact without one
-  /// would be taken for tampering. The draft is gone afterwards either way.
+  /// Writes the signature and gives both their names, the signature first and in no one's place: an
+  /// artefact without one, or with that of another, would be taken for tampering. The draft is gone
+  /// afterwards either way.
   Status settle(const ContentHash& bundle, const Draft& draft, std::string_view signature);
   [[nodiscard]] Status verify(const ContentHash& bundle, const File& file,
                               const std::filesystem::path& path,

@@ -2,12 +2,14 @@
 
 #include <fcntl.h>
 #include <gtest/gtest.h>
+#include <sys/inotify.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
 #include <array>
 #include <atomic>
 #include <chrono>
+#include <cstring>
 #include <filesystem>
 #include <functional>
 #include <string>
@@ -143,6 +145,33 @@ TEST_F(ArtefactStoreTest, WhatFailsIsRemovedWithItsSignature) {
   ASSERT_TRUE(there);
   EXPECT_TRUE(*there);
   EXPECT_EQ(tampered(), 1);
+}
+
+TEST_F(ArtefactStoreTest, HasWholePairsOrNoneWheneverACrashStopsIt) {
+  // What a crash leaves is what was in the folder after one of these events.
+  const File watch{::inotify_init1(IN_CLOEXEC)};
+  ASSERT_GE(::inotify_add_watch(watch.fd(), folder_.c_str(), IN_DELETE | IN_MOVED_TO), 0);
+  ASSERT_TRUE(keep(bundle_, "first"));
+  ASSERT_TRUE(keep(bundle_, "second"));
+  std::array<char, 65536> buffer{};
+  const ssize_t got = ::read(watch.fd(), buffer.data(), buffer.size());
+  struct Place {
+    int there = 0;  ///< the first or the second; 0: none
+    int put = 0;
+  };
+  Place artefact, signature;
+  for (ssize_t at = 0; at < got;) {
+    ::inotify_event event{};
+    std::memcpy(&event, buffer.data() + at, sizeof event);
+    const std::string_view name = buffer.data() + at + sizeof event;
+    at += static_cast<ssize_t>(sizeof event + event.len);
+    Place& place = name.ends_with(".sig") ? signature : artefact;
+    place.there = (event.mask & IN_DELETE) != 0 ? 0 : ++place.put;
+    EXPECT_TRUE(artefact.there == 0 || artefact.there == signature.there)
+        << artefact.there << " with the signature of " << signature.there;
+  }
+  EXPECT_EQ(artefact.there, 2);
+  EXPECT_EQ(signature.there, 2);
 }
 
 TEST_F(ArtefactStoreTest, WhatIsLoadedOutlivesWhatWasMadeAfterIt) {

@@ -60,6 +60,27 @@ class ArtefactsTest : public testing::EngineTest {
   }
   [[nodiscard]] double tampered() const { return metrics.count("alga_artefacts_tampered_total"); }
 
+  /// Puts something that is no artefact in the place of a guest's, signed as one.
+  void replace_artefact(std::string_view guest, std::string compat) {
+    CountingRandom random;
+    testing::CountingMetrics unused;
+    auto store = ArtefactStore::open({.directory = options.cache,
+                                      .max_bytes = 1U << 30U,
+                                      .max_artefacts = 10,
+                                      .compat = std::move(compat),
+                                      .signer = options.compile_key,
+                                      .trusted = options.trusted_keys,
+                                      .shared = nullptr},
+                                     random, unused, {});
+    ASSERT_TRUE(store);
+    auto draft = (*store)->draft();
+    ASSERT_TRUE(draft);
+    const std::string foreign = "code of another engine";
+    ASSERT_EQ(::write(draft->file.fd(), foreign.data(), foreign.size()),
+              static_cast<ssize_t>(foreign.size()));
+    ASSERT_TRUE((*store)->keep(testing::hash_of(testing::guest_file(guest)), std::move(*draft)));
+  }
+
   /// A compile process that notes its number in `workers` and waits until somebody writes to
   /// `gate`.
   void use_gated_worker() {
@@ -187,6 +208,23 @@ TEST_F(ArtefactsTest, CompilesAnewWhenTheSignatureIsGone) {
   for (const fs::path& signature : files(".sig")) fs::remove(signature);
   EXPECT_EQ(run("echo").end, EndClass::ok);
   EXPECT_EQ(loads_from("compile"), 2);
+}
+
+TEST_F(ArtefactsTest, CompilesAnewWhatWasReplacedByHalf) {
+  ASSERT_EQ(run("echo").end, EndClass::ok);
+  close();
+  // The signature is that of the next artefact: so an earlier version was left by a crash.
+  const std::string before = testing::read_file(artefact("echo"));
+  replace_artefact("echo", engine_compat());
+  testing::write_file(artefact("echo"), before);
+  const auto outcome = run("echo");
+  EXPECT_EQ(outcome.end, EndClass::ok);
+  EXPECT_EQ(outcome.response.body, "hello");
+  EXPECT_EQ(loads_from("compile"), 2);
+  EXPECT_EQ(tampered(), 1) << "nobody can tell the two apart";
+  close();
+  EXPECT_EQ(run("echo").end, EndClass::ok);
+  EXPECT_EQ(loads_from("compile"), 2) << "and is whole again";
 }
 
 TEST_F(ArtefactsTest, SweepsWhatACrashLeft) {
@@ -422,23 +460,7 @@ TEST_F(ArtefactsTest, CompilesAnewWhatATrustedKeySignedForAnotherEngine) {
   const std::string name = path.filename().string();
   const std::string compat = engine_compat();
   ASSERT_EQ(name.substr(65, 16), compat.substr(0, 16)) << name;
-  CountingRandom random;
-  testing::CountingMetrics unused;
-  auto store = ArtefactStore::open({.directory = options.cache,
-                                    .max_bytes = 1U << 30U,
-                                    .max_artefacts = 10,
-                                    .compat = compat,
-                                    .signer = options.compile_key,
-                                    .trusted = options.trusted_keys,
-                                    .shared = nullptr},
-                                   random, unused, {});
-  ASSERT_TRUE(store);
-  auto draft = (*store)->draft();
-  ASSERT_TRUE(draft);
-  const std::string foreign = "code of another engine";
-  ASSERT_EQ(::write(draft->file.fd(), foreign.data(), foreign.size()),
-            static_cast<ssize_t>(foreign.size()));
-  ASSERT_TRUE((*store)->keep(testing::hash_of(testing::guest_file("echo")), std::move(*draft)));
+  replace_artefact("echo", compat);
   EXPECT_EQ(run("echo").end, EndClass::ok);
   EXPECT_EQ(loads_from("compile"), 2);
   EXPECT_EQ(tampered(), 0) << "it was signed";
