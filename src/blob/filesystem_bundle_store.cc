@@ -6,6 +6,7 @@
 
 #include <array>
 #include <cerrno>
+#include <chrono>
 #include <system_error>
 
 #include "archive/extract.h"
@@ -17,6 +18,8 @@ namespace {
 
 namespace fs = std::filesystem;
 using archive::FileDescriptor;
+
+constexpr const char* kTemporaryPrefix = ".put-";
 
 Error store_error(int error, std::string_view action) {
   const std::string text = std::string(action) + ": " + std::generic_category().message(error);
@@ -77,6 +80,19 @@ Result<FileDescriptor> create(const fs::path& path) {
               "create: " + std::generic_category().message(last));
 }
 
+/// What a killed put left in `directory`. One that is alive has written within the hour.
+void remove_leftovers(const fs::path& directory) {
+  const auto old = fs::file_time_type::clock::now() - std::chrono::hours{1};
+  std::error_code error;
+  for (fs::directory_iterator file(directory, error); !error && file != fs::directory_iterator();
+       file.increment(error)) {
+    if (!file->path().filename().native().starts_with(kTemporaryPrefix)) continue;
+    std::error_code gone;
+    const fs::file_time_type written = file->last_write_time(gone);
+    if (!gone && written < old) fs::remove(file->path(), gone);
+  }
+}
+
 }  // namespace
 
 FileSystemBundleStore::FileSystemBundleStore(fs::path root, Random& random, Access access)
@@ -117,7 +133,7 @@ Status FileSystemBundleStore::put_file(std::string_view key, const std::string& 
   TRY(archive::ByteSource source, archive::file_source(path));
   std::array<std::uint8_t, 8> suffix{};
   random_.fill(suffix);
-  Temporary temporary(target.parent_path() / (".put-" + hex_encode(suffix)));
+  Temporary temporary(target.parent_path() / (kTemporaryPrefix + hex_encode(suffix)));
   TRY(const FileDescriptor file, create(temporary.path()));
   for (;;) {
     TRY(const ByteSpan piece, source());
@@ -132,11 +148,13 @@ Status FileSystemBundleStore::put_file(std::string_view key, const std::string& 
 
 Status FileSystemBundleStore::remove(std::string_view key) {
   TRY(const fs::path path, locate(key));
-  if (::unlink(path.c_str()) != 0) return fail(store_error(errno, "remove"));
+  const int failed = ::unlink(path.c_str()) == 0 ? 0 : errno;
+  if (failed == 0 || failed == ENOENT) remove_leftovers(path.parent_path());
   // Directories that became empty go too; a racing put makes its own again.
   for (fs::path parent = path.parent_path(); parent != root_; parent = parent.parent_path()) {
     if (::rmdir(parent.c_str()) != 0) break;
   }
+  if (failed != 0) return fail(store_error(failed, "remove"));
   return {};
 }
 

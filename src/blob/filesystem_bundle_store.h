@@ -10,7 +10,8 @@ namespace alga::blob {
 /// Objects as files below one directory, which must exist. Keys are checked again here
 /// (`blob.invalid_key`). A put writes a temporary file beside its target, flushes and renames it,
 /// so that a crash leaves the old object or the new one; a leftover temporary file is not visible
-/// as an object. Thread-safe; several processes may share the directory.
+/// as an object and goes, once it is an hour old, with a remove() of its directory. Thread-safe;
+/// several processes may share the directory.
 class FileSystemBundleStore final : public domain::BundleStore {
  public:
   enum class Access : bool { read_only, read_write };

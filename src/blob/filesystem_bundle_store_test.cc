@@ -39,6 +39,23 @@ TEST_F(FileSystemStore, LeavesNoEmptyDirectories) {
   EXPECT_TRUE(fs::is_empty(root()));
 }
 
+TEST_F(FileSystemStore, TakesWhatAKilledPutLeftWithTheRestOfItsDirectory) {
+  const auto leave = [&](const char* name, std::chrono::minutes age) {
+    fs::create_directories(root() / "a/b");
+    std::ofstream(root() / "a/b" / name) << "half a bundle";
+    fs::last_write_time(root() / "a/b" / name, fs::file_time_type::clock::now() - age);
+  };
+  leave(".put-0123456789abcdef", std::chrono::minutes{61});
+  leave(".put-fedcba9876543210", std::chrono::minutes{59});
+  ASSERT_TRUE(store_.put_file("a/b/c", file("f", "x")));
+  ASSERT_TRUE(store_.remove("a/b/c"));
+  EXPECT_FALSE(fs::exists(root() / "a/b/.put-0123456789abcdef"));
+  EXPECT_TRUE(fs::exists(root() / "a/b/.put-fedcba9876543210")) << "that put may be alive";
+  leave(".put-fedcba9876543210", std::chrono::minutes{61});
+  EXPECT_EQ(store_.remove("a/b/c").error().code, "blob.not_found");
+  EXPECT_TRUE(fs::is_empty(root()));
+}
+
 TEST_F(FileSystemStore, FollowsNoLinkAndServesNoDirectory) {
   std::ofstream(directory_.path() / "outside") << "secret";
   fs::create_symlink(directory_.path() / "outside", root() / "link");

@@ -16,7 +16,9 @@
 namespace alga::blob::testing {
 
 /// Objects in memory. `fail_with` breaks it; `before_get` runs before each download and
-/// `before_exists` before each question for an object, on the caller's thread.
+/// `before_exists` before each question for an object, on the caller's thread. What `after_put`
+/// answers is the answer to an upload that is stored already; a removal that `before_remove`
+/// refuses does not happen.
 class MemoryBundleStore final : public domain::BundleStore {
  public:
   Status get(std::string_view key, std::uint64_t max_bytes, domain::ByteSink sink) override {
@@ -38,12 +40,15 @@ class MemoryBundleStore final : public domain::BundleStore {
     std::ifstream in(path, std::ios::binary);
     std::ostringstream text;
     text << in.rdbuf();
-    const std::scoped_lock lock(mutex_);
-    if (error_) return alga::fail(*error_);
-    objects_.insert_or_assign(std::string(key), text.str());
-    return {};
+    {
+      const std::scoped_lock lock(mutex_);
+      if (error_) return alga::fail(*error_);
+      objects_.insert_or_assign(std::string(key), text.str());
+    }
+    return after_put ? after_put(key) : Status{};
   }
   Status remove(std::string_view key) override {
+    if (before_remove) TRY_VOID(before_remove(key));
     const std::scoped_lock lock(mutex_);
     if (error_) return alga::fail(*error_);
     const auto object = objects_.find(key);
@@ -74,6 +79,8 @@ class MemoryBundleStore final : public domain::BundleStore {
 
   std::function<void()> before_get;
   std::function<void()> before_exists;
+  std::function<Status(std::string_view key)> after_put;
+  std::function<Status(std::string_view key)> before_remove;
   std::atomic<int> gets = 0;
 
  private:

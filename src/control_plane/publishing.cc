@@ -190,7 +190,7 @@ class Finalization {
       std::string version_id = core_.new_id();
       TRY_VOID(insert_version(sql, extension_id, version_id, version));
       TRY_VOID(insert_content(sql, version_id));
-      TRY_VOID(sql.execute("DELETE FROM bundle_staging WHERE id = $1", {upload_.id}));
+      TRY_VOID(Staging::end(sql, upload_.id));
       TRY_VOID(append_audit(sql, core_, caller_,
                             {.tenant = std::string(kPlatformTenant),
                              .action = "extension.published",
@@ -347,8 +347,8 @@ PublishResult<Publication> Publishing::finalize(const Caller& caller,
   TRY(BundleContent content, open_bundle(core_, archive, scratch.path()));
   Finalization finalization(core_, artefacts_, caller, std::move(content), archive, upload);
   TRY(Publication publication, finalization.run(request.signature_text));
-  // The version is out; what is left of the upload is only litter.
-  Status removed = core_.deps().bundles->remove(blob::staging_key(upload.id));
+  // The version is out; what is left of the upload is only litter, and the sweep takes it.
+  Status removed = staging_.remove(upload.id);
   if (!removed)
     core_.log().warn("an upload could not be removed", {{"code", removed.error().code}});
   return publication;

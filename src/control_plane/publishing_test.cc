@@ -3,6 +3,8 @@
 #include <thread>
 
 #include "base/bytes.h"
+#include "control_plane/core.h"
+#include "control_plane/staging.h"
 #include "control_plane/testing.h"
 
 namespace alga::control_plane {
@@ -40,6 +42,21 @@ class PublishingContract : public OnPlatform {
       count += extension.at("versions").as_array().size();
     }
     return count;
+  }
+  /// As housekeeping does, by the clock and with the store of this platform.
+  std::uint64_t sweep_uploads() {
+    Dependencies deps;
+    deps.database = &p().database();
+    deps.bundles = &p().bundles();
+    deps.clock = &p().clock();
+    SystemRandom random;
+    NoMetrics metrics;
+    deps.random = &random;
+    deps.metrics = &metrics;
+    const Core core(std::move(deps));
+    const auto swept = Staging(core).sweep();
+    EXPECT_TRUE(swept) << swept.error().code;
+    return swept.value_or(0);
   }
   std::string token_;
 };
@@ -175,6 +192,50 @@ TEST_P(PublishingContract, PublishesNothingHalfway) {
   EXPECT_EQ(code(again), "STAGING_NOT_FOUND");
   p().compiler().error = Error{Kind::invalid, "compile.refused", "no"};
   EXPECT_EQ(code(publish(hello("1.0.1"))), "COMPILE_FAILED");
+}
+
+TEST_P(PublishingContract, SweepsWhatAnInterruptedUploadLeft) {
+  // A process that is killed, or an answer that is lost: the object is stored, nobody hears of it.
+  std::string left;
+  p().bundles().after_put = [&](std::string_view key) {
+    left = key;
+    return fail(Kind::unavailable, "blob.unavailable", "the connection broke");
+  };
+  EXPECT_EQ(p().send("POST", "/api/ext-bundles/upload-proxy", token_, hello("1.0.0")).status, 503);
+  p().bundles().after_put = {};
+  ASSERT_TRUE(p().bundles().exists(left).value());
+  p().clock().advance(std::chrono::hours{23});
+  EXPECT_EQ(sweep_uploads(), 0U);
+  p().clock().advance(std::chrono::hours{2});
+  EXPECT_EQ(sweep_uploads(), 1U);
+  EXPECT_FALSE(p().bundles().exists(left).value());
+  EXPECT_EQ(sweep_uploads(), 0U) << "the row is gone, too";
+}
+
+TEST_P(PublishingContract, SweepsWhatAnInterruptedFinalizeLeft) {
+  std::string left;
+  p().bundles().before_remove = [&](std::string_view key) {
+    left = key;
+    return fail(Kind::unavailable, "blob.unavailable", "the connection broke");
+  };
+  ASSERT_EQ(publish(hello("1.0.0")).status, 200) << "the version is out";
+  p().bundles().before_remove = {};
+  ASSERT_TRUE(p().bundles().exists(left).value());
+  Reply again = p().call("POST", "/api/ext-bundles/finalize", token_, object{{"key", left}});
+  EXPECT_EQ(code(again), "STAGING_NOT_FOUND") << again.text;
+  EXPECT_EQ(sweep_uploads(), 1U);
+  EXPECT_FALSE(p().bundles().exists(left).value());
+}
+
+TEST_P(PublishingContract, FindsNoUploadThatNeverReachedTheStore) {
+  Reply upload = p().send("POST", "/api/ext-bundles/upload-proxy", token_, hello("1.0.0"));
+  const std::string key = upload.string("/upload/key");
+  ASSERT_TRUE(p().bundles().remove(key));
+  Reply reply = p().call("POST", "/api/ext-bundles/finalize", token_, object{{"key", key}});
+  EXPECT_EQ(reply.status, 404);
+  EXPECT_EQ(code(reply), "STAGING_NOT_FOUND") << reply.text;
+  p().clock().advance(std::chrono::hours{25});
+  EXPECT_EQ(sweep_uploads(), 1U);
 }
 
 TEST_P(PublishingContract, BelievesRegisteredKeysOnly) {

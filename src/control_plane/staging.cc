@@ -40,15 +40,15 @@ PublishResult<StagedUpload> Staging::store(const Caller& caller, const std::stri
   TRY(std::string name,
       checked_text(filename.empty() ? "bundle.tar.zst" : filename, "filename", 255));
   StagedUpload upload{core_.new_id(), name, size, sha256};
-  // The object first: a row without its object would be found and fail, an object without its row
-  // is swept with the store's staging folder.
-  TRY_VOID(core_.deps().bundles->put_file(blob::staging_key(upload.id), file));
+  // The row first, because the sweep goes by rows: the store cannot list what it holds. After a put
+  // that fails the row stays, too: the store may have taken the object and lost only its answer.
   TRY_VOID(core_.db().write([&](sql::Executor& sql) {
     return sql.execute(
         "INSERT INTO bundle_staging (id, principal, filename, size_bytes, "
         "content_hash, created_at) VALUES ($1, $2, $3, $4, $5, $6)",
         {upload.id, caller.principal.id, name, size, sha256, core_.now()});
   }));
+  TRY_VOID(core_.deps().bundles->put_file(blob::staging_key(upload.id), file));
   return upload;
 }
 
@@ -58,8 +58,8 @@ PublishResult<StagedUpload> Staging::find(const Caller& caller, const std::strin
   TRY(auto row, core_.db().read([&](sql::Executor& sql) {
     return sql.find(
         "SELECT id, filename, size_bytes, content_hash FROM bundle_staging WHERE id = $1 "
-        "AND principal = $2",
-        {*id, caller.principal.id});
+        "AND principal = $2 AND created_at >= $3",
+        {*id, caller.principal.id, core_.now() - kPatience});
   }));
   if (!row) return not_found();
   auto [found, filename, size, hash] =
@@ -80,6 +80,12 @@ Result<bool> Staging::discard(const Caller& caller, const std::string& key) {
   }
   TRY_VOID(remove(upload->id));
   return true;
+}
+
+Status Staging::end(sql::Executor& sql, const std::string& id) {
+  TRY_VOID(
+      sql.execute("UPDATE bundle_staging SET created_at = $1 WHERE id = $2", {WallTime{}, id}));
+  return {};
 }
 
 Status Staging::remove(const std::string& id) {

@@ -19,8 +19,9 @@ struct StagedUpload {
   std::string content_hash;  ///< hex
 };
 
-/// Uploads in the bundle store, under keys of their own, with a row each. One that nobody finalised
-/// within a day is removed. Thread-safe; blocks.
+/// Uploads in the bundle store, under keys of their own, with a row each that is there before the
+/// object and until the object is gone. One that nobody finalised within a day is removed.
+/// Thread-safe; blocks.
 class Staging {
  public:
   explicit Staging(const Core& core) : core_(core) {}
@@ -32,18 +33,24 @@ class Staging {
                                     const std::string& sha256,
                                     const std::optional<std::string>& declared_hash,
                                     const std::optional<std::uint64_t>& declared_size);
-  /// By its key; another principal's upload is `STAGING_NOT_FOUND`.
+  /// By its key; another principal's upload is `STAGING_NOT_FOUND`, and so is one whose day is
+  /// over.
   [[nodiscard]] PublishResult<StagedUpload> find(const Caller& caller,
                                                  const std::string& key) const;
-  /// Brings the bytes to `file` and checks them against the recorded hash.
+  /// Brings the bytes to `file` and checks them against the recorded hash. `STAGING_NOT_FOUND` when
+  /// the upload never reached the store.
   PublishResult<void> fetch(const StagedUpload& upload, const std::filesystem::path& file) const;
   /// Removes row and object; false when there was nothing to remove.
   Result<bool> discard(const Caller& caller, const std::string& key);
+  /// Ends the upload's day with the transaction of `sql`: nobody finds it any more, and what
+  /// remove() leaves of it is the sweep's.
+  static Status end(sql::Executor& sql, const std::string& id);
+  /// Removes the object, then the row; it is no error when either is gone.
+  Status remove(const std::string& id);
   /// Removes what is older than a day; answers how many.
   Result<std::uint64_t> sweep();
 
  private:
-  Status remove(const std::string& id);
   const Core& core_;
 };
 
