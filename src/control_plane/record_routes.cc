@@ -107,8 +107,7 @@ Result<httpd::Response> executions(Services& services, const Call& call) {
   query.install = install.value_or("");
   query.request = call.request.query_param("request").value_or("");
   TRY(query.status,
-      chosen(call, "status",
-             {"started", "ok", "upstream_error", "error", "timeout", "policy_denied"}));
+      chosen(call, "status", {"started", "ok", "upstream_error", "error", "timeout"}));
   if (auto before = call.request.query_param("before")) {
     query.before = parse_rfc3339(*before);
     if (!query.before) {

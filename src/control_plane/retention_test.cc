@@ -193,6 +193,10 @@ TEST_P(Retained, FindsExecutionsByIdRequestStatusAndTime) {
   EXPECT_EQ(ids("?request=request-x1"), "x1;");
   EXPECT_EQ(ids("?status=started&limit=1"), "x2;");
   EXPECT_EQ(ids("?status=ok"), "");
+  for (const char* none : {"policy_denied", "replayed", "OK"}) {
+    const std::string path = std::string("/api/v1/executions?status=") + none;
+    EXPECT_EQ(p().call_malformed("GET", path, admins_["t1"]).status, 400) << none;
+  }
   EXPECT_EQ(ids("?before=" + format_rfc3339(between)), "x1;");
   // Page by page, of which some began in the same moment.
   execution("t1", "x3");

@@ -21,8 +21,9 @@ struct StartedExecution {
   std::string principal_kind, user_id;
 };
 
-/// The gateway's view of the end: `ok`, `upstream_error` (guest status 400 or more), `error`,
-/// `timeout`, `policy_denied`, and a short code such as `runner_transport_error`.
+/// The gateway's view of the end: `ok`, `upstream_error` (guest status 400 or more), `error` or
+/// `timeout`, and a short code such as `runner_transport_error`. What a gateway refuses before its
+/// start() has no row, only a metric.
 struct FinishedExecution {
   std::string id;
   std::string tenant;
