@@ -391,8 +391,9 @@ void add_control_plane(std::vector<Setting>& all) {
   Table records(all, "records");
   records.duration("guest_logs_kept", 14 * day, hour, 3650 * day, "Retention of guest log lines");
   records.size("guest_log_bytes", 256 * MiB, 1 * MiB, 1024 * GiB,
-               "Guest log lines kept per tenant");
-  records.duration("executions_kept", 90 * day, hour, 3650 * day, "Retention of execution records");
+               "Bytes of guest log lines kept per tenant; the oldest lines go first");
+  records.duration("executions_kept", 90 * day, hour, 3650 * day,
+                   "Retention of execution records; this time alone bounds them");
   records.size("spool_bytes", 256 * MiB, 1 * MiB, 64 * GiB,
                "Records that wait on disk for the control plane");
   Table quotas(all, "quotas");

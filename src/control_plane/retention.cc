@@ -8,6 +8,12 @@ namespace {
 /// Small transactions: the writer of records must get its turn.
 constexpr std::uint64_t kRowsAtOnce = 5'000;
 
+/// length() counts characters in both dialects.
+std::string bytes_of_message(sql::Dialect dialect) {
+  return dialect == sql::Dialect::sqlite ? "length(CAST(message AS BLOB))"
+                                         : "octet_length(message)";
+}
+
 }  // namespace
 
 Result<std::uint64_t> Retention::sweep() {
@@ -29,9 +35,8 @@ Result<std::uint64_t> Retention::sweep() {
   TRY_VOID(erase("extension_execution_log", "started_at", core_.now() - policy.executions));
   TRY_VOID(write_off());
   TRY(sql::Rows tenants, core_.db().read([&](sql::Executor& sql) {
-    return sql.query(
-        "SELECT tenant, CAST(sum(length(message)) AS BIGINT) FROM extension_guest_log "
-        "GROUP BY tenant");
+    return sql.query("SELECT tenant, CAST(sum(" + bytes_of_message(sql.dialect()) +
+                     ") AS BIGINT) FROM extension_guest_log GROUP BY tenant");
   }));
   for (const sql::Row& row : tenants) {
     auto [tenant, bytes] = row.as<std::string, std::uint64_t>();
@@ -63,10 +68,9 @@ Result<std::uint64_t> Retention::trim_tenant(const std::string& tenant, std::uin
   std::uint64_t freed = 0;
   while (freed < bytes) {
     TRY(sql::Rows oldest, core_.db().read([&](sql::Executor& sql) {
-      return sql.query(
-          "SELECT id, length(message) FROM extension_guest_log WHERE tenant = $1 ORDER "
-          "BY id LIMIT $2",
-          {tenant, kRowsAtOnce});
+      return sql.query("SELECT id, " + bytes_of_message(sql.dialect()) +
+                           " FROM extension_guest_log WHERE tenant = $1 ORDER BY id LIMIT $2",
+                       {tenant, kRowsAtOnce});
     }));
     if (oldest.empty()) break;
     std::string last;

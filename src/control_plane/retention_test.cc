@@ -163,6 +163,19 @@ TEST_P(Retained, TrimsTheOldestLinesOfATenantThatLogsTooMuch) {
   EXPECT_EQ(messages("t2"), "modest;");
 }
 
+TEST_P(Retained, CountsBytesAndNotCharacters) {
+  std::string wide;
+  for (int i = 0; i < 99; ++i) wide += "\u00e9";  // two bytes each
+  for (int i = 0; i < 10; ++i) line("t1", std::to_string(i) + wide);
+  execution("t1", "after");
+  ASSERT_EQ(messages("t1").size(), 2'000U);
+  sweep([&] { return messages("t1").size() < 2'000; },
+        [](Options& options) { options.retention.guest_log_bytes_per_tenant = 1'000; });
+  const std::string left = messages("t1");
+  EXPECT_LE(left.size(), 1'005U);
+  EXPECT_TRUE(left.starts_with("5")) << left;
+}
+
 TEST_P(Retained, ShowsOneStreamAndGoesOnBehindALine) {
   line("t1", "first");
   line("t1", "printed", "stdout");
