@@ -102,6 +102,7 @@ Status World::Parts::build_control_plane() {
   open_own_broker();
 
   if (std::optional<Secret> token = control_plane->take_bootstrap_token()) {
+    first_start = true;
     const std::string& file = config.text("server.bootstrap_token_file");
     if (file.empty()) {
       std::fprintf(stderr, "bootstrap token: %.*s\n", static_cast<int>(token->reveal().size()),

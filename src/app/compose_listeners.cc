@@ -1,5 +1,6 @@
 #include <algorithm>
 #include <array>
+#include <cstdio>
 #include <utility>
 
 #include "app/world_parts.h"
@@ -130,6 +131,23 @@ Status World::Parts::write_port(std::string_view setting, const httpd::Server& l
   return write_private_file(file, std::to_string(listener.port()) + "\n");
 }
 
+void World::Parts::say_how_to_log_in() const {
+  Endpoint own = endpoint_of(config.text("server.listen"));
+  if (own.host == "0.0.0.0") own.host = "127.0.0.1";
+  if (own.host == "::") own.host = "::1";
+  if (own.host.contains(':')) own.host = "[" + own.host + "]";
+  const bool encrypted = !config.text("tls.certificate").empty();
+  std::string url = config.text("server.public_url");
+  // Without TLS a proxy is in front, which need not let the API through.
+  if (!encrypted || url.empty()) {
+    url = (encrypted ? "https://" : "http://") + own.host + ":" + std::to_string(server->port());
+  }
+  const std::string& file = config.text("server.bootstrap_token_file");
+  std::fprintf(stderr, "log in: %salgad admin whoami --server %s --token-file %s\n",
+               file.empty() ? "put the token into a file and run " : "", url.c_str(),
+               file.empty() ? "FILE" : fs::absolute(file).c_str());
+}
+
 Status World::Parts::listen() {
   TRY_VOID(private_folder(data / "uploads"));
   const std::string& internal = config.text("server.internal_listen");
@@ -159,6 +177,7 @@ Status World::Parts::listen() {
                             }));
   metrics.gauge("alga_startup_seconds", "From the start of the process until it was ready to serve")
       .set(telemetry::process_age().count());
+  if (first_start) say_how_to_log_in();
   // Last: whoever waits for this file finds every listener open.
   TRY_VOID(write_port("server.port_file", *server));
   log.info("ready", {{"port", server->port()},

@@ -81,6 +81,8 @@ struct World::Parts {
   /// The pages of extensions.
   Status build_ui();
   Status listen();
+  /// One line of standard error, after the start that made the bootstrap token.
+  void say_how_to_log_in() const;
   /// Reports what this process depends on and does not find, in the background.
   void look_around();
   void add_common_routes(httpd::Router& router);
@@ -147,6 +149,7 @@ struct World::Parts {
   std::unique_ptr<runner::RunnerRole> runner;
   std::vector<std::unique_ptr<domain::WarmUpTarget>> warm_up;
   std::unique_ptr<control_plane::ControlPlane> control_plane;
+  bool first_start = false;  ///< the control plane has made its bootstrap token
   std::unique_ptr<runner::StorageClient> remote_storage;
   std::unique_ptr<telemetry::RecordShipper> shipper;
   std::unique_ptr<runner::GrantKeyWatch> grant_watch;
