@@ -1,6 +1,7 @@
 #!/usr/bin/python3
 """The story of ./x demo, in one process and in many: every promise of it is kept, and nothing of it is left behind."""
 
+import json
 import os
 import re
 import subprocess
@@ -32,10 +33,32 @@ PROMISES = [
     "an address without a rule is not allowed",
     "the extension's own log lines are there",
     "executions are recorded",
+    "where their time went is on record",
     "the audit trail has events",
     "metrics are served",
     "the secret is in no output of a server",
 ]
+
+
+def shown(said, title):
+    """The lines that the demo shows under a title, a regular expression."""
+    found = re.search(rf"^   {title}\n((?:   │ .*\n)+)", said, re.M)
+    expect(found is not None, f"nothing is shown under {title!r}")
+    return [line.removeprefix("   │ ") for line in found[1].splitlines()]
+
+
+def expect_told(said):
+    """Request, answer, the guest's log lines and where the time went stand in the story."""
+    answer = json.loads("".join(shown(said, r"GET /api/ext/demo\.tickets/tickets -> 200 in \d+ ms")))
+    expect_equal((len(answer["tickets"]), answer["visits"]), (2, 1), "the answer to the first request")
+    expect_equal(shown(said, r"GET /api/ext/demo\.tickets/elsewhere -> 200"), ['{"refused":"not-allowed"}'], "the answer without a rule")
+    expect(any("asked the API" in line for line in shown(said, "alga logs")), "the guest's log lines")
+    head, *rows = [re.split(r" {2,}", line.strip()) for line in shown(said, "where the time of the last ones went")]
+    expect_equal(len(rows), 3, "executions with their time")
+    for row in rows:
+        times = {name: int(value) for name, value in zip(head, row, strict=True)}
+        expect(times["call_us"] > 0, f"the time in the handler: {times}")
+        expect(times["call_us"] <= 1000 * (times["duration_ms"] + 1), f"the handler took longer than the whole: {times}")
 
 
 def told(folder, *options):
@@ -52,6 +75,7 @@ def told(folder, *options):
     expect_equal(done.returncode, 0, f"status of the demo:\n{said[-4000:]}")
     expect_equal(re.findall(r"^   ✓ (.*)$", said, re.M), PROMISES, "promises that were kept")
     expect_in(f"\n{len(PROMISES)} of {len(PROMISES)} promises kept in ", said, "the last line")
+    expect_told(said)
     expect_equal([path.name for path in scratch.iterdir()], [], "what is left behind")
     expect(FIRST_KEY not in said and SECOND_KEY not in said, "the demo shows a secret")
     return said
