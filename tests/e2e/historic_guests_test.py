@@ -6,30 +6,18 @@ tests/guests/historic/build.sh builds them; where their tools cannot be had, eac
 
 import base64
 import json
-import os
 import sys
 import tempfile
 import time
-from pathlib import Path
 
 from harness import bundle
 from harness.lone_runner import TENANT, UNPROTECTED, LoneRunner, execution
-from harness.tap import Skip, eventually, expect, expect_equal, main, test
+from harness.server import historic_fixture
+from harness.tap import eventually, expect, expect_equal, main, test
 
 CONFIG, STORAGE, HTTP, SECRETS = "cap:config.read", "cap:storage.kv", "cap:http.fetch", "cap:secrets.get"
 ALWAYS = ["cap:context.read", "cap:log.emit", "cap:user.read"]
 VERSIONS = ("0-19", "0-20", "0-21", "0-22")
-
-
-def guest(name):
-    """A built component; not to have the tools is a reason to skip, to have failed with them is none."""
-    folder = Path(os.environ["ALGA_GUESTS"]) / "historic"
-    missing = folder / "missing"
-    if missing.exists():
-        raise Skip(missing.read_text().strip())
-    path = folder / f"{name}.wasm"
-    expect(path.exists(), f"{path} was not built by tests/guests/historic/build.sh")
-    return path
 
 
 class World:
@@ -38,7 +26,7 @@ class World:
 
     def place(self, name, capabilities):
         if name not in self.hashes:
-            self.hashes[name] = self.server.place(guest(name), bundle.manifest(capabilities=capabilities))
+            self.hashes[name] = self.server.place(historic_fixture(name), bundle.manifest(capabilities=capabilities))
         return self.hashes[name]
 
     def run(self, name, path, capabilities, providers=None, **more):

@@ -14,6 +14,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 from harness.author import SDK, GuestTools, Workshop, release_only, scratch, with_settings
 from harness.platform import CONFIG, Platform, loopback_rules
+from harness.server import run as algad
 from harness.tap import Skip, expect, expect_equal, expect_in, main, test
 from harness.upstream import Upstream
 
@@ -44,7 +45,7 @@ class Project:
 
     def __init__(self, world, name, make, language=None):
         self.world, self.name, self.make, self.language = world, name, make, language
-        self.failed = self.skipped = self.install = None
+        self.failed = self.skipped = self.install = self.folder = None
         self.seconds = 0.0
 
     def prepare(self):
@@ -53,10 +54,10 @@ class Project:
             return
         began = time.monotonic()
         try:
-            folder = self.make()
-            published = self.world.shop.publish(folder)
+            self.folder = self.make()
+            published = self.world.shop.publish(self.folder)
             rules = loopback_rules(self.world.upstream)
-            options = ("--egress-declared", "--project", folder)
+            options = ("--egress-declared", "--project", self.folder)
             self.install = self.world.shop.install(published["extension"]["id"], *options, egress=rules)
         except Exception as error:  # noqa: BLE001  told by the test of this project
             self.failed = error
@@ -154,6 +155,21 @@ answers("sample cpp-hello", "/hello", {"hello": "world", "from": "C++"})
 answers("template handler on quickjs", "/hello", {"hello": "world"})
 for _libraries in ("zod and lodash", "zod and lodash on quickjs"):
     answers(_libraries, "/hello?email=a@example.com&n=3", {"chunks": [[0, 1], [2]], "name": "fromTheEngine"})
+
+
+def smokes(name, path, wanted):
+    @test(f"algad smoke gets the same answer from {name}, without a server")
+    def smoked(world):
+        component = world.project(name).folder / "dist" / "main.wasm"
+        status, output, errors = algad("smoke", component, "--path", path)
+        expect_equal(status, 0, f"exit status ({output}{errors[-2000:]})")
+        expect_equal(json.loads(output.partition("\n")[2]), wanted, "answer")
+
+
+# Not Python, whose handler asks for a setting: a smoke grants none.
+smokes("template rust", "/hello", {"hello": "world", "from": "Rust"})
+smokes("template cpp", "/hello", {"hello": "world", "from": "C++"})
+smokes("template handler on quickjs", "/hello", {"hello": "world"})
 
 
 @test("zod refuses in the engine what it refuses in Node.js")

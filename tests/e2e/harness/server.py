@@ -8,7 +8,7 @@ import time
 from pathlib import Path
 
 from .client import Client
-from .tap import eventually
+from .tap import Skip, eventually
 
 READY_SECONDS = 60
 STOP_SECONDS = 45
@@ -157,4 +157,16 @@ def fixture(name):
     path = Path(folder) / name
     if not path.exists():
         raise RuntimeError(f"{path} was not built by tests/guests/build.sh")
+    return path
+
+
+def historic_fixture(name):
+    """A component of tests/guests/historic/build.sh; not to have its tools is a reason to skip, to have failed with them is none."""
+    folder = Path(os.environ["ALGA_GUESTS"]) / "historic"
+    missing = folder / "missing"
+    if missing.exists():
+        raise Skip(missing.read_text().strip())
+    path = folder / f"{name}.wasm"
+    if not path.exists():
+        raise RuntimeError(f"{path} was not built by tests/guests/historic/build.sh")
     return path
