@@ -18,11 +18,6 @@ path "kv/data/app/secrets" {
   capabilities = ["create", "read", "update"]
 }
 
-# Secrets of tenants that the host application keeps (vault.tenant_path).
-path "kv/data/tenants/+/secrets" {
-  capabilities = ["read"]
-}
-
 path "auth/token/renew-self" {
   capabilities = ["update"]
 }

@@ -328,7 +328,10 @@ void add_vault(std::vector<Setting>& all) {
   t.text("app_path", Type::text, "kv/data/app/secrets", "KV v2 path of application secrets",
          {{"VAULT_APP_SECRET_PATH"}});
   t.text("tenant_path", Type::text, "kv/data/tenants/{tenantId}/secrets",
-         "KV v2 path of tenants' secrets", {{"VAULT_TENANT_SECRET_PATH_TEMPLATE"}});
+         "KV v2 path of tenants' secrets in the earlier system; accepted and checked, so that its "
+         "environment still starts, and read by nothing, as `TENANT_<id>_<name>` of `env`: here "
+         "secrets belong to installs, and the database keeps them sealed",
+         {{"VAULT_TENANT_SECRET_PATH_TEMPLATE"}});
   t.text("transit_mount", Type::text, "transit", "Mount of the transit engine",
          {{"ALGA_VAULT_TRANSIT_MOUNT"}});
   t.text("transit_key", Type::text, "", "Transit key that encrypts envelopes",
