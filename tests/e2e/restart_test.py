@@ -23,6 +23,15 @@ class World:
         return self.platform.call(self.tenant, self.slug, path)
 
 
+@test("a first start leaves its keys to its own user alone: the envelope key has mode 0600, its folder 0700")
+def private_keys(world):
+    secrets = world.platform.server.folder / "data" / "secrets"
+    expect_in("alga_envelope_keys", [path.name for path in secrets.iterdir()], "secrets of a first start")
+    modes = {path.name: oct(path.stat().st_mode & 0o777) for path in secrets.iterdir() if path.is_file()}
+    expect_equal(modes, dict.fromkeys(modes, "0o600"), "modes of the files")
+    expect_equal(oct(secrets.stat().st_mode & 0o777), "0o700", "mode of the folder")
+
+
 @test("SIGTERM ends the server with status 0")
 def orderly(world):
     expect_equal(world.platform.server.stop(signal.SIGTERM), 0, "exit status")
