@@ -375,7 +375,7 @@ def runner_hangs(world):
         expect(request, "the answer names its request")
 
 
-@test("a slow way to the runners makes answers late, not wrong")
+@test("a slow way to the runners makes answers late, not wrong, under load, too")
 def slow_wire(world):
     wire = world.fleet.wires["execute-0"]
     wire.delay = 0.2
@@ -383,6 +383,9 @@ def slow_wire(world):
         for tenant in TENANTS:
             answer = world.call(tenant, "/secret?key=api_key")
             expect_equal((answer.status, answer.json().get("value")), (200, {"ok": world.secrets[tenant][-1]}), f"an answer ({answer.text()})")
+        with Callers(world) as callers:
+            eventually(lambda: len(callers.seen) > 40, PATIENCE, "answers")
+            expect_equal(set(callers.statuses()), {200}, "what callers are answered")
     finally:
         wire.mend()
 

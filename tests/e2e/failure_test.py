@@ -32,8 +32,8 @@ RETRY = (503, 504)
 class Tenant:
     """One tenant with one install of the echo fixture, and what was acknowledged about it."""
 
-    def __init__(self, platform):
-        self.platform = platform
+    def __init__(self, platform, bundles=None):
+        self.platform, self.bundles = platform, bundles or platform.server.folder / "data"
         self.name = platform.tenant("acme")
         self.headers = {"x-tenant-id": self.name}
         self.publisher = platform.publisher("example")
@@ -140,6 +140,33 @@ class Writers(Repeated):
             self.tenant.acknowledged["installs"].add(name)
 
 
+class Callers(Repeated):
+    """Call the extension without a pause; `seen` holds the status of each answer."""
+
+    def __init__(self, tenant):
+        self.tenant, self.seen = tenant, []
+        super().__init__(*[self._call] * 2)
+
+    def _call(self):
+        self.seen.append(self.tenant.call("/secret?key=api_key").status)
+
+
+def all_served(world, number):
+    """Under load, every kind of write is acknowledged and no caller of the extension is refused; all is there afterwards."""
+    told = world.tenant.acknowledged
+    told["config"] = world.tenant.config()
+
+    def progress():
+        return told["config"], told["secret"], len(told["versions"]), len(told["installs"])
+
+    before = progress()
+    with Writers(world.tenant, world.folder, number) as writers, Callers(world.tenant) as callers:
+        eventually(lambda: all(now > then for now, then in zip(progress(), before)) and len(callers.seen) > 20, 120, "writes of each kind, and calls")
+    expect_equal(writers.strange, [], "answers that were neither good nor a refusal")
+    expect_equal(set(callers.seen), {200}, "what callers are answered")
+    check_state(world.tenant)
+
+
 def check_state(tenant):
     """Everything acknowledged is there, and what is there is whole."""
     told, platform = tenant.acknowledged, tenant.platform
@@ -152,17 +179,15 @@ def check_state(tenant):
     told_versions = {(version, content_hash.removeprefix("sha256:")) for version, content_hash in told["versions"]}
     listed = {(version, content_hash.removeprefix("sha256:")) for version, content_hash in listed}
     expect(told_versions <= listed, f"published and lost: {told_versions - listed}")
-    check_bundles(platform, listed)
+    check_bundles(tenant.bundles, listed)
     for name in told["installs"]:
         answer = platform.operator.get(f"/api/v1/installs/{tenant.slug}/config", headers={"x-tenant-id": name})
         expect_equal((answer.status, answer.json().get("config")), (200, {"who": name}), f"install of {name}")
 
 
-def check_bundles(platform, listed):
+def check_bundles(folder, listed):
     """Every version that the registry lists is in the bundle store, whole."""
-    stored = {}
-    for path in (platform.server.folder / "data").rglob("bundle.tar.zst"):
-        stored[hashlib.sha256(path.read_bytes()).hexdigest()] = path
+    stored = {hashlib.sha256(path.read_bytes()).hexdigest() for path in folder.rglob("bundle.tar.zst")}
     for version, content_hash in listed:
         expect(content_hash in stored, f"version {version} is listed and its bundle is not there")
 
@@ -214,7 +239,7 @@ secret_key = "env:S3_SECRET"
 
     def __enter__(self):
         self.platform.start()
-        self.tenant = Tenant(self.platform)
+        self.tenant = Tenant(self.platform, self.objects.folder / "s3")
         return self
 
     def __exit__(self, *_):
@@ -244,8 +269,10 @@ def postgres_stopped(world):
     expect_equal(tenant.config(), 1, "what was acknowledged, and nothing else")
 
 
-@test("a slow PostgreSQL makes requests slow, not wrong")
+@test("a slow PostgreSQL makes requests slow, not wrong, under load, too")
 def postgres_slow(world):
+    world.wire.delay = 0.02
+    all_served(world, 11)
     world.wire.delay = 0.05
     answer = world.tenant.set_config(3)
     expect_equal(answer.status, 200, f"a write ({answer.text()})")
@@ -329,6 +356,7 @@ def store_stopped(world):
 @test("a slow bundle store makes publishing slow, not wrong; a silent one refuses it after its time, and no caller of an extension waits")
 def store_slow(world):
     world.store_wire.delay = 0.03
+    all_served(world, 12)
     packed, content_hash = pages(world.folder, "slow", "1.0.0")
     answer = world.platform.upload(world.tenant.publisher, packed, content_hash)
     expect_equal((answer.status, answer.json().get("contentHash")), (200, content_hash), f"what was published ({answer.text()})")
