@@ -21,6 +21,7 @@ from harness.network import Relay, SocketRelay
 from harness.platform import CONFIG, Platform
 from harness.repeated import Repeated
 from harness.servers import ObjectStore, Postgres
+from harness.small_disk import SmallDisk
 from harness.tap import Skip, eventually, expect, expect_equal, expect_in, main, test
 
 SEED = int(os.environ.get("ALGA_SEED") or time.time())
@@ -449,43 +450,17 @@ def retried(world, packed, content_hash):
     return answer if answer.status == 200 else None
 
 
-def small_disk(folder, megabytes):
-    """A file system of its own; unmounted by the caller."""
-    folder.mkdir()
-    done = subprocess.run(["mount", "-t", "tmpfs", "-o", f"size={megabytes}m,mode=0700", "tmpfs", folder], capture_output=True)
-    if done.returncode:
-        raise Skip("a small file system cannot be mounted here")
-
-
 @test("a full disk refuses writes without losing one, and needs no restart once there is room")
 def disk_full(_):
     with tempfile.TemporaryDirectory(prefix="alga-e2e.") as folder:
-        disk = Path(folder) / "disk"
-        small_disk(disk, 400)
-        platform = Platform(disk / "p")
-        try:
-            platform.start()
+        with SmallDisk(Path(folder) / "disk", 400) as disk, Platform(disk.folder / "p") as platform:
             check_full_disk(platform, disk)
-        finally:
-            platform.server.stop()
-            subprocess.run(["umount", "-l", disk], check=False)
 
 
 def check_full_disk(platform, disk):
     tenant = Tenant(platform)
     expect_equal(tenant.set_config(1).status, 200, "a write with room")
-    filler = disk / "filler"
-    with open(filler, "wb", buffering=0) as out:
-        try:
-            while True:
-                out.write(b"\0" * 65536)
-        except OSError:
-            pass
-        try:
-            while True:
-                out.write(b"\0")
-        except OSError:
-            pass
+    disk.fill()
     refused, acknowledged = None, 1
     for number in range(2, 400):
         answer = tenant.set_config(number)
@@ -500,7 +475,7 @@ def check_full_disk(platform, disk):
     upload = "/api/ext-bundles/upload-proxy?filename=b.tar.zst"
     answer = platform.operator.post(upload, b"x" * 3_000_000, headers={"content-type": "application/octet-stream"})
     expect_in("http.spool_failed", answer.text(), f"an upload without room ({answer.status})")
-    filler.unlink()
+    disk.free()
     eventually(lambda: tenant.set_config(acknowledged + 1).status == 200, 30, "a write with room again", every=0.2)
     eventually(tenant.works, 30, "executions with room again", every=0.2)
     expect_equal(platform.operator.get("/api/v1/audit/verify").json()["intact"], True, "the audit trail")
