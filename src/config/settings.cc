@@ -477,6 +477,11 @@ Aliases planned_name(std::string_view limit) {
   return {};
 }
 
+/// What an administrator may give one install of its own; of the rest all have the server's.
+bool is_given_to_installs(std::string_view limit) {
+  return limit == "wall_time" || limit == "cpu_time" || limit == "memory";
+}
+
 void add_limits(std::vector<Setting>& all, std::span<const LimitSetting> limits) {
   auto add = [&](const LimitSetting& limit, std::string prefix, std::uint64_t value,
                  std::string description, Aliases aliases) {
@@ -495,8 +500,12 @@ void add_limits(std::vector<Setting>& all, std::span<const LimitSetting> limits)
     what.front() = static_cast<char>(
         what.front() >= 'a' && what.front() <= 'z' ? what.front() - 'a' + 'A' : what.front());
     add(limit, "", limit.default_value, what, planned_name(limit.name));
+    const std::string quoted = "`" + std::string(limit.name) + "`";
     add(limit, "max_", limit.max,
-        "Most that an install may get of `" + std::string(limit.name) + "`", {});
+        is_given_to_installs(limit.name)
+            ? "Most that an install may get of " + quoted
+            : "Highest value of " + quoted + "; a higher one counts as it",
+        {});
   }
 }
 

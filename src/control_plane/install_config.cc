@@ -10,6 +10,7 @@
 #include "crypto/digest.h"
 #include "domain/envelope.h"
 #include "domain/grant.h"
+#include "domain/limits.h"
 
 namespace alga::control_plane {
 namespace {
@@ -32,6 +33,13 @@ Result<Loaded> load(sql::Executor& sql, const PublishPolicy& policy, const Tenan
   TRY(ConfigState config, load_config(sql, install));
   TRY(auto endpoints, load_endpoints(sql, install.version.id));
   return Loaded{std::move(install), std::move(config), std::move(endpoints)};
+}
+
+/// As runners are told it: CPU time travels as `fuel`.
+domain::RequestedLimits requested_limits(const InstallLimits& limits) {
+  domain::RequestedLimits requested{.timeout_ms = limits.timeout_ms, .memory_mb = limits.memory_mb};
+  if (limits.cpu_ms) requested.fuel = *limits.cpu_ms * domain::fuel_per_cpu_ms;
+  return requested;
 }
 
 }  // namespace
@@ -60,7 +68,7 @@ Result<std::shared_ptr<const domain::InstallConfig>> InstallConfigAssembler::ass
       .endpoints = std::move(loaded.endpoints),
       .endpoints_declared = install.version.endpoints_declared,
       .client_portal = install.version.client_portal,
-      .limits = {.timeout_ms = install.timeout_ms, .memory_mb = install.memory_mb},
+      .limits = requested_limits(install.limits),
       .generation = std::to_string(install.generation),
   };
   TRY_VOID(add_secrets(config, install));

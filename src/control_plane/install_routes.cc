@@ -6,20 +6,24 @@ namespace {
 constexpr std::size_t kCapabilities = 64;
 constexpr std::size_t kRules = 100;
 
-struct RequestedInstallLimits {
-  std::optional<std::uint64_t> timeout_ms, memory_mb;
-};
+Result<LimitChange> read_limit(json::Object& object, std::string_view name, std::int64_t most) {
+  LimitChange change;
+  if (!object.has(name)) return change;
+  TRY(const auto value, object.optional_integer(name, 1, most));
+  change.emplace();  // null takes the limit back
+  if (value) change->emplace(static_cast<std::uint64_t>(*value));
+  return change;
+}
 
-Result<RequestedInstallLimits> read_limits(json::Object& root) {
-  RequestedInstallLimits limits;
+Result<LimitChanges> read_limits(json::Object& root) {
+  LimitChanges limits;
   TRY(auto object, root.optional_object("limits"));
   if (!object) return limits;
   // The server's maxima of architecture section 10; the runner clamps again to its own.
-  TRY(auto timeout, object->optional_integer("timeout_ms", 1, 120'000));
-  TRY(auto memory, object->optional_integer("memory_mb", 1, 1'024));
+  TRY(limits.timeout_ms, read_limit(*object, "timeout_ms", 120'000));
+  TRY(limits.memory_mb, read_limit(*object, "memory_mb", 1'024));
+  TRY(limits.cpu_ms, read_limit(*object, "cpu_ms", 60'000));
   TRY_VOID(object->finish());
-  if (timeout) limits.timeout_ms = static_cast<std::uint64_t>(*timeout);
-  if (memory) limits.memory_mb = static_cast<std::uint64_t>(*memory);
   return limits;
 }
 
@@ -68,9 +72,8 @@ Result<httpd::Response> create(Services& services, const Call& call) {
   TRY(auto egress, root.optional_strings("egress", kRules));
   request.egress = egress.value_or(std::vector<std::string>{});
   TRY(request.config, root.string_map("config"));
-  TRY(auto limits, read_limits(root));
-  request.timeout_ms = limits.timeout_ms;
-  request.memory_mb = limits.memory_mb;
+  TRY(const LimitChanges limits, read_limits(root));
+  request.limits = limits.applied_to({});
   TRY(auto named, root.optional_string("tenant", 128));
   TRY_VOID(root.finish());
   TRY(TenantId tenant, call.tenant(named));
@@ -106,9 +109,7 @@ Result<httpd::Response> change_grants(Services& services, const Call& call) {
   TRY(change.capabilities, root.optional_strings("capabilities", kCapabilities));
   TRY(change.withhold, root.optional_strings("withhold", kCapabilities));
   TRY(change.egress, root.optional_strings("egress", kRules));
-  TRY(auto limits, read_limits(root));
-  change.timeout_ms = limits.timeout_ms;
-  change.memory_mb = limits.memory_mb;
+  TRY(change.limits, read_limits(root));
   TRY_VOID(root.finish());
   TRY(TenantId tenant, call.tenant());
   TRY(InstallRow install,

@@ -10,7 +10,7 @@ namespace {
 
 constexpr std::string_view kInstallColumns =
     "SELECT i.tenant, i.id, i.version_id, i.content_hash, i.is_enabled, i.status, i.timeout_ms, "
-    "i.memory_mb, i.generation, i.created_at, i.updated_at, c.version, s.version "
+    "i.memory_mb, i.cpu_ms, i.generation, i.created_at, i.updated_at, c.version, s.version "
     "FROM tenant_extension_install i JOIN extension_registry e ON e.id = i.extension_id "
     "LEFT JOIN tenant_extension_install_config c ON c.tenant = i.tenant AND c.install_id = i.id "
     "LEFT JOIN tenant_extension_install_secrets s ON s.tenant = i.tenant AND s.install_id = i.id ";
@@ -39,11 +39,12 @@ Result<InstallRow> read_install(sql::Executor& sql, const sql::Row& row) {
   std::optional<std::string> config;
   std::optional<std::string> secrets;
   std::tie(install.tenant, install.id, version_id, install.content_hash, install.enabled,
-           install.status, install.timeout_ms, install.memory_mb, install.generation,
-           install.created, install.updated, config, secrets) =
-      row.as<std::string, std::string, std::string, std::string, bool, std::string,
-             std::optional<std::uint64_t>, std::optional<std::uint64_t>, std::uint64_t, WallTime,
-             WallTime, std::optional<std::string>, std::optional<std::string>>();
+           install.status, install.limits.timeout_ms, install.limits.memory_mb,
+           install.limits.cpu_ms, install.generation, install.created, install.updated, config,
+           secrets) = row.as<std::string, std::string, std::string, std::string, bool, std::string,
+                             std::optional<std::uint64_t>, std::optional<std::uint64_t>,
+                             std::optional<std::uint64_t>, std::uint64_t, WallTime, WallTime,
+                             std::optional<std::string>, std::optional<std::string>>();
   install.config_version = config.value_or("");
   install.secrets_version = secrets.value_or("");
   TRY(install.version, load_version(sql, version_id));
@@ -99,10 +100,15 @@ boost::json::array names_of(const domain::CapabilitySet& capabilities) {
   return array_of(capabilities.names());
 }
 
+boost::json::object to_json(const InstallLimits& limits) {
+  boost::json::object object;
+  if (limits.timeout_ms) object["timeout_ms"] = *limits.timeout_ms;
+  if (limits.memory_mb) object["memory_mb"] = *limits.memory_mb;
+  if (limits.cpu_ms) object["cpu_ms"] = *limits.cpu_ms;
+  return object;
+}
+
 boost::json::object to_json(const InstallRow& install) {
-  boost::json::object limits;
-  if (install.timeout_ms) limits["timeout_ms"] = *install.timeout_ms;
-  if (install.memory_mb) limits["memory_mb"] = *install.memory_mb;
   return {{"id", install.id},
           {"tenant", install.tenant},
           {"extension_id", install.version.extension_id},
@@ -120,7 +126,7 @@ boost::json::object to_json(const InstallRow& install) {
           {"egress", array_of(install.egress)},
           {"config_version", install.config_version},
           {"secrets_version", install.secrets_version},
-          {"limits", limits},
+          {"limits", to_json(install.limits)},
           {"created_at", format_rfc3339(install.created)},
           {"updated_at", format_rfc3339(install.updated)}};
 }

@@ -12,6 +12,12 @@
 
 namespace alga::control_plane {
 
+/// What an administrator gave an install instead of the server's values; none: the server's. The
+/// runner's maxima hold whatever stands here.
+struct InstallLimits {
+  std::optional<std::uint64_t> timeout_ms, memory_mb, cpu_ms;
+};
+
 /// An install as it stands in the database.
 struct InstallRow {
   std::string tenant;
@@ -20,7 +26,7 @@ struct InstallRow {
   std::string content_hash;
   bool enabled = false;
   std::string status;
-  std::optional<std::uint64_t> timeout_ms, memory_mb;
+  InstallLimits limits;
   std::uint64_t generation = 0;
   WallTime created, updated;
   domain::CapabilitySet granted;   ///< by an administrator
@@ -43,6 +49,8 @@ struct InstallRow {
 Status touch_install(sql::Executor& sql, const Core& core, const InstallRow& install);
 
 [[nodiscard]] boost::json::object to_json(const InstallRow& install);
+/// Those that are set.
+[[nodiscard]] boost::json::object to_json(const InstallLimits& limits);
 [[nodiscard]] boost::json::array names_of(const domain::CapabilitySet& capabilities);
 [[nodiscard]] boost::json::array array_of(const std::vector<std::string>& strings);
 

@@ -67,6 +67,14 @@ Status store_egress(sql::Executor& sql, const Core& core, const Caller& caller,
   return {};
 }
 
+Status store_limits(sql::Executor& sql, const InstallRow& install, const InstallLimits& limits) {
+  TRY_VOID(sql.execute(
+      "UPDATE tenant_extension_install SET timeout_ms = $1, memory_mb = $2, cpu_ms = "
+      "$3 WHERE tenant = $4 AND id = $5",
+      {limits.timeout_ms, limits.memory_mb, limits.cpu_ms, install.tenant, install.id}));
+  return {};
+}
+
 CapabilityDifference compare_capabilities(const InstallRow& install) {
   auto effective = install.effective();
   return {.requested = install.version.requested,
@@ -111,10 +119,11 @@ Status insert_install(sql::Executor& sql, const Core& core, const TenantId& tena
   TRY(std::uint64_t made,
       sql.execute("INSERT INTO tenant_extension_install (tenant, id, extension_id, version_id, "
                   "content_hash, is_enabled, status, runner_domain, timeout_ms, memory_mb, "
-                  "generation, created_at, updated_at) VALUES ($1, $2, $3, $4, $5, 1, 'enabled', "
-                  "$6, $7, $8, 1, $9, $9) ON CONFLICT DO NOTHING",
+                  "cpu_ms, generation, created_at, updated_at) VALUES ($1, $2, $3, $4, $5, 1, "
+                  "'enabled', $6, $7, $8, $9, 1, $10, $10) ON CONFLICT DO NOTHING",
                   {tenant, id, version.extension_id, version.id, version.content_hash,
-                   domain_of(core, id), request.timeout_ms, request.memory_mb, core.now()}));
+                   domain_of(core, id), request.limits.timeout_ms, request.limits.memory_mb,
+                   request.limits.cpu_ms, core.now()}));
   if (made == 0) {
     return fail(Kind::conflict, "install.exists", "the tenant has this extension already");
   }
@@ -129,6 +138,12 @@ Status check_pilot(const Core& core, const TenantId& tenant) {
 }
 
 }  // namespace
+
+InstallLimits LimitChanges::applied_to(const InstallLimits& before) const {
+  return {.timeout_ms = timeout_ms.value_or(before.timeout_ms),
+          .memory_mb = memory_mb.value_or(before.memory_mb),
+          .cpu_ms = cpu_ms.value_or(before.cpu_ms)};
+}
 
 Result<Installs::Outcome> Installs::create(const Caller& caller, const TenantId& tenant,
                                            const NewInstall& request) {
@@ -151,7 +166,8 @@ Result<Installs::Outcome> Installs::create(const Caller& caller, const TenantId&
                           event_of(install, "install.created",
                                    {{"version", version.version},
                                     {"capabilities", names_of(granted)},
-                                    {"egress", array_of(policy.rules())}})));
+                                    {"egress", array_of(policy.rules())},
+                                    {"limits", to_json(request.limits)}})));
     return find_install(sql, tenant, id);
   }));
   changes_.announce();
@@ -218,20 +234,15 @@ Result<InstallRow> Installs::change_grants(const Caller& caller, const TenantId&
                                 change.capabilities ? granted : install.granted,
                                 change.withhold ? withheld : install.withheld));
     if (change.egress) TRY_VOID(store_egress(sql, core_, caller, install, policy.rules()));
-    if (change.timeout_ms || change.memory_mb) {
-      TRY_VOID(
-          sql.execute("UPDATE tenant_extension_install SET timeout_ms = coalesce($1, "
-                      "timeout_ms), memory_mb = coalesce($2, memory_mb) WHERE tenant = $3 AND "
-                      "id = $4",
-                      {change.timeout_ms, change.memory_mb, tenant, install.id}));
-    }
+    TRY_VOID(store_limits(sql, install, change.limits.applied_to(install.limits)));
     TRY_VOID(touch_install(sql, core_, install));
     TRY(InstallRow after, find_install(sql, tenant, install.id));
     TRY_VOID(append_audit(sql, core_, caller,
                           event_of(after, "install.granted",
                                    {{"capabilities", names_of(after.granted)},
                                     {"withheld", names_of(after.withheld)},
-                                    {"egress", array_of(after.egress)}})));
+                                    {"egress", array_of(after.egress)},
+                                    {"limits", to_json(after.limits)}})));
     return after;
   }));
   changes_.announce();

@@ -17,7 +17,7 @@ struct NewInstall {
   std::vector<std::string> capabilities;
   std::vector<std::string> egress;
   std::map<std::string, std::string> config;
-  std::optional<std::uint64_t> timeout_ms, memory_mb;
+  InstallLimits limits;
 };
 
 /// What an administrator should see before somebody is surprised.
@@ -28,12 +28,19 @@ struct EgressDifference {
   std::vector<std::string> requested, granted, missing;
 };
 
+/// None leaves a limit as it is; a value of none takes it back, so that the server's holds again.
+using LimitChange = std::optional<std::optional<std::uint64_t>>;
+struct LimitChanges {
+  LimitChange timeout_ms, memory_mb, cpu_ms;
+  [[nodiscard]] InstallLimits applied_to(const InstallLimits& before) const;
+};
+
 /// Replaces what is given, leaves the rest.
 struct GrantChange {
   std::optional<std::vector<std::string>> capabilities;
   std::optional<std::vector<std::string>> withhold;  ///< defaults to take away
   std::optional<std::vector<std::string>> egress;
-  std::optional<std::uint64_t> timeout_ms, memory_mb;
+  LimitChanges limits;
 };
 
 /// The installs of a tenant. Every call acts inside `tenant` only; foreign ids are

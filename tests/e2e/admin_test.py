@@ -107,8 +107,10 @@ def installs(world):
     expect_equal([it["id"] for it in world.admin("installs list")["installs"]], [world.install], "installs")
     granted = world.admin(
         "installs grant", world.install, "--capabilities", "cap:config.read", "--capabilities", "cap:secrets.get",
-        "--capabilities", "cap:storage.kv", "--egress", "https://api.example.com", "--limits", '{"timeout_ms": 9000}',
+        "--capabilities", "cap:storage.kv", "--egress", "https://api.example.com", "--limits", '{"timeout_ms": 9000, "cpu_ms": 700}',
     )  # fmt: skip
+    expect_equal(granted["install"]["limits"], {"timeout_ms": 9000, "cpu_ms": 700}, "limits")
+    expect_equal(world.admin("installs grant", world.install, "--limits", '{"timeout_ms": null}')["install"]["limits"], {"cpu_ms": 700}, "one taken back")
     expect_equal(granted["install"]["egress"], ["https://api.example.com"], "egress")
     expect_equal(world.admin("installs grant", world.install, "--egress", "")["install"]["egress"], [], "no egress")
     world.admin("config change", world.install, "--set", "key=after", "--set", "other=1", "--unset", "missing")

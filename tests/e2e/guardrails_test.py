@@ -18,7 +18,7 @@ GIB = 1 << 30
 #: Whatever recurses in it does so on the stack that the server gives it.
 RECURSE = Path(__file__).resolve().parents[1] / "guests" / "text" / "recurse.wasm"
 #: What a caller is answered for each way to end.
-STATUS = {"wall_limit": 504, "memory_limit": 502, "hostcall_limit": 502, "stack_overflow": 502, "guest_error": 502}
+STATUS = {"wall_limit": 504, "cpu_limit": 504, "memory_limit": 502, "hostcall_limit": 502, "stack_overflow": 502, "guest_error": 502}
 
 
 class World:
@@ -77,6 +77,17 @@ def million_headers(world):
 def endless_loop(world):
     # It may compute for longer than it may run.
     world.ends("/loop", "wall_limit", limit="wall_time")
+
+
+@test("an endless loop is stopped by the CPU time of its install, and by the server's again when that is taken back")
+def own_cpu_time(world):
+    install = world.platform.install(world.platform.tenant("thrifty"), world.slug, limits={"timeout_ms": 120_000, "cpu_ms": 300})
+    world.ends("/loop", "cpu_limit", limit="cpu_time", tenant="thrifty")
+    # The server gives 60 s: the time that the loop may take ends it first.
+    change = {"limits": {"cpu_ms": None, "timeout_ms": 1500}}
+    changed = world.platform.operator.put(f"/api/v1/installs/{install['id']}/grants", change, headers={"x-tenant-id": "thrifty"})
+    expect_equal((changed.status, changed.json()["install"]["limits"]), (200, {"timeout_ms": 1500}), f"limits ({changed.text()})")
+    world.ends("/loop", "wall_limit", limit="wall_time", tenant="thrifty")
 
 
 @test("a promise that never resolves ends")

@@ -68,4 +68,8 @@ CREATE TABLE tenant_extension_install_secrets (
 ) {strict};
 )sql";
 
+const std::string_view kInstallCpuTime = R"sql(
+ALTER TABLE tenant_extension_install ADD COLUMN cpu_ms {int};
+)sql";
+
 }  // namespace alga::control_plane::schema

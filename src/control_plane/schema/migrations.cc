@@ -20,6 +20,7 @@ std::span<const sql::Migration> migrations() {
       sql::Migration{10, "no_principals", kNoPrincipals},
       sql::Migration{11, "idempotency_usage", kIdempotencyUsage},
       sql::Migration{12, "artefacts", kArtefactTables},
+      sql::Migration{13, "install_cpu_time", kInstallCpuTime},
   };
   return kSteps;
 }

@@ -16,5 +16,6 @@ extern const std::string_view kLeaseTables;
 extern const std::string_view kNoPrincipals;
 extern const std::string_view kIdempotencyUsage;
 extern const std::string_view kArtefactTables;
+extern const std::string_view kInstallCpuTime;
 
 }  // namespace alga::control_plane::schema
