@@ -179,6 +179,19 @@ TEST_F(GatewayTest, LimitsTheRateOfATenantAndExtension) {
   EXPECT_EQ(ask({.path = "/api/ext/ext-2/items/7", .token = "foreign"}).status, 200);
 }
 
+/// The order of the access policy: who may not is told so whatever the rate, and costs it nothing.
+TEST_F(GatewayTest, AsksWhoMayBeforeItCountsTowardsTheRate) {
+  make({.rate = {.burst = 1, .interval = std::chrono::hours(1)}});
+  add_principal("barred", domain::Role::tenant_user, "t1");
+  principals_.principals["barred"].extensions = {.read = false, .write = false};
+  EXPECT_EQ(refused({.token = "barred"}), "403 gateway.forbidden");
+  EXPECT_EQ(refused({.path = "/api/ext/ext-1/other"}), "404 gateway.endpoint_not_found");
+  EXPECT_EQ(ask({}).status, 200) << "the only place was still there";
+  EXPECT_EQ(refused({}), "429 gateway.rate_limited");
+  EXPECT_EQ(refused({.token = "barred"}), "403 gateway.forbidden") << "both would refuse";
+  EXPECT_EQ(refused({.path = "/api/ext/ext-1/other"}), "404 gateway.endpoint_not_found");
+}
+
 TEST_F(GatewayTest, EndsExtensionsThatCallOneAnother) {
   make({.max_depth = 2});
   EXPECT_EQ(ask({.headers = {{"x-alga-depth", "2"}}}).status, 200);
