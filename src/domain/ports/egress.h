@@ -20,7 +20,7 @@ struct EgressRequest {
   SteadyTime deadline;
   std::uint64_t max_response_bytes = 10U << 20U;
   HeaderLimits header_limits;  ///< of the request and of its answer
-  std::uint32_t depth = 1;  ///< sent as `x-alga-depth`
+  std::uint32_t depth = 1;     ///< sent as `x-alga-depth`
 };
 
 /// The one way out for guests. Judges the URL and the address of each connection by the policy.
