@@ -190,6 +190,25 @@ TEST_P(Leases, WaitForWhoeverAsksWithoutConfirming) {
   advance_until(acknowledged);
 }
 
+TEST_P(Leases, WaitForGatewaysThatConfirmThoughNoSettingSaysThatThereAreAny) {
+  Platform quiet(open(), [](Options& options) { options.lease = kLease; }, near_->secrets());
+  const auto write = [&](const char* text) {
+    ASSERT_TRUE(near_->database().write([&](sql::Executor& sql) { return sql.execute(text); }));
+  };
+  write(
+      "INSERT INTO lease_holders (id, confirmed_seq, expires_at) VALUES ('late', -1, "
+      "9999999999999)");
+  std::atomic<bool> acknowledged = false;
+  std::jthread administrator([&] {
+    EXPECT_EQ(quiet.call("POST", path_ + "/disable", admin_).status, 200);
+    acknowledged = true;
+  });
+  std::this_thread::sleep_for(200ms);
+  EXPECT_FALSE(acknowledged) << "it may be serving from before the change";
+  write("UPDATE lease_holders SET confirmed_seq = 999999");
+  // The clock of the control plane stands still: nothing but that confirmation ends the wait.
+}
+
 TEST_P(Leases, AGatewayThatEndsGivesItsRowBack) {
   {
     Gateway gateway(open());
