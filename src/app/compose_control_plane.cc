@@ -24,6 +24,15 @@ control_plane::QuotaPolicy quota_policy(const config::Config& config) {
   return policy;
 }
 
+control_plane::RetentionPolicy retention_policy(const config::Config& config) {
+  using std::chrono::duration_cast, std::chrono::hours;
+  control_plane::RetentionPolicy policy;
+  policy.guest_logs = duration_cast<hours>(config.duration("records.guest_logs_kept"));
+  policy.executions = duration_cast<hours>(config.duration("records.executions_kept"));
+  policy.guest_log_bytes_per_tenant = config.size("records.guest_log_bytes");
+  return policy;
+}
+
 }  // namespace
 
 Status World::Parts::build_control_plane() {
@@ -54,11 +63,7 @@ Status World::Parts::build_control_plane() {
   options.publishing.pilot_tenants = config.list("publishing.pilot_tenants");
   options.publishing.uploads = static_cast<std::uint32_t>(config.number("publishing.uploads"));
   options.publishing.uploads_window = config.duration("publishing.uploads_window");
-  options.retention.guest_logs =
-      std::chrono::duration_cast<std::chrono::hours>(config.duration("records.guest_logs_kept"));
-  options.retention.executions =
-      std::chrono::duration_cast<std::chrono::hours>(config.duration("records.executions_kept"));
-  options.retention.guest_log_bytes_per_tenant = config.size("records.guest_log_bytes");
+  options.retention = retention_policy(config);
   options.quotas = quota_policy(config);
   options.lease = config.duration("control_plane.lease");
   // Without a gateway of its own, all of them are in other processes; and beside one on a database
