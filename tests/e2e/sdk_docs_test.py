@@ -179,14 +179,23 @@ def in_the_project(page, **files):
     def walked(world):
         project = world.folder / "quickstart" / "my-extension"
         for name, content in files.items():
-            (project / name.replace("_", ".")).write_text(content)
+            (project / name.replace("_", ".")).write_text(content(world) if callable(content) else content)
         walk(world, page, project)
+
+
+def publisher_key(world):
+    """The second token of debugging.md, as an operator makes it: it reads maps, and nothing of a tenant."""
+    answer = world.platform.operator.post(
+        "/api/v1/api-keys", {"label": "maps of the docs", "role": "publisher", "publisher": PUBLISHER}
+    )
+    expect_equal(answer.status, 201, f"a publisher's token ({answer.text()})")
+    return answer.json()["key"]
 
 
 in_the_project("capabilities.md")
 in_the_project("configuration-and-secrets.md", key_txt=SECRET)
 in_the_project("testing.md")
-in_the_project("debugging.md")
+in_the_project("debugging.md", publisher_key=publisher_key)
 in_the_project("limits.md")
 
 
