@@ -139,7 +139,7 @@ int smoke(const std::string& component, const std::string& path) {
   // Shared with callbacks that may come after we have stopped waiting.
   auto loaded = std::make_shared<std::promise<Result<std::shared_ptr<engine::Component>>>>();
   auto ready = loaded->get_future();
-  (*engine)->load(*hash, fs::absolute(component), nullptr,
+  (*engine)->load(*hash, fs::absolute(component), nullptr, {},
                   [loaded](auto outcome) { loaded->set_value(std::move(outcome)); });
   if (ready.wait_for(patience) != std::future_status::ready) {
     return complain({Kind::timeout, "engine.unavailable", "the component was not ready in time"});

@@ -84,6 +84,15 @@ Status World::Parts::build_lone_runner() {
     storage_door->target = remote_storage.get();
   }
 
+  if (control_plane_url.empty()) {
+    logged_records = std::make_unique<telemetry::LoggedRecords>(
+        telemetry::LoggedRecords::Options{
+            .lines_per_second = static_cast<std::uint32_t>(config.number("log.guest_lines"))},
+        *clock, metrics, log.named("guest"));
+    records_door->target = logged_records.get();
+    return {};
+  }
+
   fs::path folder = data / "spool";
   TRY_VOID(private_folder(folder));
   telemetry::RecordSpoolOptions spooling;
@@ -91,8 +100,6 @@ Status World::Parts::build_lone_runner() {
   spooling.max_disk_bytes = config.size("records.spool_bytes");
   TRY(spool, telemetry::RecordSpool::open(spooling, *clock, random, metrics, log.named("spool")));
   records_door->target = spool.get();
-  if (control_plane_url.empty()) return {};
-
   shipper = std::make_unique<telemetry::RecordShipper>(
       *spool,
       [this, link = link_to(control_plane_url)](const telemetry::RecordSpool::Batch& batch) {

@@ -124,15 +124,20 @@ void World::Parts::build_opener(const domain::EnvelopePolicy& envelopes) {
   opening.transit_mount = config.text("vault.transit_mount");
   opening.allowed_mounts = config.list("vault.allowed_mounts");
   opening.allow_unbound_transit = config.flag("vault.allow_unbound_transit");
+  // As many may wait as may be prepared at a time, in all and of one tenant: it is the runner that
+  // refuses them first.
+  const domain::Lines lines =
+      domain::lines_of(static_cast<std::uint32_t>(limits.value(domain::Limit::executions)));
   opening_pool = std::make_unique<async::BlockingPool>(config.number("secrets.opening_threads"),
-                                                       1'000, "secrets");
+                                                       lines.process, "secrets");
   opener = std::make_unique<vault::EnvelopeOpener>(
       opening,
       vault::EnvelopeOpener::Dependencies{
           .clock = *clock,
           .metrics = metrics,
           .sealing_keys = [this] { return secret_parts.ring->opening(); },
-          .submit = [this](auto job) { return opening_pool->submit(std::move(job)); },
+          .submit = [this](const TenantId& tenant,
+                           auto job) { return opening_pool->submit(tenant.str(), std::move(job)); },
           .transit = secret_parts.transit.get(),
           .broker = &secret_parts.broker,
           .refresh_sealing_keys = [this] { secret_parts.ring->refresh_for_unknown_key(); }});

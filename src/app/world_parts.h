@@ -35,6 +35,7 @@
 #include "sql/database.h"
 #include "telemetry/execution_spans.h"
 #include "telemetry/json_log.h"
+#include "telemetry/logged_records.h"
 #include "telemetry/otlp_exporter.h"
 #include "telemetry/prometheus_metrics.h"
 #include "telemetry/record_shipper.h"
@@ -135,6 +136,7 @@ struct World::Parts {
   std::unique_ptr<sql::Database> database;
   std::unique_ptr<domain::Authenticator> oidc, sessions, people;
   std::unique_ptr<telemetry::RecordSpool> spool;
+  std::unique_ptr<telemetry::LoggedRecords> logged_records;
   std::unique_ptr<domain::GrantVerifier> grants;
   std::unique_ptr<engine::UiProxy> ui_proxy;
   std::unique_ptr<vault::EnvelopeOpener> opener;

@@ -69,6 +69,11 @@ Status write_index(TreeWriter& tree, const ExtractedBundle& bundle) {
   return write_all(file.get(), as_bytes(text));
 }
 
+std::unexpected<Error> too_many_entries(const Limits& limits) {
+  return fail(Kind::too_large, "archive.too_many_entries",
+              "more than " + std::to_string(limits.entries) + " entries");
+}
+
 std::unexpected<Error> not_ready(std::string_view why) {
   return fail(Kind::not_found, "archive.not_ready", "no extracted bundle: " + std::string(why));
 }
@@ -137,16 +142,28 @@ Result<ExtractedBundle> extract_bundle(ByteSource source, const std::filesystem:
   for (;;) {
     TRY(const auto entry, tar->next());
     if (!entry) break;
-    if (++entries > limits.entries) {
-      return fail(Kind::too_large, "archive.too_many_entries",
-                  "more than " + std::to_string(limits.entries) + " entries");
-    }
+    if (++entries > limits.entries) return too_many_entries(limits);
     TRY_VOID(extract_entry(*tar, *entry, tree, paths, bundle));
   }
   std::ranges::sort(bundle.files, {}, &ExtractedFile::path);
   TRY_VOID(write_index(tree, bundle));
   TRY_VOID(tree.commit());
   return bundle;
+}
+
+Result<std::uint64_t> disk_bytes(ByteSource source, const Limits& limits) {
+  constexpr std::uint64_t block = 4096;
+  TRY(const auto tar, TarStream::open(std::move(source), limits));
+  std::uint64_t bytes = 2 * block;  // the directory itself and the index
+  std::uint32_t entries = 0;
+  for (;;) {
+    TRY(const auto entry, tar->next());
+    if (!entry) return bytes;
+    if (++entries > limits.entries) return too_many_entries(limits);
+    // Of itself, and of its name in a directory and in the index.
+    bytes += entry->directory ? block : (entry->size + block - 1) / block * block;
+    bytes += 2 * entry->name.size();
+  }
 }
 
 Result<ExtractedBundle> read_index(const std::filesystem::path& directory) {

@@ -68,6 +68,10 @@ using ByteSource = std::move_only_function<Result<ByteSpan>()>;
                                                      const std::filesystem::path& destination,
                                                      const Limits& limits, Random& random);
 
+/// What extract_bundle() would take of a disk, reading the whole archive: files and directories
+/// rounded up to blocks of 4 KiB. Blocks. Errors: as extract_bundle().
+[[nodiscard]] Result<std::uint64_t> disk_bytes(ByteSource source, const Limits& limits);
+
 /// Reads the `.ready` index of an extracted bundle. `archive.not_ready` when the directory is not a
 /// completely extracted bundle. The files themselves are not read again.
 [[nodiscard]] Result<ExtractedBundle> read_index(const std::filesystem::path& directory);

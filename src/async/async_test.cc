@@ -98,6 +98,66 @@ TEST(BlockingPool, FinishesWhatWaitsWhenItCloses) {
   EXPECT_FALSE(pool.submit([] {}));
 }
 
+TEST(BlockingPool, ALineHasItsShare) {
+  constexpr std::size_t threads = 4, queued = 16;
+  BlockingPool pool(threads, queued);
+  const BlockingPool::Share share = BlockingPool::usual_share(threads, queued);
+  EXPECT_EQ(share.threads, 3U);
+  EXPECT_EQ(share.queued, 4U);
+  std::latch busy(3), release(1), other(1), unnamed(1), rest(4);
+  for (std::size_t i = 0; i < share.threads; ++i) {
+    ASSERT_TRUE(pool.submit("slow", [&] {
+      busy.count_down();
+      release.wait();
+    }));
+  }
+  busy.wait();
+  for (std::size_t i = 0; i < share.queued; ++i) {
+    ASSERT_TRUE(pool.submit("slow", [&] { rest.count_down(); }));
+  }
+  EXPECT_FALSE(pool.submit("slow", [] {})) << "its part of the queue is used up";
+  EXPECT_EQ(pool.queued(), share.queued);
+  // The fourth thread is for others, also for the line that has no name.
+  ASSERT_TRUE(pool.submit("other", [&] { other.count_down(); }));
+  other.wait();
+  ASSERT_TRUE(pool.submit([&] { unnamed.count_down(); }));
+  unnamed.wait();
+  EXPECT_EQ(pool.queued(), share.queued) << "the line that has its threads got no other";
+  release.count_down();
+  rest.wait();
+}
+
+TEST(BlockingPool, LinesTakeTurns) {
+  std::latch held(1);
+  std::string order;  // written by one thread
+  {
+    BlockingPool pool(1, 100);
+    ASSERT_TRUE(pool.submit([&] { held.wait(); }));
+    for (const char* line : {"a", "a", "a", "b", "c", "b"}) {
+      ASSERT_TRUE(pool.submit(line, [&order, line] { order += line; }));
+    }
+    held.count_down();
+  }
+  EXPECT_EQ(order, "abcaba");
+}
+
+TEST(BlockingPool, FinishesTheLinesToo) {
+  std::atomic<int> done{0};
+  BlockingPool pool(3, 400);
+  for (int i = 0; i < 90; ++i) ASSERT_TRUE(pool.submit(i % 2 == 0 ? "a" : "b", [&] { ++done; }));
+  pool.close();
+  EXPECT_EQ(done, 90);
+}
+
+TEST(BlockingPool, OneThreadServesLinesToo) {
+  EXPECT_EQ(BlockingPool::usual_share(1, 1).threads, 1U);
+  EXPECT_EQ(BlockingPool::usual_share(1, 1).queued, 1U);
+  std::latch done(1);
+  BlockingPool pool(1, 1);
+  ASSERT_TRUE(pool.submit("line", [&] { done.count_down(); }));
+  done.wait();
+}
+
 Task<Result<int>> slow(bool* cancelled) {
   auto executor = co_await boost::asio::this_coro::executor;
   boost::asio::steady_timer timer(executor, 1h);

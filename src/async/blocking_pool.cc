@@ -1,6 +1,7 @@
 #include "async/blocking_pool.h"
 
 #include <algorithm>
+#include <optional>
 
 #include "async/thread_name.h"
 #include "base/late.h"
@@ -8,7 +9,7 @@
 namespace alga::async {
 
 BlockingPool::BlockingPool(std::size_t threads, std::size_t max_queued, std::string name)
-    : max_queued_(max_queued) {
+    : max_queued_(max_queued), share_(usual_share(std::max<std::size_t>(threads, 1), max_queued)) {
   threads = std::max<std::size_t>(threads, 1);
   threads_.reserve(threads);
   for (std::size_t i = 0; i < threads; ++i) {
@@ -21,10 +22,17 @@ BlockingPool::BlockingPool(std::size_t threads, std::size_t max_queued, std::str
 
 BlockingPool::~BlockingPool() { close(); }
 
-bool BlockingPool::submit(std::move_only_function<void()> job) {
+BlockingPool::Share BlockingPool::usual_share(std::size_t threads, std::size_t max_queued) {
+  const std::size_t left_to_others = std::max<std::size_t>(1, threads / 4);
+  return {.threads = threads > left_to_others ? threads - left_to_others : 1,
+          .queued = std::max<std::size_t>(1, max_queued / 4)};
+}
+
+bool BlockingPool::submit(const std::string& line, std::move_only_function<void()> job) {
   const std::scoped_lock lock(mutex_);
   if (closed_ || jobs_.size() >= max_queued_) return false;
-  jobs_.push_back(std::move(job));
+  if (!line.empty() && jobs_.size(line) >= share_.queued) return false;
+  jobs_.push(line, std::move(job));
   // Under the lock: whoever hears from the job that it is done may close the pool and free it, and
   // closing waits for the lock.
   wake_.notify_one();
@@ -47,18 +55,30 @@ std::size_t BlockingPool::queued() const {
   return jobs_.size();
 }
 
+bool BlockingPool::may_run(const std::string& line) const {
+  const auto found = running_.find(line);
+  return found == running_.end() || found->second < share_.threads;
+}
+
 void BlockingPool::work() {
+  std::unique_lock lock(mutex_);
   while (true) {
-    std::move_only_function<void()> job;
-    {
-      std::unique_lock lock(mutex_);
-      wake_.wait(lock, [this] { return closed_ || !jobs_.empty(); });
-      if (jobs_.empty()) return;
-      job = std::move(jobs_.front());
-      jobs_.pop_front();
-    }
+    std::optional<decltype(jobs_)::Taken> next;
+    wake_.wait(lock, [&] {
+      next = jobs_.pop([this](const std::string& line) { return may_run(line); });
+      return next || closed_;
+    });
+    // What is left when the pool closes belongs to lines whose threads come back for it.
+    if (!next) return;
+    const std::string line = std::move(next->line);
+    if (!line.empty()) ++running_[line];
+    lock.unlock();
     come_late(std::chrono::milliseconds{4});
-    job();
+    next->item();
+    next.reset();
+    lock.lock();
+    if (line.empty()) continue;
+    if (const auto mine = running_.find(line); --mine->second == 0) running_.erase(mine);
   }
 }
 

@@ -6,18 +6,19 @@
 #include <boost/asio/use_awaitable.hpp>
 #include <condition_variable>
 #include <cstddef>
-#include <deque>
 #include <exception>
 #include <functional>
 #include <mutex>
 #include <string>
 #include <thread>
 #include <type_traits>
+#include <unordered_map>
 #include <utility>
 #include <vector>
 
 #include "async/hand_over.h"
 #include "async/task.h"
+#include "base/fair_queue.h"
 #include "base/result.h"
 
 namespace alga::async {
@@ -37,6 +38,15 @@ struct AsResult<Result<T>> {
 /// `max_queued` jobs wait, more are refused with `async.pool_full` (unavailable). Thread-safe.
 class BlockingPool {
  public:
+  /// What one line may have of the pool: threads, and jobs that wait.
+  struct Share {
+    std::size_t threads, queued;
+  };
+  /// Three quarters of the threads and a quarter of what may wait: whoever is slow leaves others a
+  /// thread, where there is more than one, and whoever floods the greater part of the queue.
+  [[nodiscard]] static Share usual_share(std::size_t threads, std::size_t max_queued);
+
+  /// With usual_share() for each line.
   BlockingPool(std::size_t threads, std::size_t max_queued, std::string name = "blocking");
   /// close()s.
   ~BlockingPool();
@@ -63,8 +73,8 @@ class BlockingPool {
             });
             shared.reset();
           };
-          const bool queued =
-              submit([answer, work = std::move(work)]() mutable { answer(invoke<Outcome>(work)); });
+          const bool queued = this->submit(
+              [answer, work = std::move(work)]() mutable { answer(invoke<Outcome>(work)); });
           if (!queued) answer(refused());
         },
         boost::asio::use_awaitable, std::move(job));
@@ -72,7 +82,12 @@ class BlockingPool {
 
   /// Queues `job` without an answer. False when the pool is full or closed; the job is dropped.
   /// It must not throw.
-  [[nodiscard]] bool submit(std::move_only_function<void()> job);
+  [[nodiscard]] bool submit(std::move_only_function<void()> job) {
+    return submit({}, std::move(job));
+  }
+  /// In a line of that name, such as a tenant's. Lines take turns, and each has its share of the
+  /// pool; false also when that is used up. The line without a name has all of the pool.
+  [[nodiscard]] bool submit(const std::string& line, std::move_only_function<void()> job);
 
   /// Takes no more jobs, runs those that wait and joins the threads.
   void close();
@@ -98,11 +113,14 @@ class BlockingPool {
   static std::unexpected<Error> thrown(const char* what);
   static std::unexpected<Error> refused();
   void work();
+  [[nodiscard]] bool may_run(const std::string& line) const;
 
   const std::size_t max_queued_;
+  const Share share_;
   mutable std::mutex mutex_;
   std::condition_variable wake_;
-  std::deque<std::move_only_function<void()>> jobs_;
+  FairQueue<std::move_only_function<void()>> jobs_;
+  std::unordered_map<std::string, std::size_t> running_;  ///< threads of each line with a name
   bool closed_ = false;
   std::vector<std::thread> threads_;
 };

@@ -27,6 +27,7 @@ constexpr std::string_view kLockName = ".lock";
 constexpr std::string_view kDownloadPrefix = ".download-";
 constexpr std::string_view kEvictedPrefix = ".evicted-";
 /// Inside a bundle's directory; no clash, because hidden entries are never extracted.
+constexpr std::string_view disk_full = "archive.disk_full";
 constexpr std::string_view kProofs = ".entitled";
 constexpr std::uint64_t kMaxManifestBytes = 1U << 20U;
 constexpr std::array<double, 10> kSeconds{0.01, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 15, 60};
@@ -265,8 +266,9 @@ Status BundleCache::look_on_disk(const Question& question) {
     if (ready && question.owner) hits_.add(static_cast<double>(answered));
     return {};
   }
+  const std::string line = question.owner ? question.owner->tenant.str() : std::string{};
   const bool taken =
-      downloads_.submit([this, question] { take(question, &BundleCache::look_in_store); });
+      downloads_.submit(line, [this, question] { take(question, &BundleCache::look_in_store); });
   if (!taken) return not_taken();
   return {};
 }
@@ -415,7 +417,15 @@ Result<std::shared_ptr<const CachedBundle>> BundleCache::fetch(const ContentHash
   const SteadyTime begin = use_.clock.steady();
   const ScopedFile file(options_.root /
                         (std::string(kDownloadPrefix) + random_suffix(use_.random)));
-  TRY_VOID(download(hash, key, file.path()));
+  Status downloaded = download(hash, key, file.path());
+  if (!downloaded && downloaded.error().code == disk_full) {
+    // How large it is nobody knows yet: as much gives way as it may be.
+    ::unlink(file.path().c_str());
+    const std::uint64_t kept = bytes();
+    evict(kept - std::min(kept, options_.limits.archive_bytes));
+    downloaded = download(hash, key, file.path());
+  }
+  TRY_VOID(downloaded);
   TRY(archive::ExtractedBundle index, extract(hash, file.path()));
   const std::uint64_t bytes = index.unpacked_bytes;
   TRY(std::string manifest, read_manifest(directory(hash), index));
@@ -465,10 +475,34 @@ Result<archive::ExtractedBundle> BundleCache::extract(const ContentHash& hash,
     auto index =
         archive::extract_bundle(std::move(source), directory(hash), options_.limits, use_.random);
     if (!index) domain::count_limit_hit(use_.metrics, index.error().code);
-    const bool again = !index && attempt == 0 && index.error().code == "archive.disk_full";
-    if (!again) return index;
-    evict(0);  // the disk is fuller than our bound knows: give back all that nobody holds
+    if (index || attempt > 0 || index.error().code != disk_full) return index;
+    // The disk is fuller than our bound knows: others give way, if that is enough.
+    TRY(archive::ByteSource again, archive::file_source(file));
+    const auto needed = archive::disk_bytes(std::move(again), options_.limits);
+    if (!needed || !make_room(*needed)) return index;
   }
+}
+
+/// Removes what nobody holds, least recently used first, until so much of the disk is free. False
+/// when that cannot be had; then nothing is removed.
+bool BundleCache::make_room(std::uint64_t bytes) {
+  std::error_code error;
+  const fs::space_info disk = fs::space(options_.root, error);
+  if (error) return false;
+  if (disk.available >= bytes) return true;
+  const std::uint64_t missing = bytes - disk.available;
+  std::uint64_t target = 0;
+  {
+    const std::scoped_lock lock(mutex_);
+    std::uint64_t idle = 0;
+    for (const auto& [hash, entry] : entries_) {
+      if (entry.bundle.use_count() <= 1) idle += entry.bytes;
+    }
+    if (idle < missing) return false;
+    target = bytes_ - missing;
+  }
+  evict(target);
+  return true;
 }
 
 void BundleCache::forget(const std::shared_ptr<const CachedBundle>& bundle) {

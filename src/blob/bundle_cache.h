@@ -79,6 +79,7 @@ class BundleCache {
     archive::Limits limits;                  ///< of each bundle
     std::size_t downloads = 8;               ///< at once, each on a thread of its own
     std::size_t max_waiting = 10'000;        ///< for a place among them; more are refused
+                                             ///< (BlockingPool::Share: one tenant's sooner)
   };
   struct Dependencies {
     domain::BundleStore& store;
@@ -179,6 +180,7 @@ class BundleCache {
   Result<archive::ExtractedBundle> extract(const ContentHash& hash,
                                            const std::filesystem::path& file);
   void evict(std::uint64_t target);
+  bool make_room(std::uint64_t bytes);
 
   const Options options_;
   Dependencies use_;

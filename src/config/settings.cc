@@ -463,6 +463,10 @@ void add_observability(std::vector<Setting>& all) {
                "Share of successful executions that get a line; failures always do");
   log.fraction("capability_sample", "0",
                "Share of capability calls that get a line; denials always do");
+  log.integer("guest_lines", 100, 0, 100'000,
+              "Lines in a second, a thousand more at once, that the guests of one tenant may write "
+              "into the log of a runner without a control plane: what they log, and how they "
+              "failed. 0: none");
   Table telemetry(all, "telemetry");
   telemetry.text("otlp_url", Type::url, "", "OTLP/HTTP endpoint for traces; empty: none");
   telemetry.fraction("trace_sample", "0.01",

@@ -85,8 +85,8 @@ constexpr std::array<LimitInfo, limit_count> table{{
      "stored values of an install together"},
     {Limit::executions, "executions", count, 256, 1, 20'000, "limit.executions",
      "executions at once in this process, those included that wait for an answer; four times as "
-     "many may wait for a place, of one tenant a quarter of those, of one install three quarters "
-     "of its tenant's, rounded up"},
+     "many may wait for a place, and as many be prepared (bundle, secrets, component), of one "
+     "tenant a quarter of those, of one install three quarters of its tenant's, rounded up"},
     {Limit::executions_per_tenant, "executions_per_tenant", count, 0, 0, 20'000,
      "limit.executions_per_tenant",
      "executions at once of one tenant in this process; 0: a quarter of `executions`, at least "
@@ -146,6 +146,12 @@ std::uint64_t settle(const ServerLimits& server, Limit limit,
 std::span<const LimitInfo, limit_count> all_limits() { return table; }
 
 const LimitInfo& info(Limit limit) { return table[static_cast<std::size_t>(limit)]; }
+
+Lines lines_of(std::uint32_t executions) {
+  const std::uint32_t process = executions * 4;
+  const std::uint32_t tenant = std::max(1U, process / 4);
+  return {.process = process, .tenant = tenant, .install = tenant - tenant / 4};
+}
 
 void count_limit_hit(Metrics& metrics, Limit limit) {
   metrics

@@ -71,6 +71,13 @@ struct LimitInfo {
 [[nodiscard]] const LimitInfo& info(Limit limit);
 [[nodiscard]] std::optional<Limit> parse_limit(std::string_view name);
 
+/// How many executions may wait for a place, and how many may be prepared at a time, in a process
+/// that runs so many at once: of all tenants, of one, and of one install.
+struct Lines {
+  std::uint32_t process, tenant, install;
+};
+[[nodiscard]] Lines lines_of(std::uint32_t executions);
+
 /// Every hit counts here, with the label `limit` = name.
 inline constexpr std::string_view limit_hits_metric = "alga_limit_hits_total";
 

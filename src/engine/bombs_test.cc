@@ -217,7 +217,7 @@ TEST_P(BombsTest, EndSoonInAProcessOfTheirOwn) {
   }
   // None of them can run: they export no handler.
   std::promise<Loaded> promise;
-  engine().load(testing::hash_of(file), file, nullptr,
+  engine().load(testing::hash_of(file), file, nullptr, "acme",
                 [&](Loaded answer) { promise.set_value(std::move(answer)); });
   EXPECT_FALSE(promise.get_future().get());
 

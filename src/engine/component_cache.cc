@@ -21,6 +21,10 @@ constexpr std::string_view incompatible = "engine.artefact_incompatible";
 /// How long a bundle that cannot run is not compiled again, and how many of them are remembered.
 constexpr std::chrono::minutes failure_time{1};
 constexpr std::size_t most_failures = 1000;
+/// How many bundles are made ready or wait for it, in all and of one line, and when to come back.
+constexpr std::size_t most_flights = 1024;
+constexpr std::size_t most_flights_of_line = 64;
+constexpr std::uint32_t retry_after_no_room_s = 2;
 /// When to come back to a process that may not compile.
 constexpr std::uint32_t retry_after_uncompiled_s = 5;
 constexpr std::array<double, 8> compile_buckets{0.1, 0.5, 1, 2, 5, 10, 30, 120};
@@ -34,11 +38,10 @@ Worker::Worker(const char* name, std::uint32_t threads) {
     while (true) {
       wake_.wait(lock, [this] { return stopping_ || !queue_.empty(); });
       if (stopping_) return;
-      auto job = std::move(queue_.front());
-      queue_.pop_front();
+      auto job = queue_.pop();
       lock.unlock();
-      job();
-      job = nullptr;
+      job->item();
+      job.reset();
       lock.lock();
     }
   };
@@ -66,10 +69,10 @@ std::shared_ptr<void> CompileTurns::take(const ContentHash& bundle, const std::s
           }};
 }
 
-void Worker::post(std::move_only_function<void()> work) {
+void Worker::post(const std::string& line, std::move_only_function<void()> work) {
   {
     std::lock_guard lock(mutex_);
-    queue_.push_back(std::move(work));
+    queue_.push(line, std::move(work));
   }
   wake_.notify_one();
 }
@@ -123,7 +126,7 @@ std::shared_ptr<Component> ComponentCache::find_ready(const ContentHash& bundle)
   entry.used = now;
   if (!noting_ && now - entry.noted >= options_.note_uses_every) {
     noting_ = true;
-    loader_.post([this] { note_uses(); });
+    loader_.post({}, [this] { note_uses(); });
   }
   return entry.component;
 }
@@ -142,7 +145,7 @@ void ComponentCache::note_uses() {
 }
 
 void ComponentCache::load(const ContentHash& bundle, std::filesystem::path wasm,
-                          std::shared_ptr<const void> lease, Loaded done) {
+                          std::shared_ptr<const void> lease, const std::string& line, Loaded done) {
   if (std::shared_ptr<Component> ready = find_ready(bundle)) return done(std::move(ready));
   std::shared_ptr<Component> ready;
   {
@@ -155,12 +158,21 @@ void ComponentCache::load(const ContentHash& bundle, std::filesystem::path wasm,
     if (auto found = by_hash_.find(bundle); found != by_hash_.end()) {
       ready = found->second->component;  // became ready a moment ago
     } else {
-      auto [flight, is_new] = flights_.try_emplace(bundle);
-      flight->second.waiting.push_back(std::move(done));
-      if (!is_new) return;
-      flight->second.wasm = std::move(wasm);
-      flight->second.lease = std::move(lease);
-      loader_.post([this, bundle] { load_from_disk(bundle); });
+      if (auto flight = flights_.find(bundle); flight != flights_.end()) {
+        flight->second.waiting.push_back(std::move(done));
+        return;
+      }
+      if (!has_room(line)) {
+        lock.unlock();
+        return done(fail({Kind::unavailable, "engine.cold",
+                          "too many components are being made ready", retry_after_no_room_s}));
+      }
+      Flight& flight = flights_[bundle];
+      flight.wasm = std::move(wasm);
+      flight.lease = std::move(lease);
+      flight.line = line;
+      flight.waiting.push_back(std::move(done));
+      loader_.post(line, [this, bundle] { load_from_disk(bundle); });
       return;
     }
   }
@@ -181,8 +193,13 @@ void ComponentCache::load_from_disk(const ContentHash& bundle) {
       return finish(bundle, std::move(linked));
     }
   }
+  std::string line;
+  {
+    const std::scoped_lock lock(mutex_);
+    line = flights_.at(bundle).line;
+  }
   // One that is there and does not fit was made by another engine: it is replaced.
-  compiler_.post([this, bundle, there = file.has_value()] {
+  compiler_.post(line, [this, bundle, there = file.has_value()] {
     std::filesystem::path wasm;
     {
       std::lock_guard lock(mutex_);
@@ -226,6 +243,13 @@ void ComponentCache::finish(const ContentHash& bundle, Result<std::shared_ptr<Co
                                                       {"reason", outcome.error().message}});
   }
   for (Loaded& done : flight.waiting) done(outcome);
+}
+
+bool ComponentCache::has_room(const std::string& line) const {
+  if (flights_.size() >= most_flights) return false;
+  const auto of_line = std::ranges::count(
+      flights_, line, [](const auto& flight) -> const std::string& { return flight.second.line; });
+  return static_cast<std::size_t>(of_line) < most_flights_of_line;
 }
 
 const Error* ComponentCache::find_failure(const ContentHash& bundle) {

@@ -2,7 +2,6 @@
 
 #include <condition_variable>
 #include <cstdint>
-#include <deque>
 #include <filesystem>
 #include <functional>
 #include <list>
@@ -17,6 +16,7 @@
 
 #include "base/callback.h"
 #include "base/clock.h"
+#include "base/fair_queue.h"
 #include "base/ids.h"
 #include "base/log.h"
 #include "base/metrics.h"
@@ -33,12 +33,13 @@ class Worker {
   ~Worker();
   Worker(const Worker&) = delete;
   Worker& operator=(const Worker&) = delete;
-  void post(std::move_only_function<void()> work);
+  /// In the line of that name; lines take turns.
+  void post(const std::string& line, std::move_only_function<void()> work);
 
  private:
   std::mutex mutex_;
   std::condition_variable wake_;
-  std::deque<std::move_only_function<void()>> queue_;
+  FairQueue<std::move_only_function<void()>> queue_;
   bool stopping_ = false;
   std::vector<std::thread> threads_;
 };
@@ -84,9 +85,9 @@ class ComponentCache {
   [[nodiscard]] std::stop_token aborted() const { return stop_.get_token(); }
 
   using Loaded = Callback<std::shared_ptr<Component>>;
-  /// A bundle that turned out not to run is refused at once for a minute.
+  /// See Engine::load(). A bundle that turned out not to run is refused at once for a minute.
   void load(const ContentHash& bundle, std::filesystem::path wasm,
-            std::shared_ptr<const void> lease, Loaded done);
+            std::shared_ptr<const void> lease, const std::string& line, Loaded done);
 
   /// Null unless it is in memory. Touches no disk: that it was used is noted there by another
   /// thread, now and then.
@@ -123,6 +124,7 @@ class ComponentCache {
   struct Flight {
     std::filesystem::path wasm;
     std::shared_ptr<const void> lease;
+    std::string line;  ///< of who asked first
     std::vector<Loaded> waiting;
   };
 
@@ -132,7 +134,9 @@ class ComponentCache {
   };
 
   void load_from_disk(const ContentHash& bundle);
-  /// Null when it has not failed lately. Both want `mutex_`.
+  /// Whether one more may be made ready for that line. Like the next two it wants `mutex_`.
+  [[nodiscard]] bool has_room(const std::string& line) const;
+  /// Null when it has not failed lately.
   const Error* find_failure(const ContentHash& bundle);
   void remember(const ContentHash& bundle, const Error& error);
   void finish(const ContentHash& bundle, Result<std::shared_ptr<Component>> outcome);

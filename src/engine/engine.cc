@@ -114,8 +114,8 @@ class WasmEngine final : public Engine {
   ~WasmEngine() override { scheduler_.stop(std::chrono::steady_clock::now()); }
 
   void load(const ContentHash& hash, std::filesystem::path wasm, std::shared_ptr<const void> lease,
-            Callback<std::shared_ptr<Component>> done) override {
-    components_.load(hash, std::move(wasm), std::move(lease), std::move(done));
+            const std::string& line, Callback<std::shared_ptr<Component>> done) override {
+    components_.load(hash, std::move(wasm), std::move(lease), line, std::move(done));
   }
 
   std::shared_ptr<Component> find_ready(const ContentHash& hash) override {
@@ -216,9 +216,10 @@ class WasmEngine final : public Engine {
     places.running_per_tenant = or_else(options.max_executions_per_tenant, places.running / 4);
     places.running_per_install =
         or_else(options.max_executions_per_install, most_of(places.running_per_tenant));
-    places.waiting = options.max_executions * 4;
-    places.waiting_per_tenant = std::max(1U, places.waiting / 4);
-    places.waiting_per_install = most_of(places.waiting_per_tenant);
+    const domain::Lines lines = domain::lines_of(options.max_executions);
+    places.waiting = lines.process;
+    places.waiting_per_tenant = lines.tenant;
+    places.waiting_per_install = lines.install;
     out.slice = options.slice;
     out.queue_wait = std::chrono::milliseconds{options.limits.value(Limit::queue_wait)};
     return out;

@@ -160,10 +160,12 @@ class Engine : public domain::ArtefactCompiler, public domain::ComponentInspecto
 
   /// Gives the component of a bundle: from memory, else from the artefact cache, else compiled in
   /// the background (one compile for all who wait). `wasm` and whatever keeps it (`lease`) must
-  /// stay until `done`. `done` may be called before load() returns. Errors: `engine.bad_component`,
-  /// `engine.link_error`, `component.too_large`, `engine.unavailable`.
+  /// stay until `done`. `done` may be called before load() returns. Whoever asks first for what is
+  /// not in memory waits in the line of that name, such as a tenant's; lines take turns. Errors:
+  /// `engine.bad_component`, `engine.link_error`, `component.too_large`, `engine.unavailable`,
+  /// `engine.cold` when that line, or all of them, are full.
   virtual void load(const ContentHash& hash, std::filesystem::path wasm,
-                    std::shared_ptr<const void> lease,
+                    std::shared_ptr<const void> lease, const std::string& line,
                     Callback<std::shared_ptr<Component>> done) = 0;
 
   /// The component when it is in memory, else null; load() is for the rest.

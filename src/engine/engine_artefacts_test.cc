@@ -259,7 +259,7 @@ TEST_F(ArtefactsTest, SaysThatTheFilesOfABundleAreGoneUntilTheyAreBack) {
   const auto hash = testing::hash_of(file);
   const auto load_file = [&] {
     std::promise<Loaded> promise;
-    engine().load(hash, file, nullptr,
+    engine().load(hash, file, nullptr, "acme",
                   [&](Loaded answer) { promise.set_value(std::move(answer)); });
     return promise.get_future().get();
   };
@@ -282,7 +282,7 @@ TEST_F(ArtefactsTest, DoesNotCompileAgainWhatFailedAMomentAgo) {
   const auto load_file = [&](const std::string& bytes) {
     testing::write_file(file, bytes);
     std::promise<Loaded> promise;
-    engine().load(testing::hash_of(file), file, nullptr,
+    engine().load(testing::hash_of(file), file, nullptr, "acme",
                   [&](Loaded answer) { promise.set_value(std::move(answer)); });
     return promise.get_future().get();
   };
@@ -570,7 +570,7 @@ int load_and_wait(const fs::path& folder) {
   auto engine = Engine::create(options, use);
   if (!engine) return 1;
   const fs::path wasm = guest_file("echo");
-  (*engine)->load(hash_of(wasm), wasm, nullptr, [](Result<std::shared_ptr<Component>>) {});
+  (*engine)->load(hash_of(wasm), wasm, nullptr, "acme", [](Result<std::shared_ptr<Component>>) {});
   std::this_thread::sleep_for(std::chrono::minutes{1});
   return 1;
 }

@@ -142,7 +142,7 @@ TEST_F(EngineTest, RefusesAComponentAboveTheSizeLimit) {
   const std::filesystem::path large = folder() / "large.wasm";
   testing::write_file(large, std::string(domain::info(Limit::component_size).minimum + 1, 'x'));
   std::promise<Loaded> promise;
-  engine().load(testing::hash_of(large), large, nullptr,
+  engine().load(testing::hash_of(large), large, nullptr, "acme",
                 [&](Loaded answer) { promise.set_value(std::move(answer)); });
   Loaded loaded = promise.get_future().get();
   ASSERT_FALSE(loaded);

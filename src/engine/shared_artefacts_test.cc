@@ -233,9 +233,10 @@ TEST_F(SharedArtefactsTest, AProcessCanEndWhileItLooks) {
       ComponentCache::Options{.max_components = 1, .max_image_bytes = 1}, nullptr,
       process("runner", nullptr, {key_->public_key()}), metrics_, Logger{});
   std::promise<std::string> answer;
-  cache->load(bundle_, "", nullptr, [&answer](Result<std::shared_ptr<Component>> component) {
-    answer.set_value(component ? "a component" : std::string(component.error().code));
-  });
+  cache->load(bundle_, "", nullptr, "acme",
+              [&answer](Result<std::shared_ptr<Component>> component) {
+                answer.set_value(component ? "a component" : std::string(component.error().code));
+              });
   looks.wait();
   std::thread end([&cache] { cache.reset(); });
   EXPECT_EQ(answer.get_future().get(), "engine.unavailable");

@@ -198,10 +198,11 @@ class EngineTest : public ::testing::Test {
   Loaded load(std::string_view name, std::string_view salt = "") {
     return start_load(name, salt).get();
   }
-  std::future<Loaded> start_load(std::string_view name, std::string_view salt = "") {
+  std::future<Loaded> start_load(std::string_view name, std::string_view salt = "",
+                                 const std::string& line = "acme") {
     auto promise = std::make_shared<std::promise<Loaded>>();
     const fs::path wasm = guest_file(name);
-    engine().load(hash_of(wasm, salt), wasm, nullptr,
+    engine().load(hash_of(wasm, salt), wasm, nullptr, line,
                   [promise](Loaded answer) { promise->set_value(std::move(answer)); });
     return promise->get_future();
   }

@@ -48,11 +48,13 @@ class FirstAnswer {
 async::Task<Result<ComponentPtr>> load_component(engine::Engine* engine, ContentHash hash,
                                                  std::filesystem::path wasm,
                                                  std::shared_ptr<const void> lease,
+                                                 std::string line,
                                                  std::chrono::milliseconds cold_wait) {
   auto executor = co_await boost::asio::this_coro::executor;
   auto timer = std::make_shared<boost::asio::steady_timer>(executor, cold_wait);
   auto component = co_await async::await_callback<ComponentPtr>(
-      [engine, hash, wasm, lease, timer = std::move(timer)](Callback<ComponentPtr> done) mutable {
+      [engine, hash, wasm, lease, line,
+       timer = std::move(timer)](Callback<ComponentPtr> done) mutable {
         auto& waiting = *timer;
         auto first = std::make_shared<FirstAnswer>(std::move(done), std::move(timer));
         waiting.async_wait([first](const boost::system::error_code& error) {
@@ -60,7 +62,7 @@ async::Task<Result<ComponentPtr>> load_component(engine::Engine* engine, Content
           first->settle(
               fail({Kind::unavailable, "engine.cold", "the component is being compiled", 2}));
         });
-        engine->load(hash, wasm, lease,
+        engine->load(hash, wasm, lease, line,
                      [first](Result<ComponentPtr> answer) { first->settle(std::move(answer)); });
       });
   co_return component;

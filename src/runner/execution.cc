@@ -19,6 +19,7 @@ using domain::EndClass;
 using domain::ExecuteResponse;
 
 constexpr std::string_view execute_failed = "execute_failed: ";
+constexpr std::uint32_t retry_after_crowded_s = 1;
 
 std::uint64_t microseconds(SteadyTime from, SteadyTime to) {
   return static_cast<std::uint64_t>(
@@ -204,8 +205,32 @@ async::Task<ExecuteResponse> RunnerRole::Call::run_once() {
   co_return response;
 }
 
-/// The order is the reference's: its callers see the first of several faults.
 async::Task<ExecuteResponse> RunnerRole::Call::prepare_and_run() {
+  {
+    auto place = role_.preparations_.take(request_.tenant.str(), request_.install
+                                                                     ? request_.install->str()
+                                                                     : request_.extension.str());
+    if (!place) co_return crowded_out(place.error());
+    if (Refusal refused = co_await prepare()) co_return std::move(*refused);
+  }
+  co_return co_await run();
+}
+
+/// As the engine refuses what finds no place in its line.
+ExecuteResponse RunnerRole::Call::crowded_out(domain::Limit limit) {
+  domain::count_limit_hit(*role_.use_.metrics, limit);
+  const bool server = limit == domain::Limit::executions;
+  const char* who = limit == domain::Limit::executions_per_tenant ? "tenant" : "install";
+  author_error_ = std::string("the ") + (server ? "server" : who) +
+                  " has as many executions prepared at a time as it may";
+  return failure(
+      server ? 503 : 429, execute_failed,
+      {Kind::unavailable, domain::info(EndClass::overload).code, {}, retry_after_crowded_s},
+      EndClass::overload);
+}
+
+/// The order is the reference's: its callers see the first of several faults.
+async::Task<RunnerRole::Call::Refusal> RunnerRole::Call::prepare() {
   if (Refusal refused = co_await fetch_bundle()) co_return std::move(*refused);
   if (Refusal refused = settle_capabilities()) co_return std::move(*refused);
   if (Refusal refused = co_await open_secrets()) co_return std::move(*refused);
@@ -214,7 +239,7 @@ async::Task<ExecuteResponse> RunnerRole::Call::prepare_and_run() {
     co_return failure(500, execute_failed, {Kind::invalid, "runner.invalid_body", {}},
                       EndClass::refused);
   }
-  co_return co_await run();
+  co_return std::nullopt;
 }
 
 async::Task<RunnerRole::Call::Refusal> RunnerRole::Call::fetch_bundle() {
@@ -293,7 +318,7 @@ async::Task<Result<std::shared_ptr<engine::Component>>> RunnerRole::Call::load_o
   const SteadyTime begin = role_.use_.clock->steady();
   auto component = co_await load_component(role_.use_.engine, bundle_->hash(),
                                            bundle_->component_path().value_or(""), bundle_,
-                                           role_.options_.cold_wait);
+                                           request_.tenant.str(), role_.options_.cold_wait);
   cold_us_ += microseconds(begin, role_.use_.clock->steady());
   co_return component;
 }

@@ -33,6 +33,8 @@ class RunnerRole::Call {
   Refusal check_shape();
   async::Task<Response> run_once();
   async::Task<Response> prepare_and_run();
+  Response crowded_out(domain::Limit limit);
+  async::Task<Refusal> prepare();
   async::Task<Refusal> fetch_bundle();
   Refusal settle_capabilities();
   async::Task<Refusal> open_secrets();

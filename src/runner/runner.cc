@@ -27,6 +27,11 @@ RunnerRole::RunnerRole(Options options, Dependencies dependencies)
                                               "Running the handler, host calls included",
                                               seconds_buckets)},
       idempotency_(options_.idempotency, *use_.clock, *use_.metrics),
+      preparations_(domain::lines_of(static_cast<std::uint32_t>(
+                        options_.limits.value(domain::Limit::executions))),
+                    use_.metrics->gauge("alga_executions_preparing",
+                                        "Executions whose bundle, secrets or component are made "
+                                        "ready")),
       refusals_(*use_.clock, *use_.metrics, use_.log),
       health_watch_(use_.pool, use_.bundles, use_.store, use_.clock) {}
 

@@ -28,6 +28,7 @@
 #include "httpd/message.h"
 #include "runner/health_watch.h"
 #include "runner/idempotency.h"
+#include "runner/preparations.h"
 #include "runner/refusal_log.h"
 
 // The runner role: `POST /v1/execute` and what belongs to it. docs/contracts has the wire.
@@ -139,6 +140,7 @@ class RunnerRole final : public domain::Runner {
   const Dependencies use_;
   const Series series_;
   Idempotency idempotency_;
+  Preparations preparations_;
   RefusalLog refusals_;
   async::Gate gate_;
   HealthWatch health_watch_;

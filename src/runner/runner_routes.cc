@@ -263,7 +263,8 @@ async::Task<Result<Readiness>> RunnerRole::make_ready(
     ContentHash hash, std::shared_ptr<const blob::CachedBundle> bundle) {
   const auto wasm = bundle->component_path();
   if (!wasm) co_return Readiness::nothing;
-  auto component = co_await load_component(use_.engine, hash, *wasm, bundle, options_.cold_wait);
+  auto component =
+      co_await load_component(use_.engine, hash, *wasm, bundle, {}, options_.cold_wait);
   if (component) co_return Readiness::ready;
   if (component.error().code == "engine.cold") co_return Readiness::compiling;
   if (component.error().code == "engine.component_gone") use_.bundles->forget(bundle);

@@ -36,7 +36,7 @@ class FakeEngine final : public engine::Engine {
     return domain::ComponentReport{};
   }
   void load(const ContentHash&, std::filesystem::path wasm, std::shared_ptr<const void>,
-            Callback<std::shared_ptr<engine::Component>> done) override {
+            const std::string&, Callback<std::shared_ptr<engine::Component>> done) override {
     loaded.push_back(wasm);
     if (never_ready) {
       waiting = std::move(done);
@@ -80,8 +80,14 @@ class FakeOpener final : public domain::SecretOpener {
     ++calls;
     install = binding.install.str();
     if (error) return done(alga::fail(*error));
+    if (hold) return held.push_back(std::move(done));
     done(std::make_shared<const domain::SecretMap>());
   }
+  void answer_held() {
+    for (auto& done : std::exchange(held, {})) done(std::make_shared<const domain::SecretMap>());
+  }
+  bool hold = false;  ///< nobody is answered before answer_held()
+  std::vector<Callback<std::shared_ptr<const domain::SecretMap>>> held;
   int calls = 0;
   std::string install;
   std::optional<Error> error;

@@ -28,7 +28,7 @@ class Sealing : public ::testing::Test {
                            .metrics = metrics_,
                            .sealing_keys = [&keys] { return keys.opening(); },
                            .submit =
-                               [](auto job) {
+                               [](const TenantId&, auto job) {
                                  job();
                                  return true;
                                },

@@ -113,14 +113,16 @@ void EnvelopeOpener::open_remotely(const std::string& key, const std::string& di
     waiting->second.push_back(std::move(done));
     if (!first) return;
   }
-  const bool taken = use_.submit([this, key, digest, flight, algorithm,
-                                  envelope = std::move(envelope), binding = std::move(binding)] {
-    auto secrets = open_now(algorithm, envelope, binding);
-    if (!secrets) return finish(flight, fail(secrets.error()));
-    Map map = std::make_shared<const SecretMap>(std::move(secrets->secrets));
-    if (secrets->keep) keep(key, digest, map);
-    finish(flight, std::move(map));
-  });
+  const TenantId tenant = binding.tenant;
+  const bool taken =
+      use_.submit(tenant, [this, key, digest, flight, algorithm, envelope = std::move(envelope),
+                           binding = std::move(binding)] {
+        auto secrets = open_now(algorithm, envelope, binding);
+        if (!secrets) return finish(flight, fail(secrets.error()));
+        Map map = std::make_shared<const SecretMap>(std::move(secrets->secrets));
+        if (secrets->keep) keep(key, digest, map);
+        finish(flight, std::move(map));
+      });
   if (!taken) {
     finish(flight,
            fail({Kind::unavailable, "secret.overload", "too many secrets are waited for", 1}));

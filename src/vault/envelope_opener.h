@@ -69,8 +69,9 @@ class EnvelopeOpener final : public domain::SecretOpener {
     /// The present keys of `sealed:v1`; asked each time, so that rotation needs no restart. Must
     /// not block.
     std::function<std::shared_ptr<const domain::SealingKeys>()> sealing_keys;
-    /// Runs a job that blocks (BlockingPool::submit); false when it cannot take it.
-    std::function<bool(std::move_only_function<void()>)> submit;
+    /// Runs a job that blocks, for a tenant whose line it joins (BlockingPool::submit); false when
+    /// it cannot take it.
+    std::function<bool(const TenantId&, std::move_only_function<void()>)> submit;
     VaultTransit* transit = nullptr;  ///< null: `secret.no_transit`
     SecretBroker* broker = nullptr;   ///< null: `secret.no_broker`
     /// Looks for new keys when an envelope names one that is not among sealing_keys(). May block

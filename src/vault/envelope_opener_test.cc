@@ -42,14 +42,14 @@ class Opener : public ::testing::Test {
   }
   void make(EnvelopeOpener::Options options) {
     opener_ = std::make_unique<EnvelopeOpener>(
-        std::move(options),
-        EnvelopeOpener::Dependencies{clock_, metrics_, [this] { return keys_; },
-                                     [this](std::move_only_function<void()> job) {
-                                       if (pool_full_) return false;
-                                       jobs_.push_back(std::move(job));
-                                       return true;
-                                     },
-                                     &transit_, &broker_});
+        std::move(options), EnvelopeOpener::Dependencies{clock_, metrics_, [this] { return keys_; },
+                                                         [this](const TenantId& tenant, auto job) {
+                                                           line_ = tenant.str();
+                                                           if (pool_full_) return false;
+                                                           jobs_.push_back(std::move(job));
+                                                           return true;
+                                                         },
+                                                         &transit_, &broker_});
   }
   SecretEnvelope seal(std::string_view value, std::string_view version = "v1",
                       std::chrono::seconds life = std::chrono::seconds(300)) {
@@ -118,6 +118,7 @@ class Opener : public ::testing::Test {
                       clock_};
   VaultTransit transit_{client_};
   FakeBroker broker_;
+  std::string line_;  ///< of the last job
   bool pool_full_ = false;
   std::deque<std::move_only_function<void()>> jobs_;
   std::unique_ptr<EnvelopeOpener> opener_;
@@ -247,6 +248,7 @@ TEST_F(Opener, TellsVaultTroubleFromARefusalAndTriesAgainLater) {
 TEST_F(Opener, AnswersWhenThePoolIsFull) {
   pool_full_ = true;
   EXPECT_EQ(open(transit_envelope("value")), "secret.overload");
+  EXPECT_EQ(line_, binding_.tenant.str()) << "tenants wait in lines of their own";
 }
 
 TEST_F(Opener, RedeemsEachBrokerTokenItselfAndOnce) {
@@ -333,7 +335,7 @@ TEST_F(Opener, DoesNotKeepWhatTheBrokerGivesForANewerVersion) {
 }
 
 TEST_F(Opener, SaysWhatIsNotConfigured) {
-  EnvelopeOpener bare({}, {clock_, metrics_, {}, [](auto job) {
+  EnvelopeOpener bare({}, {clock_, metrics_, {}, [](const TenantId&, auto job) {
                              job();
                              return true;
                            }});

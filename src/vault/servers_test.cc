@@ -92,7 +92,7 @@ TEST_F(OpenBao, OpensATransitEnvelopeForItsInstallOnly) {
   EnvelopeOpener opener({}, {clock_,
                              metrics_,
                              {},
-                             [](auto job) {
+                             [](const TenantId&, auto job) {
                                job();
                                return true;
                              },

@@ -204,6 +204,20 @@ def host_names(world):
     world.installation.auth_key = kept
 
 
+@test("what guests log and how they fail stands in the runner's log, as no control plane keeps it")
+def guest_lines(world):
+    world.answer("/log", {"message": "hello from the guest"}, headers={"x-request-id": "r-1"})
+    said = world.server.logged("log", lambda line: line["text"] == "hello from the guest")
+    expect_equal([(line["component"], line["level"]) for line in said], [("guest", level) for level in ("info", "warn", "error")], "lines")
+    expect_equal((said[0]["tenant"], said[0]["extension"], said[0]["install"]), (TENANT, EXTENSION, INSTALL), "whose lines")
+    world.server.logged("log", lambda line: line["stream"] == "stdout" and line["text"] == "to standard output")
+    result = world.execute("/throw").json()
+    expect("on purpose" not in json.dumps(result), f"the caller is told how the guest failed: {result}")
+    [failed] = world.server.logged("failed")
+    expect_in("thrown on purpose", failed["author_error"], "what the author needs to know")
+    expect(not (world.folder / "runner" / "spool").exists(), "records wait for nobody")
+
+
 @test("the bundle store may be away once a bundle was fetched, and health says so in the earlier form")
 def offline(world):
     world.installation.up = False

@@ -42,6 +42,7 @@ GOES_ON = {
 # Commands whose purpose on their page is to show a failure: exit status and a part of the output.
 SHOWS_FAILURE = {
     ("debugging.md", "alga invoke my-extension /tickets --include"): (1, "src/index.ts:"),
+    ("debugging.md", "alga invoke my-extension /tickets"): (1, "src/index.ts:"),
     ("migration.md", "alga migrate check my-old-project"): (1, "migrate.core_module"),
 }
 
