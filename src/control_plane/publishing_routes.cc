@@ -117,8 +117,9 @@ Result<httpd::Response> abort_upload(Services& services, const Call& call) {
 
 void add_publishing_routes(Api& api, Services& services) {
   std::uint64_t most = services.core.options().publishing.max_archive_bytes;
-  const auto too_large = [&metrics = *services.core.deps().metrics] {
+  const auto too_large = [&metrics = *services.core.deps().metrics](const httpd::Request&) {
     domain::count_limit_hit(metrics, domain::Limit::bundle_archive);
+    return std::nullopt;
   };
   api.add("POST", "/api/ext-bundles/upload-proxy", Access::publishers,
           [&services](const Call& call) { return upload(services, call); },

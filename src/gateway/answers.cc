@@ -11,6 +11,7 @@ namespace {
 /// The words of the reference's gateways for what we refuse.
 std::string_view reference_word(std::string_view code) {
   if (code == "gateway.policy_unavailable") return "access_policy_unavailable";
+  if (code == "limit.request_body") return "payload_too_large";
   const std::size_t dot = code.find('.');
   return code.starts_with("gateway.") ? code.substr(dot + 1) : code;
 }

@@ -9,6 +9,7 @@
 #include "base/bytes.h"
 #include "crypto/digest.h"
 #include "domain/endpoint.h"
+#include "domain/limits.h"
 #include "domain/trace_context.h"
 #include "gateway/access.h"
 #include "gateway/answers.h"
@@ -388,6 +389,12 @@ void Gateway::add_routes(httpd::Router& router) {
   httpd::RouteOptions options;
   options.max_body = use_.options.max_body;
   options.admit = [this](httpd::Request request) { return screen(std::move(request)); };
+  options.too_large = [this](const httpd::Request& request) {
+    constexpr auto limit = domain::Limit::request_body;
+    domain::count_limit_hit(*use_.metrics, limit);
+    return refusal({Kind::too_large, domain::info(limit).code, "the request body is too large"},
+                   request.request_id);
+  };
   router.add("*", "/api/ext/{extension}/{path...}", options,
              [this](httpd::Request request) { return serve(Surface::ext, std::move(request)); });
   router.add("*", "/api/ext-proxy/{extension}/{path...}", options,

@@ -498,7 +498,9 @@ TEST_F(GatewayTest, RefusesALargeBodyBeforeItIsRead) {
       "POST /api/ext/ext-1/items HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n";
   EXPECT_THAT(httpd::exchange_raw(server.port(), head + "authorization: Bearer user\r\n"
                                                         "content-length: 200001\r\n\r\n"),
-              HasSubstr("413"));
+              AllOf(HasSubstr("413"), HasSubstr(R"("error":"payload_too_large")"),
+                    HasSubstr(R"("code":"limit.request_body")")));
+  EXPECT_EQ(metrics_.count("alga_limit_hits_total{request_body}"), 1);
   EXPECT_THAT(httpd::exchange_raw(server.port(), head + "content-length: 150000\r\n\r\n"),
               HasSubstr("401"))
       << "a stranger's body is not read at all";

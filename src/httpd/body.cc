@@ -88,7 +88,9 @@ async::Task<std::expected<std::size_t, Connection::ReadFault>> Connection::read_
 }
 
 Response Connection::body_too_large(const Exchange& exchange) {
-  if (const auto& tell = exchange.match.options->too_large) tell();
+  if (const auto& tell = exchange.match.options->too_large) {
+    if (std::optional<Response> answer = tell(exchange.request)) return std::move(*answer);
+  }
   return problem_response(413, "http.body_too_large", "the request body is too large",
                           exchange.request.request_id);
 }

@@ -101,9 +101,9 @@ struct RouteOptions {
   /// Told of requests that the handler never sees: those that the admission refuses, and those
   /// whose body is too large, comes too slowly or finds no room. On the I/O thread; does not throw.
   std::function<void(const Request&, const Response&)> refused;
-  /// Told of each body above max_body; optional. Callers are admitted first then, so that it hears
-  /// of no stranger's.
-  std::function<void()> too_large;
+  /// Told of each body above max_body, and may answer it in place of `http.body_too_large`;
+  /// optional. Callers are admitted first then, so that it hears of no stranger's.
+  std::function<std::optional<Response>(const Request&)> too_large;
   /// Cancel the handler within a quarter of a second when the client has closed its connection,
   /// or its sending half of it. For handlers that can be cancelled at every await.
   bool cancel_when_client_leaves = false;

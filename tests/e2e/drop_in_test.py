@@ -215,7 +215,7 @@ def guest_lines(world):
     expect("on purpose" not in json.dumps(result), f"the caller is told how the guest failed: {result}")
     [failed] = world.server.logged("failed")
     expect_in("thrown on purpose", failed["author_error"], "what the author needs to know")
-    expect(not (world.folder / "runner" / "spool").exists(), "records wait for nobody")
+    expect(not (world.server.folder / "data" / "spool").exists(), "records wait for nobody")
 
 
 @test("the bundle store may be away once a bundle was fetched, and health says so in the earlier form")

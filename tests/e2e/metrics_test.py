@@ -38,7 +38,7 @@ bundle_archive = "16MiB"
 bundle_unpacked = "48MiB"
 bundle_entries = 40
 """
-        self.server = LoneRunner(folder, settings)
+        self.server = LoneRunner(folder, settings, spools=True)
         self.hash = self.server.place(fixture(ECHO))
 
     def body(self, path, content_hash=None, providers=(), envelope=None, **more):

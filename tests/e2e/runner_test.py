@@ -7,6 +7,7 @@ import json
 import sys
 import tempfile
 import threading
+from pathlib import Path
 
 from harness.lone_runner import INSTALL, KNOWN, OTHER_TENANT, TENANT, LoneRunner, execution
 from harness.platform import loopback_rules
@@ -14,6 +15,8 @@ from harness.server import fixture
 from harness.tap import eventually, expect, expect_equal, expect_in, main, test
 from harness.upstream import Upstream
 
+#: Compiles in no time.
+PLAIN = Path(__file__).resolve().parents[1] / "guests" / "text" / "echo.wasm"
 TENANTS = (TENANT, OTHER_TENANT)
 MORE_TENANTS = ("initech", "globex", "hooli")
 OTHER_INSTALL = "5e3a1f52-90a4-4b6c-8d6d-0d5b6f1c2a77"
@@ -36,6 +39,8 @@ execution_sample = 0
 executions = 2
 executions_per_tenant = 1
 queue_wait = "200ms"
+header_count = 150
+header_bytes = "96KiB"
 request_body = "12MiB"
 response_body = "12MiB"
 """
@@ -207,12 +212,24 @@ def sampling(world):
     expect(all(line["end_class"] != "ok" for line in lines), f"a line of a good one: {lines[-1]}")
 
 
+@test("the head of a request has as many fields and bytes as the limits say, where they allow more than usual")
+def heads(world):
+    expect_equal(world.execute("/echo", headers={f"x-{n}": "y" for n in range(140)}).json()["status"], 200, "140 fields")
+    expect_equal(world.execute("/echo", headers={f"x-{n}": "y" for n in range(151)}).status, 431, "151 fields")
+    expect_equal(world.execute("/echo", headers={"x-long": "y" * 80_000}).json()["status"], 200, "80 KB")
+    expect_equal(world.execute("/echo", headers={"x-long": "y" * 100_000}).status, 431, "100 KB")
+
+
 @test("the record of an execution carries the id that the gateway gave it")
 def execution_id(world):
     given = "018f5c7e-0000-7000-8000-00000000abcd"
-    expect_equal(world.execute("/echo", headers={"x-alga-execution": given}).json()["status"], 200, "execution")
-    spool = world.server.folder / "data"
-    eventually(lambda: any(given.encode() in path.read_bytes() for path in spool.rglob("*") if path.is_file()), 15, "the id in the spool")
+    with tempfile.TemporaryDirectory(prefix="alga-e2e.") as folder:
+        runner = LoneRunner(folder, spools=True)
+        body = execution(runner.place(PLAIN))
+        with runner:
+            expect_equal(runner.execute(body, {"x-alga-execution": given}).json()["status"], 200, "execution")
+            spool = runner.folder / "data" / "spool"
+            eventually(lambda: any(given.encode() in path.read_bytes() for path in spool.rglob("*") if path.is_file()), 15, "the id in the spool")
 
 
 @test("who may not even wait is told at once: 429 when too many of the tenant wait, 503 when too many do")

@@ -20,11 +20,18 @@ allow_inline = true
 """
 
 
+#: Nobody listens on this port.
+AWAY = """[control_plane]
+url = "http://127.0.0.1:9"
+"""
+
+
 class LoneRunner(Algad):
     """Its bundle store is the folder `bundles`; place() fills it. `settings` are further sections of its
-    configuration, `cold_wait` how long a request waits for a compile."""
+    configuration, `cold_wait` how long a request waits for a compile. With `spools` it has the address of a
+    control plane that is away, for which its records wait in `data/spool`."""
 
-    def __init__(self, folder, settings="", cold_wait="2m"):
+    def __init__(self, folder, settings="", cold_wait="2m", spools=False):
         folder = Path(folder)
         self.bundles = folder / "bundles"
         self.bundles.mkdir(parents=True)
@@ -40,7 +47,8 @@ path = "{self.bundles}"
 [engine]
 cold_wait = "{cold_wait}"
 compile_timeout = "10m"
-{settings}"""
+compile_processes = 1
+{AWAY if spools else ""}{settings}"""
         super().__init__("runner", folder / "runner", config=config)
 
     def place(self, component, manifest=None, files=None, tenants=(TENANT,)):
