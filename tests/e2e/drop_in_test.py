@@ -17,6 +17,9 @@ TENANT, EXTENSION, INSTALL = "acme", "0b6b6f5e-6c9e-4c7e-9d0a-2f6f9f8a1c11", "5e
 SERVICE, STORAGE, AUTH_KEY = "service-token-of-a-test", "storage-token-of-a-test", "auth-key-of-a-test"
 PAGE = b"<!doctype html><p>the page of an extension</p>"
 ALL = ["cap:config.read", "cap:secrets.get", "cap:http.fetch", "cap:storage.kv", "cap:ui.proxy"]
+SAMPLE = Path(__file__).resolve().parents[2] / "deploy" / "samples" / "drop-in-runner.toml"
+#: A busy machine compiles for a while.
+COLD_SECONDS = 300
 SETTINGS = """
 [server]
 development = true
@@ -207,7 +210,8 @@ def host_names(world):
 @test("what guests log and how they fail stands in the runner's log, as no control plane keeps it")
 def guest_lines(world):
     world.answer("/log", {"message": "hello from the guest"}, headers={"x-request-id": "r-1"})
-    said = world.server.logged("log", lambda line: line["text"] == "hello from the guest")
+    world.server.logged("log", lambda line: (line["level"], line["text"]) == ("error", "hello from the guest"))
+    said = [line for line in world.server.log_lines("log") if line["text"] == "hello from the guest"]
     expect_equal([(line["component"], line["level"]) for line in said], [("guest", level) for level in ("info", "warn", "error")], "lines")
     expect_equal((said[0]["tenant"], said[0]["extension"], said[0]["install"]), (TENANT, EXTENSION, INSTALL), "whose lines")
     world.server.logged("log", lambda line: line["stream"] == "stdout" and line["text"] == "to standard output")
@@ -227,6 +231,33 @@ def offline(world):
     expect_equal((ready.status, ready.json()["ready"], ready.json()["store_reachable"]), (200, True, False), "ready for what it has")
     expect_equal(world.answer("/echo")["context"]["tenantId"], TENANT, "from the cache")
     world.installation.up = True
+
+
+@test("deploy's sample of such a runner starts and runs, with nothing changed but addresses and paths")
+def sample(world):
+    folder = world.folder / "sample"
+    folder.mkdir()
+    for name, value in (("runner_service_token", SERVICE), ("alga_auth_key", AUTH_KEY), ("runner_storage_api_token", STORAGE)):
+        (folder / name).write_text(value)
+        (folder / name).chmod(0o600)
+    config = SAMPLE.read_text()
+    moved = {
+        "/run/secrets/": f"{folder}/",
+        "http://bundle-store:9000/bundles": f"{world.installation.origin}/store",
+        "http://server:3000": world.installation.origin,
+    }
+    for there, here in moved.items():
+        expect_in(there, config, "the sample")
+        config = config.replace(there, here)
+    usual = world.server
+    with Algad("runner", folder, config=config) as world.server:
+        try:
+            # It compiles for itself, and a cold call is told to come back.
+            eventually(lambda: world.execute("/echo").status == 200, COLD_SECONDS, "its first call")
+            expect_equal(world.answer("/echo")["context"]["tenantId"], TENANT, "who it runs for")
+            expect_equal(world.answer("/storage", {"ns": "of-the-sample"})["created"], {"ok": 1}, "storage")
+        finally:
+            world.server = usual
 
 
 def run():
