@@ -9,6 +9,7 @@
 #include <cerrno>
 #include <charconv>
 #include <memory>
+#include <set>
 #include <system_error>
 
 #include "archive/entry_path.h"
@@ -151,18 +152,32 @@ Result<ExtractedBundle> extract_bundle(ByteSource source, const std::filesystem:
   return bundle;
 }
 
-Result<std::uint64_t> disk_bytes(ByteSource source, const Limits& limits) {
+std::uint64_t disk_bytes(const ExtractedBundle& bundle) {
   constexpr std::uint64_t block = 4096;
+  const auto whole = [](std::uint64_t bytes) { return (bytes + block - 1) / block * block; };
+  std::set<std::string_view> directories;
+  std::uint64_t index = 0;
+  std::uint64_t bytes = 2 * block;  // its own directory, and who may have it
+  for (const ExtractedFile& file : bundle.files) {
+    const std::string_view path = file.path;
+    bytes += whole(file.size);
+    index += path.size() + 100;
+    for (auto slash = path.find('/'); slash != path.npos; slash = path.find('/', slash + 1)) {
+      directories.insert(path.substr(0, slash));
+    }
+  }
+  return bytes + whole(index) + directories.size() * block;
+}
+
+Result<std::uint64_t> disk_bytes(ByteSource source, const Limits& limits) {
   TRY(const auto tar, TarStream::open(std::move(source), limits));
-  std::uint64_t bytes = 2 * block;  // the directory itself and the index
+  ExtractedBundle bundle;
   std::uint32_t entries = 0;
   for (;;) {
     TRY(const auto entry, tar->next());
-    if (!entry) return bytes;
+    if (!entry) return disk_bytes(bundle);
     if (++entries > limits.entries) return too_many_entries(limits);
-    // Of itself, and of its name in a directory and in the index.
-    bytes += entry->directory ? block : (entry->size + block - 1) / block * block;
-    bytes += 2 * entry->name.size();
+    if (!entry->directory) bundle.files.push_back({entry->name, entry->size, {}});
   }
 }
 

@@ -68,8 +68,10 @@ using ByteSource = std::move_only_function<Result<ByteSpan>()>;
                                                      const std::filesystem::path& destination,
                                                      const Limits& limits, Random& random);
 
-/// What extract_bundle() would take of a disk, reading the whole archive: files and directories
-/// rounded up to blocks of 4 KiB. Blocks. Errors: as extract_bundle().
+/// About what a bundle takes of a disk: its files and directories, rounded up to blocks of 4 KiB.
+[[nodiscard]] std::uint64_t disk_bytes(const ExtractedBundle& bundle);
+/// The same of one that is not extracted yet; reads the whole archive. Blocks. Errors: as
+/// extract_bundle().
 [[nodiscard]] Result<std::uint64_t> disk_bytes(ByteSource source, const Limits& limits);
 
 /// Reads the `.ready` index of an extracted bundle. `archive.not_ready` when the directory is not a

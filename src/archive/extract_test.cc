@@ -74,6 +74,19 @@ TEST_F(Extract, ReadsItsIndexBack) {
   EXPECT_TRUE(fs::is_directory(destination() / "empty"));
 }
 
+TEST(DiskBytes, CountsBlocksOfFilesAndDirectories) {
+  const TemporaryDirectory folder;
+  SystemRandom random;
+  const std::string archive =
+      TarBuilder().file("a/b/c.js", "x").file("d", std::string(5000, 'x')).zst();
+  const auto bundle = extract_bundle(memory_source(archive), folder.path() / "out", {}, random);
+  ASSERT_TRUE(bundle);
+  // Its own directory, who may have it, the index, a and a/b, one block of c.js and two of d.
+  EXPECT_EQ(disk_bytes(*bundle), (1U + 1 + 1 + 2 + 1 + 2) * 4096);
+  EXPECT_EQ(disk_bytes(memory_source(archive), {}), disk_bytes(*bundle));
+  EXPECT_EQ(disk_bytes(memory_source("no archive"), {}).error().kind, Kind::invalid);
+}
+
 TEST_F(Extract, DoesNotBelieveADamagedIndex) {
   ASSERT_TRUE(extract(TarBuilder().file("a").file("b").zst()));
   const std::string whole = read_file(destination() / ".ready");

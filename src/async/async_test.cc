@@ -100,11 +100,11 @@ TEST(BlockingPool, FinishesWhatWaitsWhenItCloses) {
 
 TEST(BlockingPool, ALineHasItsShare) {
   constexpr std::size_t threads = 4, queued = 16;
-  BlockingPool pool(threads, queued);
+  std::latch busy(3), release(1), other(1), unnamed(1), rest(4);
+  BlockingPool pool(threads, queued);  // its threads use the latches until the end
   const BlockingPool::Share share = BlockingPool::usual_share(threads, queued);
   EXPECT_EQ(share.threads, 3U);
   EXPECT_EQ(share.queued, 4U);
-  std::latch busy(3), release(1), other(1), unnamed(1), rest(4);
   for (std::size_t i = 0; i < share.threads; ++i) {
     ASSERT_TRUE(pool.submit("slow", [&] {
       busy.count_down();

@@ -21,9 +21,17 @@ class FairQueue {
   };
 
   void push(const std::string& line, T item) {
-    auto [found, is_new] = lines_.try_emplace(line);
-    if (is_new) found->second.turn = turns_.insert(turns_.end(), line);
-    found->second.items.push_back(std::move(item));
+    const auto found = lines_.find(line);
+    if (found != lines_.end()) {
+      found->second.push_back(std::move(item));
+    } else {
+      // Made before anything changes: there may be no memory for it.
+      std::list<std::string> turn{line};
+      std::deque<T> items;
+      items.push_back(std::move(item));
+      lines_.emplace(line, std::move(items));
+      turns_.splice(turns_.end(), turn);
+    }
     ++size_;
   }
 
@@ -34,10 +42,10 @@ class FairQueue {
     for (auto turn = turns_.begin(); turn != turns_.end(); ++turn) {
       if (!may(std::as_const(*turn))) continue;
       const auto found = lines_.find(*turn);
-      Taken taken{.line = *turn, .item = std::move(found->second.items.front())};
-      found->second.items.pop_front();
+      Taken taken{.line = *turn, .item = std::move(found->second.front())};
+      found->second.pop_front();
       --size_;
-      if (found->second.items.empty()) {
+      if (found->second.empty()) {
         turns_.erase(turn);
         lines_.erase(found);
       } else {
@@ -56,15 +64,11 @@ class FairQueue {
   /// Of one line.
   [[nodiscard]] std::size_t size(const std::string& line) const {
     const auto found = lines_.find(line);
-    return found == lines_.end() ? 0 : found->second.items.size();
+    return found == lines_.end() ? 0 : found->second.size();
   }
 
  private:
-  struct Line {
-    std::deque<T> items;
-    std::list<std::string>::iterator turn{};
-  };
-  std::unordered_map<std::string, Line> lines_;  ///< none is empty
+  std::unordered_map<std::string, std::deque<T>> lines_;  ///< none is empty
   std::list<std::string> turns_;
   std::size_t size_ = 0;
 };

@@ -66,9 +66,11 @@ class Logger {
   void error(std::string_view message, std::initializer_list<LogField> fields = {}) const {
     emit(LogLevel::error, message, fields);
   }
+  /// Whether lines of this level are written.
+  [[nodiscard]] bool enabled(LogLevel level) const { return sink_ && sink_->enabled(level); }
   void emit(LogLevel level, std::string_view message,
             std::initializer_list<LogField> fields) const {
-    if (sink_ && sink_->enabled(level)) {
+    if (enabled(level)) {
       sink_->write(level, component_, message, {fields.begin(), fields.size()});
     }
   }

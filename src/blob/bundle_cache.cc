@@ -23,11 +23,12 @@ namespace {
 namespace fs = std::filesystem;
 using archive::FileDescriptor;
 
+constexpr std::string_view kDiskFull = "archive.disk_full";
+constexpr std::uint64_t kFirstRoom = 4U << 20U;
 constexpr std::string_view kLockName = ".lock";
 constexpr std::string_view kDownloadPrefix = ".download-";
 constexpr std::string_view kEvictedPrefix = ".evicted-";
 /// Inside a bundle's directory; no clash, because hidden entries are never extracted.
-constexpr std::string_view disk_full = "archive.disk_full";
 constexpr std::string_view kProofs = ".entitled";
 constexpr std::uint64_t kMaxManifestBytes = 1U << 20U;
 constexpr std::array<double, 10> kSeconds{0.01, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 15, 60};
@@ -158,7 +159,7 @@ Result<std::unique_ptr<BundleCache>> BundleCache::open(Options options, Dependen
 Status BundleCache::recover() {
   struct Found {
     ContentHash hash;
-    std::uint64_t bytes;
+    std::uint64_t bytes, disk_bytes;
     fs::file_time_type used;
   };
   std::vector<Found> found;
@@ -180,11 +181,13 @@ Status BundleCache::recover() {
       fs::remove_all(item.path(), ignored);
       continue;
     }
-    found.push_back({*hash, index->unpacked_bytes, item.last_write_time(ignored)});
+    found.push_back(
+        {*hash, index->unpacked_bytes, archive::disk_bytes(*index), item.last_write_time(ignored)});
   }
   std::ranges::sort(found, {}, &Found::used);
   for (const Found& item : found) {
-    entries_[item.hash] = Entry{.bytes = item.bytes, .last_used = ++use_counter_};
+    entries_[item.hash] =
+        Entry{.bytes = item.bytes, .disk_bytes = item.disk_bytes, .last_used = ++use_counter_};
     bytes_ += item.bytes;
   }
   evict(options_.max_bytes);
@@ -418,22 +421,25 @@ Result<std::shared_ptr<const CachedBundle>> BundleCache::fetch(const ContentHash
   const ScopedFile file(options_.root /
                         (std::string(kDownloadPrefix) + random_suffix(use_.random)));
   Status downloaded = download(hash, key, file.path());
-  if (!downloaded && downloaded.error().code == disk_full) {
-    // How large it is nobody knows yet: as much gives way as it may be.
+  // How large it is nobody knows yet: others give way in steps, up to what it may be.
+  const std::uint64_t most = options_.limits.archive_bytes;
+  for (std::uint64_t room = std::min(kFirstRoom, most);
+       !downloaded && downloaded.error().code == kDiskFull && room <= most; room *= 4) {
     ::unlink(file.path().c_str());
-    const std::uint64_t kept = bytes();
-    evict(kept - std::min(kept, options_.limits.archive_bytes));
+    if (evict_until([room](std::uint64_t freed) { return freed >= room; }) == 0) break;
     downloaded = download(hash, key, file.path());
   }
   TRY_VOID(downloaded);
   TRY(archive::ExtractedBundle index, extract(hash, file.path()));
   const std::uint64_t bytes = index.unpacked_bytes;
+  const std::uint64_t on_disk = archive::disk_bytes(index);
   TRY(std::string manifest, read_manifest(directory(hash), index));
   auto bundle = std::make_shared<const CachedBundle>(hash, directory(hash), std::move(index),
                                                      std::move(manifest));
   {
     const std::scoped_lock lock(mutex_);
-    entries_[hash] = Entry{.bytes = bytes, .last_used = ++use_counter_, .bundle = bundle};
+    entries_[hash] =
+        Entry{.bytes = bytes, .disk_bytes = on_disk, .last_used = ++use_counter_, .bundle = bundle};
     bytes_ += bytes;
     bytes_gauge_.set(static_cast<double>(bytes_));
   }
@@ -445,7 +451,12 @@ Status BundleCache::download(const ContentHash& hash, const std::string& key,
                              const fs::path& file) {
   const FileDescriptor out(
       ::open(file.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0600));
-  if (!out.valid()) return cache_error(errno, "create a file");
+  if (!out.valid()) {
+    const int why = errno;
+    Error error = archive::io_error(why, "create a file");
+    if (error.code == kDiskFull) return fail(std::move(error));
+    return cache_error(why, "create a file");
+  }
   crypto::Sha256 digest;
   const Status got =
       use_.store.get(key, options_.limits.archive_bytes, [&digest, &out](ByteSpan piece) -> Status {
@@ -475,7 +486,7 @@ Result<archive::ExtractedBundle> BundleCache::extract(const ContentHash& hash,
     auto index =
         archive::extract_bundle(std::move(source), directory(hash), options_.limits, use_.random);
     if (!index) domain::count_limit_hit(use_.metrics, index.error().code);
-    if (index || attempt > 0 || index.error().code != disk_full) return index;
+    if (index || attempt > 0 || index.error().code != kDiskFull) return index;
     // The disk is fuller than our bound knows: others give way, if that is enough.
     TRY(archive::ByteSource again, archive::file_source(file));
     const auto needed = archive::disk_bytes(std::move(again), options_.limits);
@@ -483,26 +494,23 @@ Result<archive::ExtractedBundle> BundleCache::extract(const ContentHash& hash,
   }
 }
 
-/// Removes what nobody holds, least recently used first, until so much of the disk is free. False
-/// when that cannot be had; then nothing is removed.
+/// For a write of so many bytes that the disk had no room for: removes bundles that nobody holds.
+/// False when all of them are not enough; then nothing is removed.
 bool BundleCache::make_room(std::uint64_t bytes) {
   std::error_code error;
   const fs::space_info disk = fs::space(options_.root, error);
   if (error) return false;
-  if (disk.available >= bytes) return true;
-  const std::uint64_t missing = bytes - disk.available;
-  std::uint64_t target = 0;
+  // With room by this count it is a quota or the number of files that is used up.
+  const std::uint64_t missing = disk.available < bytes ? bytes - disk.available : bytes;
   {
     const std::scoped_lock lock(mutex_);
     std::uint64_t idle = 0;
     for (const auto& [hash, entry] : entries_) {
-      if (entry.bundle.use_count() <= 1) idle += entry.bytes;
+      if (entry.bundle.use_count() <= 1) idle += entry.disk_bytes;
     }
     if (idle < missing) return false;
-    target = bytes_ - missing;
   }
-  evict(target);
-  return true;
+  return evict_until([missing](std::uint64_t freed) { return freed >= missing; }) >= missing;
 }
 
 void BundleCache::forget(const std::shared_ptr<const CachedBundle>& bundle) {
@@ -518,11 +526,18 @@ void BundleCache::forget(const std::shared_ptr<const CachedBundle>& bundle) {
 
 /// Removes the least recently used bundles that nobody holds until at most `target` bytes are left.
 void BundleCache::evict(std::uint64_t target) {
+  evict_until([this, target](std::uint64_t) { return bytes_ <= target; });
+}
+
+/// The same until it is `enough`, which is asked under `mutex_` with what the disk has got back;
+/// answers how much that is.
+std::uint64_t BundleCache::evict_until(const std::function<bool(std::uint64_t)>& enough) {
+  std::uint64_t freed = 0;
   std::vector<fs::path> condemned;
   {
     const std::scoped_lock lock(mutex_);
     std::vector<std::pair<std::uint64_t, ContentHash>> idle;
-    if (bytes_ > target) {
+    if (!enough(freed)) {
       for (const auto& [hash, entry] : entries_) {
         // Leases are handed out under this mutex only: a count of one cannot grow meanwhile.
         if (entry.bundle.use_count() <= 1) idle.emplace_back(entry.last_used, hash);
@@ -530,12 +545,13 @@ void BundleCache::evict(std::uint64_t target) {
       std::ranges::sort(idle);
     }
     for (const auto& [used, hash] : idle) {
-      if (bytes_ <= target) break;
+      if (enough(freed)) break;
       const fs::path doomed =
           options_.root / (std::string(kEvictedPrefix) + random_suffix(use_.random));
       if (::rename(directory(hash).c_str(), doomed.c_str()) != 0 && errno != ENOENT) continue;
       condemned.push_back(doomed);
       bytes_ -= entries_.at(hash).bytes;
+      freed += entries_.at(hash).disk_bytes;
       entries_.erase(hash);
       evictions_.add();
     }
@@ -543,6 +559,7 @@ void BundleCache::evict(std::uint64_t target) {
   }
   std::error_code ignored;
   for (const fs::path& path : condemned) fs::remove_all(path, ignored);
+  return freed;
 }
 
 }  // namespace alga::blob

@@ -140,7 +140,8 @@ class BundleCache {
  private:
   using Bundle = std::shared_ptr<const CachedBundle>;
   struct Entry {
-    std::uint64_t bytes = 0;
+    std::uint64_t bytes = 0;       ///< of its files
+    std::uint64_t disk_bytes = 0;  ///< what its removal gives back
     std::uint64_t last_used = 0;
     Bundle bundle;  ///< null until the first use after a restart; the only owner when nobody leases
     std::set<std::string> proofs;  ///< who may have it, as far as known in memory
@@ -180,6 +181,7 @@ class BundleCache {
   Result<archive::ExtractedBundle> extract(const ContentHash& hash,
                                            const std::filesystem::path& file);
   void evict(std::uint64_t target);
+  std::uint64_t evict_until(const std::function<bool(std::uint64_t freed)>& enough);
   bool make_room(std::uint64_t bytes);
 
   const Options options_;

@@ -21,7 +21,8 @@ constexpr std::string_view incompatible = "engine.artefact_incompatible";
 /// How long a bundle that cannot run is not compiled again, and how many of them are remembered.
 constexpr std::chrono::minutes failure_time{1};
 constexpr std::size_t most_failures = 1000;
-/// How many bundles are made ready or wait for it, in all and of one line, and when to come back.
+/// How many bundles are made ready or wait for it, in all and of one line that has a name, and when
+/// to come back.
 constexpr std::size_t most_flights = 1024;
 constexpr std::size_t most_flights_of_line = 64;
 constexpr std::uint32_t retry_after_no_room_s = 2;
@@ -164,7 +165,7 @@ void ComponentCache::load(const ContentHash& bundle, std::filesystem::path wasm,
       }
       if (!has_room(line)) {
         lock.unlock();
-        return done(fail({Kind::unavailable, "engine.cold",
+        return done(fail({Kind::unavailable, "engine.overload",
                           "too many components are being made ready", retry_after_no_room_s}));
       }
       Flight& flight = flights_[bundle];
@@ -247,6 +248,7 @@ void ComponentCache::finish(const ContentHash& bundle, Result<std::shared_ptr<Co
 
 bool ComponentCache::has_room(const std::string& line) const {
   if (flights_.size() >= most_flights) return false;
+  if (line.empty()) return true;
   const auto of_line = std::ranges::count(
       flights_, line, [](const auto& flight) -> const std::string& { return flight.second.line; });
   return static_cast<std::size_t>(of_line) < most_flights_of_line;

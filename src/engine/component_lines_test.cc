@@ -28,7 +28,7 @@ TEST_F(ComponentLines, WhoFloodsTheCompilerLeavesOthersTheirTurn) {
   }
   const Loaded refused = load("echo", "one too many");
   ASSERT_FALSE(refused);
-  EXPECT_EQ(refused.error().code, "engine.cold");
+  EXPECT_EQ(refused.error().code, "engine.overload");
   EXPECT_EQ(refused.error().kind, Kind::unavailable);
   EXPECT_GT(refused.error().retry_after_s, 0U);
   // Another tenant's is compiled after the one under way and one more, or a few where this thread

@@ -163,7 +163,8 @@ class Engine : public domain::ArtefactCompiler, public domain::ComponentInspecto
   /// stay until `done`. `done` may be called before load() returns. Whoever asks first for what is
   /// not in memory waits in the line of that name, such as a tenant's; lines take turns. Errors:
   /// `engine.bad_component`, `engine.link_error`, `component.too_large`, `engine.unavailable`,
-  /// `engine.cold` when that line, or all of them, are full.
+  /// `engine.overload` when that line, or all of them, are full (the line without a name only
+  /// then).
   virtual void load(const ContentHash& hash, std::filesystem::path wasm,
                     std::shared_ptr<const void> lease, const std::string& line,
                     Callback<std::shared_ptr<Component>> done) = 0;

@@ -53,12 +53,12 @@ std::string guest_path(std::string_view path) {
   return std::string(path.substr(slash));
 }
 
-bool announces_large_body(const httpd::Request& request) {
+bool announces_large_body(const httpd::Request& request, std::uint64_t most) {
   if (request.header("transfer-encoding")) return true;
   const std::string_view length = request.header("content-length").value_or("0");
   std::uint64_t bytes = 0;
   const auto [end, error] = std::from_chars(length.data(), length.data() + length.size(), bytes);
-  return error != std::errc{} || bytes > kTrustedBody;
+  return error != std::errc{} || bytes > std::min(kTrustedBody, most);
 }
 
 /// None when there is none, or more than one.
@@ -389,12 +389,7 @@ void Gateway::add_routes(httpd::Router& router) {
   httpd::RouteOptions options;
   options.max_body = use_.options.max_body;
   options.admit = [this](httpd::Request request) { return screen(std::move(request)); };
-  options.too_large = [this](const httpd::Request& request) {
-    constexpr auto limit = domain::Limit::request_body;
-    domain::count_limit_hit(*use_.metrics, limit);
-    return refusal({Kind::too_large, domain::info(limit).code, "the request body is too large"},
-                   request.request_id);
-  };
+  options.too_large = [this](const httpd::Request& request) { return too_large(request); };
   router.add("*", "/api/ext/{extension}/{path...}", options,
              [this](httpd::Request request) { return serve(Surface::ext, std::move(request)); });
   router.add("*", "/api/ext-proxy/{extension}/{path...}", options,
@@ -404,12 +399,27 @@ void Gateway::add_routes(httpd::Router& router) {
 /// Before a large body is read: only for callers that we know. A preflight has none that matters.
 async::Task<std::optional<httpd::Response>> Gateway::screen(httpd::Request request) {
   if (request.method == "OPTIONS") co_return preflight(request);
-  if (!announces_large_body(request)) co_return std::nullopt;
+  if (!announces_large_body(request, use_.options.max_body)) co_return std::nullopt;
   auto principal = co_await authenticate(&request.headers, use_.principals);
   if (principal) co_return std::nullopt;
   httpd::Response response = refusal(principal.error(), request.request_id);
   add_cors(request, response);
   co_return response;
+}
+
+httpd::Response Gateway::too_large(const httpd::Request& request) {
+  constexpr auto limit = domain::Limit::request_body;
+  domain::count_limit_hit(*use_.metrics, limit);
+  count("policy_denied", use_.clock->steady());
+  use_.log.info("refused", {{"request_id", request.request_id},
+                            {"client", request.peer.address},
+                            {"code", domain::info(limit).code}});
+  httpd::Response response =
+      refusal({Kind::too_large, domain::info(limit).code, "the request body is too large"},
+              request.request_id);
+  response.set("x-request-id", request.request_id);
+  add_cors(request, response);
+  return response;
 }
 
 async::Task<httpd::Response> Gateway::serve(Surface surface, httpd::Request request) {

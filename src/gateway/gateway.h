@@ -82,6 +82,7 @@ class Gateway {
 
   async::Task<httpd::Response> serve(Surface surface, httpd::Request request);
   async::Task<std::optional<httpd::Response>> screen(httpd::Request request);
+  httpd::Response too_large(const httpd::Request& request);
   [[nodiscard]] httpd::Response preflight(const httpd::Request& request) const;
   void add_cors(const httpd::Request& request, httpd::Response& response) const;
   [[nodiscard]] bool is_allowed_origin(std::string_view origin) const;

@@ -492,14 +492,17 @@ TEST_F(GatewayTest, TunnelsMethodsForTheProxyOnly) {
 }
 
 TEST_F(GatewayTest, RefusesALargeBodyBeforeItIsRead) {
-  make({.max_body = 200'000});
+  make({.allowed_origins = {"https://app.example"}, .max_body = 200'000});
   httpd::TestingServer server(std::move(router_));
   const std::string head =
       "POST /api/ext/ext-1/items HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n";
   EXPECT_THAT(httpd::exchange_raw(server.port(), head + "authorization: Bearer user\r\n"
+                                                        "origin: https://app.example\r\n"
                                                         "content-length: 200001\r\n\r\n"),
               AllOf(HasSubstr("413"), HasSubstr(R"("error":"payload_too_large")"),
-                    HasSubstr(R"("code":"limit.request_body")")));
+                    HasSubstr(R"("code":"limit.request_body")"),
+                    HasSubstr("access-control-allow-origin: https://app.example")));
+  EXPECT_EQ(metrics_.count("alga_gateway_requests_total{policy_denied}"), 1);
   EXPECT_EQ(metrics_.count("alga_limit_hits_total{request_body}"), 1);
   EXPECT_THAT(httpd::exchange_raw(server.port(), head + "content-length: 150000\r\n\r\n"),
               HasSubstr("401"))

@@ -206,18 +206,24 @@ async::Task<ExecuteResponse> RunnerRole::Call::run_once() {
 }
 
 async::Task<ExecuteResponse> RunnerRole::Call::prepare_and_run() {
-  {
-    auto place = role_.preparations_.take(request_.tenant.str(), request_.install
-                                                                     ? request_.install->str()
-                                                                     : request_.extension.str());
-    if (!place) co_return crowded_out(place.error());
-    if (Refusal refused = co_await prepare()) co_return std::move(*refused);
-  }
+  Refusal refused = co_await prepare();
+  preparing_.reset();
+  if (refused) co_return std::move(*refused);
   co_return co_await run();
 }
 
-/// As the engine refuses what finds no place in its line.
-ExecuteResponse RunnerRole::Call::crowded_out(domain::Limit limit) {
+/// Asked before each step that waits for somebody: what finds all ready is not held up by those
+/// who wait. Refuses as the engine refuses what finds no place in its line.
+RunnerRole::Call::Refusal RunnerRole::Call::may_wait() {
+  if (preparing_) return std::nullopt;
+  const std::string& install =
+      request_.install ? request_.install->str() : request_.extension.str();
+  auto place = role_.preparations_.take(request_.tenant.str(), install);
+  if (place) {
+    preparing_.emplace(std::move(*place));
+    return std::nullopt;
+  }
+  const domain::Limit limit = place.error();
   domain::count_limit_hit(*role_.use_.metrics, limit);
   const bool server = limit == domain::Limit::executions;
   const char* who = limit == domain::Limit::executions_per_tenant ? "tenant" : "install";
@@ -249,6 +255,7 @@ async::Task<RunnerRole::Call::Refusal> RunnerRole::Call::fetch_bundle() {
   bundle_ = role_.use_.bundles->find_ready(request_.tenant, request_.extension,
                                            request_.content_hash, shared);
   if (bundle_ && bundle_->component_path()) co_return std::nullopt;
+  if (Refusal refused = may_wait()) co_return std::move(*refused);
   auto bundle = co_await async::await_callback<std::shared_ptr<const blob::CachedBundle>>(
       [this, shared](blob::BundleCache::Done done) {
         role_.use_.bundles->get(request_.tenant, request_.extension, request_.content_hash, shared,
@@ -303,14 +310,18 @@ async::Task<RunnerRole::Call::Refusal> RunnerRole::Call::open_secrets() {
   if (role_.use_.secrets == nullptr) {
     co_return refused({Kind::internal, "runner.no_secrets", {}});
   }
-  auto opened = co_await async::await_callback<std::shared_ptr<const domain::SecretMap>>(
-      [this](Callback<std::shared_ptr<const domain::SecretMap>> done) {
-        role_.use_.secrets->open(std::move(*request_.envelope),
-                                 {request_.tenant, *request_.install}, std::move(done));
-      });
+  using Map = domain::SecretOpener::Map;
+  const domain::EnvelopeBinding binding{request_.tenant, *request_.install};
+  std::optional<Result<Map>> opened = role_.use_.secrets->open_at_once(*request_.envelope, binding);
+  if (!opened) {
+    if (Refusal crowded = may_wait()) co_return std::move(*crowded);
+    opened = co_await async::await_callback<Map>([this, &binding](Callback<Map> done) {
+      role_.use_.secrets->open(std::move(*request_.envelope), binding, std::move(done));
+    });
+  }
   request_.envelope.reset();
-  if (!opened) co_return refused(opened.error());
-  secrets_ = std::move(*opened);
+  if (!*opened) co_return refused(opened->error());
+  secrets_ = std::move(**opened);
   co_return std::nullopt;
 }
 
@@ -327,6 +338,7 @@ async::Task<Result<std::shared_ptr<engine::Component>>> RunnerRole::Call::load_o
 async::Task<RunnerRole::Call::Refusal> RunnerRole::Call::load() {
   component_ = role_.use_.engine->find_ready(bundle_->hash());
   if (component_) co_return std::nullopt;
+  if (Refusal refused = may_wait()) co_return std::move(*refused);
   auto component = co_await load_once();
   if (!component && component.error().code == "engine.component_gone") {
     role_.use_.bundles->forget(bundle_);
@@ -339,7 +351,7 @@ async::Task<RunnerRole::Call::Refusal> RunnerRole::Call::load() {
   }
   const Error& error = component.error();
   author_error_ = error.message;
-  if (error.code == "engine.cold") {
+  if (error.code == "engine.cold" || error.code == "engine.overload") {
     co_return failure(503, execute_failed, error, EndClass::overload);
   }
   if (error.code == "engine.link_error") {

@@ -33,7 +33,7 @@ class RunnerRole::Call {
   Refusal check_shape();
   async::Task<Response> run_once();
   async::Task<Response> prepare_and_run();
-  Response crowded_out(domain::Limit limit);
+  Refusal may_wait();
   async::Task<Refusal> prepare();
   async::Task<Refusal> fetch_bundle();
   Refusal settle_capabilities();
@@ -60,6 +60,7 @@ class RunnerRole::Call {
   domain::CapabilitySet capabilities_;
   std::shared_ptr<const domain::SecretMap> secrets_;
   std::shared_ptr<engine::Component> component_;
+  std::optional<Preparations::Place> preparing_;  ///< from the first step that waits
   std::uint64_t grant_us_ = 0, cold_us_ = 0;
   engine::Outcome outcome_;  // its response has been moved out
   std::string author_error_;

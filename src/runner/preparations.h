@@ -11,9 +11,10 @@
 
 namespace alga::runner {
 
-/// Counts the executions that are being prepared: whose bundle is fetched, secrets are opened or
-/// component is compiled. So many in the process, of one tenant and of one install: whoever floods
-/// a runner with what is slow to prepare is refused before others are. Thread-safe.
+/// Counts the executions that wait for what they need: a bundle that is fetched, secrets that
+/// somebody else opens, a component that is made ready. So many in the process, of one tenant and
+/// of one install: whoever floods a runner with what is slow to prepare is refused before others
+/// are. Thread-safe.
 class Preparations {
  public:
   /// `now` shows how many there are; it outlives this.
@@ -30,8 +31,8 @@ class Preparations {
 
    private:
     friend class Preparations;
-    Place(Preparations& of, std::string tenant, std::string install);
-    Preparations* of_;  ///< null: moved from
+    Place(std::string tenant, std::string install);
+    Preparations* of_ = nullptr;  ///< null: counts nowhere
     std::string tenant_, install_;
   };
 

@@ -132,7 +132,7 @@ class RunnerRole final : public domain::Runner {
   async::Task<httpd::Response> handle_execute(httpd::Request request);
   async::Task<httpd::Response> handle_warmup(httpd::Request request);
   async::Task<Result<domain::WarmUpTarget::Answer>> make_ready(
-      ContentHash hash, std::shared_ptr<const blob::CachedBundle> bundle);
+      ContentHash hash, std::shared_ptr<const blob::CachedBundle> bundle, std::string line);
   async::Task<httpd::Response> handle_healthz(httpd::Request request);
   async::Task<httpd::Response> handle_readyz(httpd::Request request);
 

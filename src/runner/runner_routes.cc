@@ -260,11 +260,11 @@ async::Task<httpd::Response> RunnerRole::handle_execute(httpd::Request http) {
 }
 
 async::Task<Result<Readiness>> RunnerRole::make_ready(
-    ContentHash hash, std::shared_ptr<const blob::CachedBundle> bundle) {
+    ContentHash hash, std::shared_ptr<const blob::CachedBundle> bundle, std::string line) {
   const auto wasm = bundle->component_path();
   if (!wasm) co_return Readiness::nothing;
-  auto component =
-      co_await load_component(use_.engine, hash, *wasm, bundle, {}, options_.cold_wait);
+  auto component = co_await load_component(use_.engine, hash, *wasm, bundle, std::move(line),
+                                           options_.cold_wait);
   if (component) co_return Readiness::ready;
   if (component.error().code == "engine.cold") co_return Readiness::compiling;
   if (component.error().code == "engine.component_gone") use_.bundles->forget(bundle);
@@ -279,7 +279,7 @@ async::Task<Result<Readiness>> RunnerRole::warm_up(ContentHash hash) {
         cache->prefetch(hash, std::move(done));
       });
   if (!bundle) co_return fail(std::move(bundle).error());
-  co_return co_await make_ready(hash, std::move(*bundle));
+  co_return co_await make_ready(hash, std::move(*bundle), {});
 }
 
 async::Task<httpd::Response> RunnerRole::handle_warmup(httpd::Request http) {
@@ -326,7 +326,8 @@ async::Task<httpd::Response> RunnerRole::handle_warmup(httpd::Request http) {
         cache->get(*request.tenant, *request.extension, request.hash, shared, std::move(done));
       });
   if (!bundle) co_return httpd::error_response(bundle.error(), http.request_id);
-  const Result<Readiness> answer = co_await make_ready(request.hash, std::move(*bundle));
+  const Result<Readiness> answer =
+      co_await make_ready(request.hash, std::move(*bundle), request.tenant->str());
   co_return warmup_answer(answer, http.request_id);
 }
 

@@ -75,6 +75,12 @@ class FakeEngine final : public engine::Engine {
 
 class FakeOpener final : public domain::SecretOpener {
  public:
+  std::optional<Result<Map>> open_at_once(const domain::SecretEnvelope&,
+                                          const domain::EnvelopeBinding&) override {
+    if (!ready) return std::nullopt;
+    return std::make_shared<const domain::SecretMap>();
+  }
+  bool ready = false;  ///< nobody needs to wait
   void open(domain::SecretEnvelope, domain::EnvelopeBinding binding,
             Callback<std::shared_ptr<const domain::SecretMap>> done) override {
     ++calls;

@@ -22,19 +22,27 @@ LoggedRecords::LoggedRecords(Options options, const Clock& clock, Metrics& metri
                                "more than it may")),
       log_(std::move(log)) {}
 
-bool LoggedRecords::may_write(const std::string& tenant) noexcept {
+bool LoggedRecords::may_write(LogLevel level, const std::string& tenant) noexcept {
+  if (!log_.enabled(level)) return false;
+  bool allowed = false;
   try {
-    if (rate_.take(tenant).allowed) return true;
+    allowed = rate_.take(tenant).allowed;
   } catch (const std::exception&) {
     // No memory for a tenant that was not known: its line is one of those left out.
   }
-  dropped_.add();
-  ++left_out_;
-  return false;
+  if (!allowed) {
+    dropped_.add();
+    ++left_out_;
+  } else if (log_.enabled(LogLevel::warn)) {
+    if (const std::uint64_t missing = left_out_.exchange(0); missing != 0) {
+      log_.warn("lines of guests were left out", {{"left_out", missing}});
+    }
+  }
+  return allowed;
 }
 
 void LoggedRecords::guest_log(domain::GuestLogLine line) noexcept {
-  if (!may_write(line.who.tenant)) return;
+  if (!may_write(line.level, line.who.tenant)) return;
   log_.emit(line.level, "log",
             {{"tenant", line.who.tenant},
              {"extension", line.who.extension},
@@ -42,20 +50,18 @@ void LoggedRecords::guest_log(domain::GuestLogLine line) noexcept {
              {"request_id", line.who.request_id},
              {"stream", line.stream},
              {"text", line.message},
-             {"truncated", line.truncated},
-             {"left_out", left_out_.exchange(0)}});
+             {"truncated", line.truncated}});
 }
 
 void LoggedRecords::execution(domain::ExecutionRecord record) noexcept {
-  if (record.author_error.empty() || !may_write(record.who.tenant)) return;
+  if (record.author_error.empty() || !may_write(LogLevel::info, record.who.tenant)) return;
   log_.info("failed", {{"tenant", record.who.tenant},
                        {"extension", record.who.extension},
                        {"install", record.who.install},
                        {"request_id", record.who.request_id},
                        {"end_class", record.end_class},
                        {"code", record.code},
-                       {"author_error", record.author_error},
-                       {"left_out", left_out_.exchange(0)}});
+                       {"author_error", record.author_error}});
 }
 
 }  // namespace alga::telemetry

@@ -14,8 +14,8 @@ namespace alga::telemetry {
 /// Records of a process that has nobody to deliver them to: what guests log and how they failed
 /// become lines of the process's own log, for whoever runs it. What else an execution did stands
 /// there already (`execution`, `capability`). Each tenant may write so many lines in a second; the
-/// rest is dropped and counted (`alga_guest_lines_dropped_total`), and the next line says how many
-/// are missing (`left_out`). Thread-safe.
+/// rest is dropped and counted (`alga_guest_lines_dropped_total`), and a line before the next one
+/// says how many of all tenants are missing. Thread-safe.
 class LoggedRecords final : public domain::RecordSink {
  public:
   struct Options {
@@ -30,7 +30,7 @@ class LoggedRecords final : public domain::RecordSink {
   void capability(domain::CapabilityEvent) noexcept override {}
 
  private:
-  [[nodiscard]] bool may_write(const std::string& tenant) noexcept;
+  [[nodiscard]] bool may_write(LogLevel level, const std::string& tenant) noexcept;
 
   domain::RateLimiter rate_;
   Counter& dropped_;

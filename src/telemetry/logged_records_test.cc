@@ -65,7 +65,7 @@ TEST_F(LoggedRecordsTest, SaysWhoseLineItIs) {
   say("acme", "too quiet", LogLevel::debug);
   EXPECT_THAT(log_->lines,
               ElementsAre("2 guest log tenant=acme extension=ext install=i1 request_id=r1 "
-                          "stream=log text=hello left_out=0"));
+                          "stream=log text=hello"));
 }
 
 TEST_F(LoggedRecordsTest, SaysHowAGuestFailedAndNothingOfOneThatDidNot) {
@@ -86,14 +86,23 @@ TEST_F(LoggedRecordsTest, ATenantThatFloodsLosesItsOwnLines) {
   open({.lines_per_second = 10, .burst = 3});
   for (int i = 0; i < 8; ++i) say("flood", std::to_string(i));
   say("quiet", "here");
-  ASSERT_THAT(log_->lines, SizeIs(4));
-  EXPECT_THAT(log_->lines[3], HasSubstr("text=here left_out=5"));
+  ASSERT_THAT(log_->lines, SizeIs(5));
+  EXPECT_EQ(log_->lines[3], "2 guest lines of guests were left out left_out=5");
+  EXPECT_THAT(log_->lines[4], HasSubstr("tenant=quiet"));
   EXPECT_EQ(metrics_.count("alga_guest_lines_dropped_total"), 5);
   clock_.advance(std::chrono::milliseconds{100});
   say("flood", "again");
   say("flood", "and too soon");
-  ASSERT_THAT(log_->lines, SizeIs(5));
-  EXPECT_THAT(log_->lines[4], HasSubstr("text=again left_out=0"));
+  ASSERT_THAT(log_->lines, SizeIs(6));
+  EXPECT_THAT(log_->lines[5], HasSubstr("text=again"));
+}
+
+TEST_F(LoggedRecordsTest, WhatIsTooQuietForTheLogCostsNothing) {
+  open({.lines_per_second = 1, .burst = 2});
+  for (int i = 0; i < 10; ++i) say("acme", "quiet", LogLevel::debug);
+  say("acme", "heard");
+  EXPECT_THAT(log_->lines, ElementsAre(HasSubstr("text=heard")));
+  EXPECT_EQ(metrics_.count("alga_guest_lines_dropped_total"), 0);
 }
 
 TEST_F(LoggedRecordsTest, NoneMeansNone) {

@@ -19,6 +19,10 @@ std::string install_key(const EnvelopeBinding& binding) {
   return binding.tenant.str() + '\n' + binding.install.str() + '\n';
 }
 
+std::string cache_key(const SecretEnvelope& envelope, const EnvelopeBinding& binding) {
+  return install_key(binding) + envelope.version.value_or("none");
+}
+
 bool needs_network(EnvelopeAlgorithm algorithm) {
   return algorithm == EnvelopeAlgorithm::vault_transit ||
          algorithm == EnvelopeAlgorithm::broker_token;
@@ -64,14 +68,14 @@ void EnvelopeOpener::sweep() {
   }
 }
 
-void EnvelopeOpener::open(SecretEnvelope envelope, EnvelopeBinding binding, Done done) {
+std::optional<Result<EnvelopeOpener::Map>> EnvelopeOpener::open_at_once(
+    const SecretEnvelope& envelope, const EnvelopeBinding& binding) {
   const auto algorithm = domain::check_envelope(envelope, use_.clock.wall(), options_.policy);
   if (!algorithm) {
     failures_.add();
-    done(fail(algorithm.error()));
-    return;
+    return fail(algorithm.error());
   }
-  const std::string key = install_key(binding) + envelope.version.value_or("none");
+  const std::string key = cache_key(envelope, binding);
   const std::string digest = domain::envelope_digest(envelope);
   Map ready = find(key, digest);
   if (ready == nullptr && *algorithm == EnvelopeAlgorithm::broker_token &&
@@ -80,26 +84,30 @@ void EnvelopeOpener::open(SecretEnvelope envelope, EnvelopeBinding binding, Done
   }
   if (ready != nullptr) {
     hits_.add();
-    done(std::move(ready));
-    return;
+    return ready;
   }
-  misses_.add();
   const bool key_is_new =
       *algorithm == EnvelopeAlgorithm::sealed && use_.refresh_sealing_keys && !holds_key(envelope);
-  if (needs_network(*algorithm) || key_is_new) {
-    open_remotely(key, digest, *algorithm, std::move(envelope), std::move(binding),
-                  std::move(done));
-    return;
-  }
+  if (needs_network(*algorithm) || key_is_new) return std::nullopt;
+  misses_.add();
   auto secrets = open_now(*algorithm, envelope, binding);
   if (!secrets) {
     failures_.add();
-    done(fail(secrets.error()));
-    return;
+    return fail(secrets.error());
   }
   Map map = std::make_shared<const SecretMap>(std::move(secrets->secrets));
   keep(key, digest, map);
-  done(std::move(map));
+  return map;
+}
+
+void EnvelopeOpener::open(SecretEnvelope envelope, EnvelopeBinding binding, Done done) {
+  if (auto answer = open_at_once(envelope, binding)) return done(std::move(*answer));
+  misses_.add();
+  const auto algorithm = domain::check_envelope(envelope, use_.clock.wall(), options_.policy);
+  if (!algorithm) return done(fail(algorithm.error()));  // it has expired a moment ago
+  const std::string key = cache_key(envelope, binding);
+  const std::string digest = domain::envelope_digest(envelope);
+  open_remotely(key, digest, *algorithm, std::move(envelope), std::move(binding), std::move(done));
 }
 
 void EnvelopeOpener::open_remotely(const std::string& key, const std::string& digest,

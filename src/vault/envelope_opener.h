@@ -83,8 +83,10 @@ class EnvelopeOpener final : public domain::SecretOpener {
   /// No open() may be running and the pool must have finished our jobs.
   ~EnvelopeOpener() override;
 
+  std::optional<Result<Map>> open_at_once(const domain::SecretEnvelope& envelope,
+                                          const domain::EnvelopeBinding& binding) override;
   void open(domain::SecretEnvelope envelope, domain::EnvelopeBinding binding,
-            Callback<std::shared_ptr<const domain::SecretMap>> done) override;
+            Callback<Map> done) override;
 
   /// The keys by which the broker signs, in place of former ones.
   void trust_broker_keys(std::vector<crypto::PublicKey> keys);
@@ -98,7 +100,6 @@ class EnvelopeOpener final : public domain::SecretOpener {
   [[nodiscard]] std::size_t bytes() const;
 
  private:
-  using Map = std::shared_ptr<const domain::SecretMap>;
   using Done = Callback<Map>;
   struct Entry {
     std::string key;
