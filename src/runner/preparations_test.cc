@@ -115,12 +115,12 @@ TEST_F(SlowPreparing, ATenantThatFloodsIsRefusedBeforeOthersAre) {
   EXPECT_EQ(metrics_.count("alga_limit_hits_total{executions_per_install}"), 2);
   EXPECT_EQ(metrics_.count("alga_limit_hits_total{executions_per_tenant}"), 2);
 
-  opener_.ready = true;
+  opener_.ready = engine_.in_memory = true;
   Answers of_ready;
   start(tenant_, "i1", of_ready);
   EXPECT_EQ(of_ready.done, 1) << "what finds all ready waits for nobody";
   EXPECT_TRUE(of_ready.refused.empty());
-  opener_.ready = false;
+  opener_.ready = engine_.in_memory = false;
   start(other, "i1", of_other);
   EXPECT_EQ(of_other.done, 0) << "it is prepared, as there is room";
   EXPECT_EQ(metrics_.count("alga_executions_preparing"), 5);

@@ -48,6 +48,11 @@ class FakeEngine final : public engine::Engine {
       done(std::shared_ptr<engine::Component>{});
     }
   }
+  std::shared_ptr<engine::Component> find_ready(const ContentHash&) override {
+    if (!in_memory) return nullptr;
+    // Not null is all that anybody here asks of it.
+    return {std::shared_ptr<void>{}, static_cast<engine::Component*>(static_cast<void*>(this))};
+  }
   engine::Ticket run(std::shared_ptr<engine::Component>, engine::Invocation invocation,
                      engine::Done done) override {
     invocations.push_back(std::move(invocation));
@@ -64,6 +69,7 @@ class FakeEngine final : public engine::Engine {
   std::vector<engine::Invocation> invocations;
   std::optional<Error> load_error;
   bool never_ready = false;
+  bool in_memory = false;
   Callback<std::shared_ptr<engine::Component>> waiting;
   std::function<void()> during;
   engine::Outcome outcome{
