@@ -107,11 +107,6 @@ Result<std::unique_ptr<httpd::Server>> World::Parts::open_listener(
     options.trusted_proxies.push_back(*network);
   }
   options.max_connections = config.number("server.max_connections");
-  // Never less than what proxies and our own roles send beside what a guest may see.
-  options.head.max_fields =
-      std::max<std::size_t>(options.head.max_fields, limits.value(domain::Limit::header_count));
-  options.head.max_bytes =
-      std::max<std::size_t>(options.head.max_bytes, limits.value(domain::Limit::header_bytes));
   options.header_timeout = config.duration("server.header_timeout");
   options.body_timeout = config.duration("server.body_timeout");
   options.idle_timeout = config.duration("server.idle_timeout");

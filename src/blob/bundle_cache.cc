@@ -24,7 +24,6 @@ namespace fs = std::filesystem;
 using archive::FileDescriptor;
 
 constexpr std::string_view kDiskFull = "archive.disk_full";
-constexpr std::uint64_t kFirstRoom = 4U << 20U;
 constexpr std::string_view kLockName = ".lock";
 constexpr std::string_view kDownloadPrefix = ".download-";
 constexpr std::string_view kEvictedPrefix = ".evicted-";
@@ -420,16 +419,7 @@ Result<std::shared_ptr<const CachedBundle>> BundleCache::fetch(const ContentHash
   const SteadyTime begin = use_.clock.steady();
   const ScopedFile file(options_.root /
                         (std::string(kDownloadPrefix) + random_suffix(use_.random)));
-  Status downloaded = download(hash, key, file.path());
-  // How large it is nobody knows yet: others give way in steps, up to what it may be.
-  const std::uint64_t most = options_.limits.archive_bytes;
-  for (std::uint64_t room = std::min(kFirstRoom, most);
-       !downloaded && downloaded.error().code == kDiskFull && room <= most; room *= 4) {
-    ::unlink(file.path().c_str());
-    if (evict_until([room](std::uint64_t freed) { return freed >= room; }) == 0) break;
-    downloaded = download(hash, key, file.path());
-  }
-  TRY_VOID(downloaded);
+  TRY_VOID(download(hash, key, file.path()));
   TRY(archive::ExtractedBundle index, extract(hash, file.path()));
   const std::uint64_t bytes = index.unpacked_bytes;
   const std::uint64_t on_disk = archive::disk_bytes(index);
