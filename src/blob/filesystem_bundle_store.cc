@@ -68,7 +68,8 @@ Result<FileDescriptor> create(const fs::path& path) {
     std::error_code error;
     fs::create_directories(path.parent_path(), error);
     last = error.value();
-    if (last == ENOENT) continue;
+    // It was there when mkdir() asked and gone when it was looked at; or a file has that name.
+    if (last == ENOENT || last == EEXIST || last == ENOTDIR) continue;
     if (last != 0) return fail(store_error(last, "make a directory"));
     FileDescriptor file(
         ::open(path.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0600));
