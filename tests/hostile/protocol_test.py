@@ -140,7 +140,7 @@ def large_heads(world):
 @test("a body that is announced too large is refused before it is sent")
 def announced(world):
     answer = world.say(world.head(extra=b"content-length: 1000000000\r\nexpect: 100-continue\r\n\r\n"))
-    expect_equal(refusal(answer), (413, "http.body_too_large"), f"{answer[:200]}")
+    expect_equal(refusal(answer), (413, "limit.request_body"), f"{answer[:200]}")
 
 
 @test("a head that drips and a body that drips are given up, while others are served")
